@@ -1,0 +1,21 @@
+# What engine.sh and images.sh share; sourced by both.
+# shellcheck shell=bash
+
+# The Debian release that packages and images are made from.
+SUITE=trixie
+
+say() { printf 'offline: %s\n' "$*" >&2; }
+
+# Exit code 2: an unmet precondition.
+fail() {
+  say "$1"
+  exit 2
+}
+
+# The address of this machine's own Debian mirror, as apt itself reads its configuration.
+mirror() {
+  local address
+  address=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m 1 '/debian/$') ||
+    fail "apt knows no Debian mirror on this machine: install Docker and pull the images where a registry answers"
+  printf '%s\n' "$address"
+}
