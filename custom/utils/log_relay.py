@@ -1,0 +1,202 @@
+"""From the events of a log stream to the lines of a task log."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from airflow_relay import contract
+
+# A line longer than this is cut: the log page lays out a line at once, and one of 1 MB stalls the browser.
+MAX_LINE_CHARS = 65_536
+# So many missing events are looked out for by number; of a larger gap the rest counts as lost.
+MAX_AWAITED = 10_000
+# Reads that fail are repeated this often at least.
+LONGEST_POLL_SECONDS = 5.0
+
+Reader = Callable[[str | None], tuple[list[dict[str, Any]], str | None]]
+
+log = logging.getLogger(__name__)
+
+# Terminal sequences: CSI (colours, cursor), OSC (titles, links) and the two-character ones.
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+# Control characters but tab and line feed, and the two separators that browsers break lines at.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+# Airflow's log page folds lines between these; text from a function must not fold the page.
+_GROUP_MARKER = re.compile(r"::(?=(?:end)?group::)")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line for the task log: level of ``logging``, text, milliseconds since the epoch."""
+
+    level: int
+    text: str
+    timestamp: int
+
+
+class Follower:
+    """Turns the events of one stream into lines: whole, in order, each once.
+
+    Events may come twice (a request of the function that was sent again) or late: their numbers tell.
+    """
+
+    def __init__(self) -> None:
+        """Begin before the first event."""
+        self.end: contract.EndMarker | None = None
+        """The end marker, once it was read."""
+        self.lines = 0
+        """How many lines were given out."""
+        self._last = 0
+        self._awaited: set[int] = set()
+        self._pieces: list[tuple[contract.Event, int]] = []
+
+    def feed(self, events: Iterable[dict[str, Any]]) -> Iterator[Line]:
+        """Take events as GetLogEvents returns them; give out the lines they complete."""
+        for raw in events:
+            message, timestamp = raw["message"], raw["timestamp"]
+            match contract.decode(message):
+                case contract.EndMarker() as marker:
+                    self._is_new(marker.number)
+                    self.end = marker
+                    yield from self.flush()
+                case contract.Event() as event:
+                    if self._is_new(event.number):
+                        yield from self._take(event, timestamp)
+                case None:
+                    yield from self.flush()
+                    yield self._line(logging.INFO, message, timestamp)
+
+    def missing(self) -> int:
+        """Return how many events before the last one read were never seen."""
+        return len(self._awaited)
+
+    def expect(self, marker: contract.EndMarker) -> None:
+        """Learn from elsewhere than the stream how many events there should be."""
+        self._is_new(marker.number)
+
+    def flush(self) -> Iterator[Line]:
+        """Give out a line of which not all pieces came."""
+        if self._pieces:
+            (first, timestamp), *_ = self._pieces
+            text = "".join(event.text for event, _ in self._pieces)
+            self._pieces = []
+            yield self._line(first.level, text, timestamp)
+
+    def _is_new(self, number: int) -> bool:
+        if number > self._last:
+            self._awaited.update(range(self._last + 1, number)[:MAX_AWAITED])
+            self._last = number
+            return True
+        if number in self._awaited:
+            self._awaited.remove(number)
+            return True
+        return False
+
+    def _take(self, event: contract.Event, timestamp: int) -> Iterator[Line]:
+        if self._pieces and event.part != self._pieces[-1][0].part + 1:
+            yield from self.flush()
+        self._pieces.append((event, timestamp))
+        if event.part == event.parts:
+            yield from self.flush()
+
+    def _line(self, level: int, text: str, timestamp: int) -> Line:
+        self.lines += 1
+        return Line(level, text, timestamp)
+
+
+class StreamRelay:
+    """Copies a stream to the task log, bit by bit, and never lets a failing log service stop the task.
+
+    :param read: takes a token, returns the events after it and the next token (None: no stream yet).
+    :param write: takes a line.
+    :param poll_seconds: pause between two reads; doubled up to ``LONGEST_POLL_SECONDS`` while reads fail.
+    """
+
+    def __init__(self, read: Reader, write: Callable[[Line], None], poll_seconds: float) -> None:
+        """Begin before the start of the stream."""
+        self.follower = Follower()
+        self.pause = poll_seconds
+        self._poll_seconds = poll_seconds
+        self._read = read
+        self._write = write
+        self._token: str | None = None
+        self._failing = False
+
+    def stream_exists(self) -> bool:
+        """Say whether the function has made the stream, that is, whether it knows of the relay."""
+        return self._token is not None
+
+    def copy_new(self) -> None:
+        """Copy what has come since the last call."""
+        try:
+            events, self._token = self._read(self._token)
+        except Exception as error:
+            # Any error of any client: what the function returns decides, not whether its log can be read.
+            self.pause = min(self.pause * 2, max(LONGEST_POLL_SECONDS, self._poll_seconds))
+            if not self._failing:
+                log.warning("Log events cannot be read at the moment, trying on: %s", error)
+            self._failing = True
+            return
+        self.pause = self._poll_seconds
+        self._failing = False
+        for line in self.follower.feed(events):
+            self._write(line)
+
+    def drain(self, seconds: float) -> None:
+        """Copy on until the end marker was read and nothing before it is missing, or the time is over."""
+        deadline = time.monotonic() + seconds
+        while not self.is_complete() and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(self.pause, left))
+            self.copy_new()
+        for line in self.follower.flush():
+            self._write(line)
+
+    def is_complete(self) -> bool:
+        """Say whether the end marker and everything before it has been copied, or is known to be lost."""
+        end = self.follower.end
+        return end is not None and self.follower.missing() <= end.rejected + end.lost
+
+
+def sanitised(text: str) -> str:
+    """Return a function's text as it may stand in a task log.
+
+    A function's text is not ours to trust: terminal sequences are removed, control characters shown as
+    escapes, line ends made ``\\n``, Airflow's group markers broken, and long lines cut with a note.
+    """
+    note = ""
+    if len(text) > MAX_LINE_CHARS:
+        note = f" … [cut: {len(text) - MAX_LINE_CHARS:,} more characters in the log stream]"
+        text = text[:MAX_LINE_CHARS]
+    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    text = _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
+    text = _GROUP_MARKER.sub(": :", text)
+    return text.encode("utf-8", errors="replace").decode() + note
+
+
+def task_log_writer(function_name: str) -> Callable[[Line], None]:
+    """Return what writes lines into the log of the running task, under the logger ``lambda.<function>``.
+
+    Airflow's logging adds a time only to records without one, so the record carries the function's time.
+    Lines of the same millisecond are counted apart in the microseconds: Airflow's log reader takes equal
+    neighbours for a repetition and drops them. The function decided which levels to log; Airflow's own
+    level is not applied again.
+    """
+    logger = structlog.get_logger(f"lambda.{function_name}", __level_override=logging.NOTSET)
+    last_ms = microseconds = 0
+
+    def write(line: Line) -> None:
+        nonlocal last_ms, microseconds
+        microseconds = min(microseconds + 1, 999) if line.timestamp == last_ms else 0
+        last_ms = line.timestamp
+        moment = datetime.fromtimestamp(line.timestamp // 1000, UTC)
+        moment += timedelta(milliseconds=line.timestamp % 1000, microseconds=microseconds)
+        timestamp = f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
+        logger.log(line.level, sanitised(line.text), timestamp=timestamp)
+
+    return write

@@ -1,0 +1,82 @@
+"""Checking and encoding what is sent to a function."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from airflow_relay import contract
+from custom.errors import PayloadRefused
+
+# Invoke: "The maximum payload size is 6 MB" for a synchronous invocation.
+MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
+
+
+def checked_payload(payload: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """Return the payload as a dict, a new one.
+
+    :param payload: an object, or JSON text of one, as a rendered template is; None for an empty object.
+    :raises PayloadRefused: with what is wrong, and where in the payload.
+    """
+    body = dict(_parsed(payload))
+    if taken := sorted(contract.RESERVED_KEYS & body.keys()):
+        raise PayloadRefused(f"payload uses the reserved keys {taken}: the operator sets them; rename yours")
+    _check(body, "payload")
+    return body
+
+
+def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -> bytes:
+    """Return the JSON to send: a checked payload together with where the function's log is to go.
+
+    :raises PayloadRefused: when it is more than Lambda takes.
+    """
+    data = json.dumps({**body, **destination.as_payload()}, allow_nan=False).encode()
+    if len(data) > MAX_PAYLOAD_BYTES:
+        raise PayloadRefused(
+            f"payload is {len(data):,} bytes as JSON, Lambda takes {MAX_PAYLOAD_BYTES:,}: "
+            "put the data into S3 and send its key"
+        )
+    return data
+
+
+def _parsed(payload: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
+    if payload is None:
+        return {}
+    if isinstance(payload, str):
+        payload = _from_text(payload)
+    if not isinstance(payload, Mapping):
+        raise PayloadRefused(f"payload must be a JSON object, not {type(payload).__name__}")
+    return payload
+
+
+def _from_text(text: str) -> Any:
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise PayloadRefused(
+            f"payload is text but not JSON: {error.msg} at line {error.lineno}, column {error.colno}. "
+            "In a template, write values with the tojson filter"
+        ) from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise PayloadRefused(f"payload contains {name}, which JSON does not have")
+
+
+def _check(value: object, path: str) -> None:
+    """Refuse what json.dumps would let through or change without a word, naming the place."""
+    match value:
+        case float() if not math.isfinite(value):
+            raise PayloadRefused(f"{path} is {value}, which JSON does not have")
+        case None | str() | int() | float():
+            return
+        case dict():
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise PayloadRefused(f"{path} has the key {key!r:.100}: keys must be text")
+                _check(item, f"{path}[{key!r:.100}]")
+        case list() | tuple():
+            for index, item in enumerate(value):
+                _check(item, f"{path}[{index}]")
+        case _:
+            raise PayloadRefused(f"{path} is of type {type(value).__name__}, which JSON does not have")

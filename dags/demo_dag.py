@@ -1,0 +1,42 @@
+"""Every 30 seconds: run the demo function, which counts, logs, and fails about every second time.
+
+Trigger it with a configuration to override: ``{"max_len": 3, "interval": 0.5, "fails_at": 2}``. With
+``"fails_at": null`` the run succeeds; without the key the function draws where to fail.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import DAG, Param
+
+from custom.operators.lambda_function import LambdaOperator
+
+INTERVAL = timedelta(seconds=30)
+
+# The schedule begins one interval after the stack did: until then a run that you trigger starts at once, and
+# does not wait for a scheduled one (max_active_runs).
+STACK_STARTED = datetime.fromtimestamp(int(os.environ.get("WINDTUNNEL_STARTED", "0")), UTC)
+
+with DAG(
+    dag_id="demo-dag",
+    schedule=INTERVAL,
+    start_date=STACK_STARTED + INTERVAL,
+    catchup=False,
+    max_active_runs=1,
+    is_paused_upon_creation=False,
+    doc_md=__doc__,
+    tags=["demo"],
+    params={
+        "max_len": Param(6, type="integer", minimum=0, description="How many steps, one log line each"),
+        "interval": Param(1, type="number", minimum=0, description="Seconds after each step"),
+    },
+) as dag:
+    LambdaOperator(
+        task_id="demo-task",
+        function_name="airflow-test",
+        awslogs_group="/airflow/lambda/airflow-test",
+        # Params are what the run's configuration has overridden, and its further keys (fails_at) too.
+        payload="{{ params | tojson }}",
+        aws_conn_id=None,
+        region_name="ap-southeast-2",
+    )

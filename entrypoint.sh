@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The first thing every container does. Usage: entrypoint.sh SERVICE [ARGUMENT...]
+# Refuses anything that could reach real AWS, makes or awaits the secrets, then becomes the named service.
+set -euo pipefail
+
+readonly SECRETS=${SECRETS_FOLDER:-/run/secrets/windtunnel}
+
+# Exit code 2: an unmet precondition, nothing was started.
+fail() {
+  printf 'entrypoint: %s\n' "$1" >&2
+  exit 2
+}
+
+# Windtunnel emulates AWS. Whatever might make boto3 talk to the real one is refused.
+refuse_real_aws() {
+  case ${AWS_ACCESS_KEY_ID:-} in
+    AKIA* | ASIA*) fail "AWS_ACCESS_KEY_ID looks like a real key (${AWS_ACCESS_KEY_ID:0:4}…). Unset it: Windtunnel never talks to real AWS." ;;
+  esac
+  [ -z "${AWS_PROFILE:-}" ] || fail "AWS_PROFILE is set ('$AWS_PROFILE'). Unset it: Windtunnel never reads real AWS profiles."
+  case ${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS:-false} in
+    [Tt][Rr][Uu][Ee]) fail "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true makes boto3 ignore the emulator's address. Unset it." ;;
+  esac
+  local name host
+  [ -n "${AWS_ENDPOINT_URL:-}" ] || fail "AWS_ENDPOINT_URL is not set: boto3 would talk to real AWS. Set it to the emulator's address."
+  for name in $(compgen -e | grep '^AWS_ENDPOINT_URL'); do
+    host=${!name#*://} host=${host%%[/?#]*} host=${host##*@} host=${host%%:*}
+    case $host in
+      # A name without a dot is one of this Compose project's services.
+      localhost | 127.*) ;;
+      *.* | "") fail "$name points to '${!name}', which is not local. Set it to the emulator's address." ;;
+    esac
+  done
+}
+
+random() { head -c 32 /dev/urandom | base64 | tr '+/' '-_'; }
+
+# Once per volume. Read by Airflow through its own `_cmd` options, by Postgres through POSTGRES_PASSWORD_FILE.
+make_secrets() {
+  [ ! -e "$SECRETS/complete" ] || return 0
+  [ -w "$SECRETS" ] || fail "cannot write secrets to $SECRETS. Remove the volume: docker compose down --volumes"
+  local password
+  password=$(random | tr -d '=')
+  random >"$SECRETS/fernet_key"
+  printf "%s%s" "$(random)" "$(random)" >"$SECRETS/jwt_secret"  # HS512 wants 64 bytes
+  random >"$SECRETS/api_secret_key"
+  printf '%s' "$password" >"$SECRETS/postgres_password"
+  printf 'postgresql+psycopg2://airflow:%s@%s/airflow' "$password" "${POSTGRES_ADDRESS:?}" >"$SECRETS/sql_alchemy_conn"
+  printf '{"admin": "%s"}' "$(random | tr -dc 'a-zA-Z0-9' | head -c 16)" >"$SECRETS/simple_auth_manager_passwords.json"
+  touch "$SECRETS/complete"
+}
+
+await_secrets() {
+  for _ in $(seq 600); do
+    [ ! -e "$SECRETS/complete" ] || return 0
+    sleep 0.05
+  done
+  fail "no secrets in $SECRETS after 30 s: the service 'init' makes them; see its log"
+}
+
+# When the stack was first started, in seconds since the epoch: the demo's schedule begins half a minute later.
+export_start() {
+  WINDTUNNEL_STARTED=$(stat -c %Y "$SECRETS/complete")
+  export WINDTUNNEL_STARTED
+}
+
+run_airflow() {
+  refuse_real_aws
+  await_secrets
+  export_start
+  exec airflow "$@"
+}
+
+service=${1:-}
+[ $# -eq 0 ] || shift
+case $service in
+  init)
+    refuse_real_aws
+    make_secrets
+    export_start
+    exec python -m windtunnel.init "$@"
+    ;;
+  webserver) run_airflow api-server "$@" ;;
+  # Without log servers: the webserver reads running tasks' logs from the volume that they share.
+  scheduler | triggerer) run_airflow "$service" --skip-serve-logs "$@" ;;
+  dag-processor) run_airflow "$service" "$@" ;;
+  postgres)
+    await_secrets
+    exec docker-entrypoint.sh postgres "$@"
+    ;;
+  localstack) exec python -m localstack.runtime.main "$@" ;;
+  *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack" ;;
+esac

@@ -1,0 +1,137 @@
+"""Catching what a handler says during one call: its ``logging`` records, and what it prints."""
+
+import contextlib
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any, TextIO
+
+Sink = Callable[[int, str, float], None]
+"""Takes a level, a text and a time (seconds since the epoch)."""
+
+
+class _RecordHandler(logging.Handler):
+    """Pass each record on, whole: message, traceback and stack are one text."""
+
+    def __init__(self, sink: Sink, silent_thread: Callable[[], int | None]) -> None:
+        super().__init__()
+        self._sink = sink
+        self._silent_thread = silent_thread
+
+    def emit(self, record: logging.LogRecord) -> None:
+        # What the sending thread's HTTP client logs must not be sent: each call would cause the next one.
+        if record.thread == self._silent_thread():
+            return
+        try:
+            self._sink(record.levelno, self.format(record), record.created)
+        except Exception:
+            self.handleError(record)
+
+
+class _Tee:
+    """A text stream that also passes on what is printed to it.
+
+    One text ends where a write ends a line, so ``print("a\\nb")`` and a warning with its source line stay
+    whole. Each thread has a text of its own, as ``print`` writes the line break separately.
+    """
+
+    def __init__(
+        self, stream: TextIO, level: int, sink: Sink, records_are_caught: Callable[[], bool]
+    ) -> None:
+        self._stream = stream
+        self._level = level
+        self._sink: Sink | None = sink
+        self._records_are_caught = records_are_caught
+        self._unfinished: dict[int, str] = {}
+
+    def write(self, text: str) -> int:
+        written = self._stream.write(text)
+        if self._sink is not None and not (self._records_are_caught() and _called_by_logging()):
+            self._collect(text)
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def _collect(self, text: str) -> None:
+        thread = threading.get_ident()
+        whole = self._unfinished.pop(thread, "") + text
+        if whole.endswith("\n"):
+            self._pass_on(whole[:-1])
+        elif whole:
+            self._unfinished[thread] = whole
+
+    def _pass_on(self, text: str) -> None:
+        if self._sink is not None:
+            self._sink(self._level, text, time.time())
+
+    def finish(self) -> None:
+        """Pass on lines left without a line break, and from now on only print.
+
+        Logging handlers made during the call may hold this object for as long as the process lives.
+        """
+        for text in list(self._unfinished.values()):
+            self._pass_on(text)
+        self._unfinished.clear()
+        self._sink = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _called_by_logging() -> bool:
+    """Say whether a logging handler is writing.
+
+    Lambda's own handler prints each record to standard output, where it would be caught a second time.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == "logging":
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _last_loggers() -> list[logging.Logger]:
+    """Return the loggers at which a record's way ends: the root, and those that do not propagate."""
+    named = logging.root.manager.loggerDict.values()
+    return [
+        logging.root,
+        *(logger for logger in named if isinstance(logger, logging.Logger) and not logger.propagate),
+    ]
+
+
+@contextlib.contextmanager
+def captured(sink: Sink, silent_thread: Callable[[], int | None]) -> Iterator[None]:
+    """Pass everything logged, printed and warned about during the block to a sink.
+
+    The function's own log gets all of it as before: handlers stay, printing still prints. Levels are left
+    alone: what the function's loggers drop is dropped here too. Printed text counts as INFO on standard
+    output and as WARNING on standard error, where ``warnings`` go.
+
+    :param sink: called from whichever thread logs or prints; must be quick.
+    :param silent_thread: gives the id of the thread whose records are left out.
+    """
+    handler = _RecordHandler(sink, silent_thread)
+    loggers = _last_loggers()
+
+    def attached() -> bool:
+        # basicConfig(force=True) takes it away; the lines are then caught where they are printed.
+        return handler in logging.root.handlers
+
+    out = _Tee(sys.stdout, logging.INFO, sink, attached)
+    err = _Tee(sys.stderr, logging.WARNING, sink, attached)
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+        out.finish()
+        err.finish()

@@ -1,0 +1,310 @@
+"""What the function and the operator agree on: payload keys, names, limits and the form of events.
+
+This is the one home of the agreement. It ships with every function (through the ``airflow_relay``
+package) and is imported by the operator; nothing of it is repeated elsewhere. Standard library only.
+
+**The payload.** The caller names where the log is to go in ``group_name`` and ``stream_name``, and puts
+everything else under one reserved key, ``airflow_relay``::
+
+    {"max_len": 6,
+     "group_name": "/airflow/lambda/airflow-test",
+     "stream_name": "2025/11/20/[$LATEST]demo-dag/…",
+     "airflow_relay": {"version": 1, "idempotency_key": "demo-dag/…/1"}}
+
+**The form of an event.** Time is the event's own time, in milliseconds. The rest is plain text behind a
+short prefix::
+
+    [INFO #12] twelve of twenty done
+    [ERROR #13] Traceback (most recent call last): …
+    [INFO #14 1/2] the first half of a line too long for one event
+    [END #16] {"status": "failed", "events": 15, …}
+
+Why a prefix, and not a JSON object for each event: a person reads the stream in the CloudWatch console,
+where a traceback inside JSON is one long line of ``\\n``. The prefix carries what an event has no field
+for: the level, so that the task log can show it, and a number, without which "in order, once each"
+cannot be kept. PutLogEvents knows no idempotency: a call that timed out may have been stored, sending it
+again stores it twice, and two equal lines of the same millisecond are not a repetition. The number tells
+them apart, and shows what is missing. As each line gets a prefix, no line can pass for an end marker, and
+an empty line is a lawful event (CloudWatch refuses an empty message).
+"""
+
+import json
+import logging
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+from urllib.parse import quote
+
+VERSION = 1
+
+# Payload keys. The first two are those of the published recipe for handing a function its log stream.
+GROUP_KEY = "group_name"
+STREAM_KEY = "stream_name"
+RELAY_KEY = "airflow_relay"
+RESERVED_KEYS = frozenset({GROUP_KEY, STREAM_KEY, RELAY_KEY})
+
+# PutLogEvents: "The maximum batch size is 1,048,576 bytes. This size is calculated as the sum of all event
+# messages in UTF-8, plus 26 bytes for each log event."
+MAX_BATCH_BYTES = 1_048_576
+EVENT_OVERHEAD_BYTES = 26
+# PutLogEvents: "The maximum number of log events in a batch is 10,000."
+MAX_BATCH_EVENTS = 10_000
+# PutLogEvents: "A batch of log events in a single request must be in chronological order" and "cannot span
+# more than 24 hours. Otherwise, the operation fails."
+MAX_BATCH_SPAN_MS = 24 * 60 * 60 * 1000
+# Newer pages allow 1 MB for one event, older ones and some regions 256 KB. The smaller is lawful everywhere.
+MAX_EVENT_BYTES = 262_144
+# CreateLogStream: 1 to 512 characters, "[^:*]*".
+MAX_STREAM_NAME_CHARS = 512
+STREAM_NAME_PATTERN = re.compile(r"[^:*\x00-\x1f\x7f]{1,512}")
+# CreateLogGroup: 1 to 512 of these characters; "Log group names can't start with the string aws/".
+GROUP_NAME_PATTERN = re.compile(r"(?!aws/)[A-Za-z0-9_\-/.#]{1,512}")
+
+# What the library itself says in the function's own log begins like this.
+NOTE_PREFIX = "airflow_relay: "
+
+# Room for the longest prefix, "[CRITICAL #999999999 9999/9999] ".
+_PREFIX_BYTES = 40
+_EVENT_PATTERN = re.compile(
+    r"\[(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL|END) #(?P<number>\d{1,9})"
+    r"(?: (?P<part>\d{1,4})/(?P<parts>\d{1,4}))?\] (?P<text>.*)",
+    re.DOTALL,
+)
+_MAX_ERROR_CHARS = 1_000
+_HASH_CHARS = 16
+
+SUCCEEDED = "succeeded"
+FAILED = "failed"
+
+
+class ContractError(ValueError):
+    """A payload block or a name that the two sides cannot work with."""
+
+
+@dataclass(frozen=True)
+class Destination:
+    """Where a function's log lines go, as the caller asked for."""
+
+    group_name: str
+    stream_name: str
+    idempotency_key: str = ""
+
+    @classmethod
+    def from_event(cls, event: object) -> "Destination | None":
+        """Read the caller's block from a function's event.
+
+        :param event: what Lambda handed to the function; any type.
+        :return: None where the event carries no block: the caller wants no relay.
+        :raises ContractError: when there is a block that cannot be followed.
+        """
+        if not isinstance(event, Mapping) or RELAY_KEY not in event:
+            return None
+        block = event[RELAY_KEY]
+        if not isinstance(block, Mapping) or block.get("version") != VERSION:
+            raise ContractError(f"{RELAY_KEY!r} must be an object with version {VERSION}, not {block!r:.100}")
+        return cls(
+            group_name=check_group_name(event.get(GROUP_KEY)),
+            stream_name=check_stream_name(event.get(STREAM_KEY)),
+            idempotency_key=str(block.get("idempotency_key", "")),
+        )
+
+    def as_payload(self) -> dict[str, Any]:
+        """Return the keys to add to the function's payload."""
+        return {
+            GROUP_KEY: self.group_name,
+            STREAM_KEY: self.stream_name,
+            RELAY_KEY: {"version": VERSION, "idempotency_key": self.idempotency_key},
+        }
+
+
+@dataclass(frozen=True)
+class Event:
+    """One decoded log event: a line, or one of the pieces of a line too long for a single event."""
+
+    level: int
+    number: int
+    text: str
+    part: int = 1
+    parts: int = 1
+
+
+@dataclass(frozen=True)
+class EndMarker:
+    """The last event of a stream: how the call ended, and what became of its lines.
+
+    :param status: ``succeeded`` or ``failed``: whether the handler returned or raised.
+    :param events: how many events were numbered before this one.
+    :param rejected: how many of them CloudWatch refused (``rejectedLogEventsInfo``).
+    :param lost: how many of them could not be sent.
+    :param clamped: how many carried a time outside of the call, and were given the nearest one inside.
+    :param request_id: Lambda's id of this invocation.
+    :param error: what the handler raised, in one line.
+    :param number: the marker's own number in the stream.
+    """
+
+    status: str
+    events: int
+    rejected: int = 0
+    lost: int = 0
+    clamped: int = 0
+    request_id: str = ""
+    error: str = ""
+    number: int = 0
+
+
+def check_group_name(name: object) -> str:
+    """Return the log group's name if CloudWatch would take it.
+
+    :raises ContractError: otherwise, with the rule.
+    """
+    if not isinstance(name, str) or not GROUP_NAME_PATTERN.fullmatch(name):
+        raise ContractError(
+            f"log group name {name!r:.100} is not usable: 1 to 512 letters, digits and _-/.#, "
+            "and not starting with 'aws/'"
+        )
+    return name
+
+
+def check_stream_name(name: object) -> str:
+    """Return the log stream's name if CloudWatch would take it.
+
+    :raises ContractError: otherwise, with the rule.
+    """
+    if not isinstance(name, str) or not STREAM_NAME_PATTERN.fullmatch(name):
+        raise ContractError(
+            f"log stream name {name!r:.100} is not usable: 1 to 512 characters without ':' and '*'"
+        )
+    return name
+
+
+def idempotency_key(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> str:
+    """Name one try of one task, the same each time it is asked for.
+
+    Each part is percent-encoded, so the key can be split at ``/`` and decoded again.
+    """
+    return "/".join(_escape(str(part)) for part in (dag_id, run_id, task_id, map_index, try_number))
+
+
+def stream_name(day: datetime, qualifier: str | None, key: str, unique_id: str) -> str:
+    """Name the log stream of one try: ``2025/11/20/[$LATEST]<dag>/<run>/<task>/<map>/<try>/<unique id>``.
+
+    The front is as in Lambda's own streams. What CloudWatch does not allow (``:`` and ``*``) is
+    percent-encoded. A name over 512 characters is cut in the middle, where a hash of the whole then stands,
+    so names stay distinct.
+
+    :param day: the date to file the stream under.
+    :param key: the try, from :func:`idempotency_key`.
+    :param unique_id: makes the name new for each execution, also when a try is run again.
+    """
+    front = f"{day:%Y/%m/%d}/[{_escape(qualifier or '$LATEST')}]{key}"
+    name = f"{front}/{unique_id}"
+    if len(name) <= MAX_STREAM_NAME_CHARS:
+        return name
+    tail = f"~{sha256(front.encode()).hexdigest()[:_HASH_CHARS]}/{unique_id}"
+    return front[: MAX_STREAM_NAME_CHARS - len(tail)] + tail
+
+
+def _escape(part: str) -> str:
+    return quote(part, safe="$+@ ()", errors="replace")
+
+
+def encode_line(level: int, text: str, first_number: int) -> list[str]:
+    """Turn one logged line into the messages of one or more events.
+
+    :param level: a level of the ``logging`` module; one between two named levels counts as the lower.
+    :param text: the line; it may hold line breaks. A lone surrogate, which UTF-8 cannot carry, becomes "?".
+    :param first_number: the number of the first event.
+    """
+    name = _level_name(level)
+    pieces = list(_split(text.encode("utf-8", errors="replace"), MAX_EVENT_BYTES - EVENT_OVERHEAD_BYTES))
+    if len(pieces) == 1:
+        return [f"[{name} #{first_number}] {pieces[0]}"]
+    return [
+        f"[{name} #{first_number + index} {index + 1}/{len(pieces)}] {piece}"
+        for index, piece in enumerate(pieces)
+    ]
+
+
+def _level_name(level: int) -> str:
+    for bound in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO):
+        if level >= bound:
+            return logging.getLevelName(bound)
+    return "DEBUG"
+
+
+def _split(data: bytes, limit: int) -> Iterator[str]:
+    """Cut UTF-8 bytes into texts that fit an event together with their prefix, on character borders."""
+    limit -= _PREFIX_BYTES
+    start = 0
+    while len(data) - start > limit:
+        end = start + limit
+        # A byte 10xxxxxx continues a character: step back to where that character begins.
+        while data[end] & 0xC0 == 0x80:
+            end -= 1
+        yield data[start:end].decode()
+        start = end
+    yield data[start:].decode()
+
+
+def encode_end(marker: EndMarker) -> str:
+    """Turn an end marker into the message of the last event."""
+    body = asdict(marker)
+    number = body.pop("number")
+    body["error"] = marker.error[:_MAX_ERROR_CHARS].encode("utf-8", errors="replace").decode()
+    return f"[END #{number}] {json.dumps(body, ensure_ascii=False)}"
+
+
+def decode(message: str) -> Event | EndMarker | None:
+    """Read the message of an event.
+
+    :return: None for a message that was not written by this library.
+    """
+    match = _EVENT_PATTERN.fullmatch(message)
+    if match is None:
+        return None
+    number = int(match["number"])
+    if match["level"] == "END":
+        return _decode_end(match["text"], number)
+    level = logging.getLevelNamesMapping()[match["level"]]
+    return Event(level, number, match["text"], int(match["part"] or 1), int(match["parts"] or 1))
+
+
+def _decode_end(text: str, number: int) -> EndMarker | None:
+    try:
+        body = json.loads(text)
+        known = {field.name for field in fields(EndMarker)} - {"number"}
+        # Keys of a later version are passed over: an older operator still finds the end.
+        return EndMarker(number=number, **{key: body[key] for key in known if key in body})
+    except (ValueError, TypeError):
+        return None
+
+
+def find_end(log_tail: str) -> EndMarker | None:
+    """Find the end marker in a function's own log, where the library repeats it.
+
+    :param log_tail: the log, or the end of it that Lambda returns with its answer.
+    """
+    for line in reversed(log_tail.splitlines()):
+        if line.startswith(NOTE_PREFIX) and isinstance(marker := decode(line[len(NOTE_PREFIX) :]), EndMarker):
+            return marker
+    return None
+
+
+def decode_lines(messages: Iterable[str]) -> list[str]:
+    """Return the lines a function logged, from the messages of its stream: whole, in order, once each.
+
+    Pieces of a long line are joined, repeated events dropped, the end marker and foreign events left out.
+    """
+    events = {
+        event.number: event for event in (decode(message) for message in messages) if isinstance(event, Event)
+    }
+    lines: list[str] = []
+    for event in events.values():
+        if event.part > 1 and lines:
+            lines[-1] += event.text
+        else:
+            lines.append(event.text)
+    return lines

@@ -1,0 +1,104 @@
+"""The decorator for a function's handler."""
+
+import functools
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any, TextIO, TypeVar, overload
+
+from airflow_relay import contract
+from airflow_relay.capture import captured
+from airflow_relay.shipper import FLUSH_SECONDS, Shipper
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+class LogServiceFailed(RuntimeError):
+    """Log events did not reach CloudWatch, in a function that asked to fail for that (``strict``)."""
+
+
+@overload
+def relay(handler: Handler) -> Handler: ...
+@overload
+def relay(*, flush_seconds: float = ..., strict: bool = ...) -> Callable[[Handler], Handler]: ...
+def relay(
+    handler: Handler | None = None, *, flush_seconds: float = FLUSH_SECONDS, strict: bool = False
+) -> Handler | Callable[[Handler], Handler]:
+    """Send what a Lambda handler logs and prints to the stream its caller named, while it runs.
+
+    Use it as ``@relay`` or ``@relay(...)``. The caller asks by a block in the event (see
+    :mod:`airflow_relay.contract`); an event without one makes no difference to the handler. The function's
+    own log is as before. What the handler raises is sent as a traceback and raised again, unchanged. Lines
+    that threads log after the handler has returned are in the function's own log only.
+
+    :param flush_seconds: how long a line may wait before it is sent.
+    :param strict: make the call fail with :class:`LogServiceFailed` when the handler succeeded but log
+        events were lost. By default the log service never changes a function's result.
+    """
+
+    def decorate(function: Handler) -> Handler:
+        @functools.wraps(function)
+        def wrapper(event: Any, context: Any = None, *args: Any, **kwargs: Any) -> Any:
+            call = functools.partial(function, event, context, *args, **kwargs)
+            destination = _destination(event)
+            if destination is None:
+                return call()
+            shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
+            result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
+            if strict and (complaint := shipper.complaint()):
+                raise LogServiceFailed(complaint)
+            return result
+
+        return wrapper  # type: ignore[return-value]
+
+    return decorate if handler is None else decorate(handler)
+
+
+def _destination(event: Any) -> contract.Destination | None:
+    try:
+        return contract.Destination.from_event(event)
+    except contract.ContractError as error:
+        _tell(sys.stderr, f"the caller's block is ignored, nothing is relayed: {error}")
+        return None
+
+
+def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
+    """Run the handler with its output captured; end the stream however that goes."""
+    status, error_line = contract.SUCCEEDED, ""
+    shipper.start()
+    try:
+        with captured(shipper.add, shipper.thread_id):
+            return call()
+    except BaseException as error:
+        # SystemExit and KeyboardInterrupt too: Lambda reports them as failures, and needs their lines most.
+        status, error_line = contract.FAILED, "".join(traceback.format_exception_only(error)).strip()
+        shipper.add(logging.ERROR, _traceback(error), time.time())
+        raise
+    finally:
+        marker = shipper.close(status, request_id, error_line)
+        if complaint := shipper.complaint():
+            _tell(sys.stderr, complaint)
+        # Also in the function's own log: Lambda returns the tail of that with its answer, where the caller
+        # finds the marker when the stream is late.
+        _tell(sys.stdout, contract.encode_end(marker))
+
+
+def _traceback(error: BaseException) -> str:
+    """Format what the handler raised, from the handler's own frame on."""
+    own_frame = error.__traceback__
+    frames = own_frame.tb_next if own_frame else None
+    return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")
+
+
+def _remaining_seconds(context: Any) -> float | None:
+    """Return how long the function may still run; None in a call by hand, without Lambda's context."""
+    tell = getattr(context, "get_remaining_time_in_millis", None)
+    return tell() / 1000 if tell else None
+
+
+def _tell(stream: TextIO, text: str) -> None:
+    """Say something in the function's own log."""
+    stream.write(f"{contract.NOTE_PREFIX}{text}\n")
+    stream.flush()

@@ -1,0 +1,316 @@
+"""Sending the events of one call to CloudWatch while the call goes on."""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any, TypedDict
+
+from airflow_relay import contract
+
+# Lines wait this long at most before they are sent: short against what a person waiting at a task log
+# notices, long enough that a talkative function costs two or three requests a second.
+FLUSH_SECONDS = 0.4
+# From this long before the function's deadline lines are sent almost at once: Lambda kills without notice.
+DEADLINE_MARGIN_SECONDS = 1.0
+DEADLINE_FLUSH_SECONDS = 0.05
+# How long a call may be held up at its end by a log service that does not answer, and what is left of
+# the function's time after that.
+CLOSE_SECONDS = 5.0
+CLOSE_RESERVE_SECONDS = 0.2
+CONNECT_TIMEOUT_SECONDS = 1
+READ_TIMEOUT_SECONDS = 3
+# A log service that is down must not fill the function's memory (128 MB at least).
+MAX_PENDING_BYTES = 32 * 1024 * 1024
+# A record this far from the call's own time counts as clamped; less is threads overtaking one another.
+CLAMP_TOLERANCE_MS = 1_000
+
+# Pause before a failed request is tried again.
+RETRY_SECONDS = 0.2
+
+_NOT_FOUND = "ResourceNotFoundException"
+_EXISTS = "ResourceAlreadyExistsException"
+# A request refused for one of these reasons may be accepted later; one refused for another never will be.
+_PASSING_CODES = frozenset({_NOT_FOUND, "ThrottlingException", "OperationAbortedException"})
+_SERVER_ERROR_STATUS = 500
+
+
+class LogEvent(TypedDict):
+    """One event of PutLogEvents: time in milliseconds since the epoch, and text."""
+
+    timestamp: int
+    message: str
+
+
+def event_bytes(event: LogEvent) -> int:
+    """Return an event's size as CloudWatch counts it."""
+    return len(event["message"].encode()) + contract.EVENT_OVERHEAD_BYTES
+
+
+def lawful_batches(events: Sequence[LogEvent]) -> Iterator[list[LogEvent]]:
+    """Divide events in chronological order into batches that PutLogEvents accepts."""
+    batch: list[LogEvent] = []
+    size = 0
+    for event in events:
+        added = event_bytes(event)
+        if batch and (
+            len(batch) == contract.MAX_BATCH_EVENTS
+            or size + added > contract.MAX_BATCH_BYTES
+            or event["timestamp"] - batch[0]["timestamp"] >= contract.MAX_BATCH_SPAN_MS
+        ):
+            yield batch
+            batch, size = [], 0
+        batch.append(event)
+        size += added
+    if batch:
+        yield batch
+
+
+def rejected_count(info: dict[str, int], sent: int) -> int:
+    """Count the events CloudWatch refused of a batch it otherwise accepted.
+
+    :param info: ``rejectedLogEventsInfo``: the indexes of the first event too far in the future
+        (inclusive), and of the last ones too old or past the group's retention (exclusive).
+    """
+    too_new = sent - info["tooNewLogEventStartIndex"] if "tooNewLogEventStartIndex" in info else 0
+    too_old = max(info.get("tooOldLogEventEndIndex", 0), info.get("expiredLogEventEndIndex", 0))
+    return min(sent, too_new + too_old)
+
+
+@functools.cache
+def logs_client() -> Any:
+    """Make the CloudWatch Logs client, once for each execution environment.
+
+    boto3 is imported here, in the sending thread, so that it does not lengthen the function's cold start.
+    One attempt a request: the shipper itself tries again.
+    """
+    import boto3
+    from botocore.config import Config
+
+    return boto3.session.Session().client(
+        "logs",
+        config=Config(
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            read_timeout=READ_TIMEOUT_SECONDS,
+            retries={"total_max_attempts": 1},
+        ),
+    )
+
+
+class Shipper:
+    """Collects the lines of one call and sends them from a thread of its own.
+
+    A thread for each call, joined at its end: between calls Lambda freezes the process.
+
+    :param destination: the stream to write; it is made, and its group too where that is missing.
+    :param remaining_seconds: tells how long the function may still run, or None where nobody knows.
+    :param flush_seconds: how long a line may wait before it is sent.
+    :param client: makes the CloudWatch Logs client; called in the sending thread.
+    """
+
+    def __init__(
+        self,
+        destination: contract.Destination,
+        remaining_seconds: Callable[[], float | None],
+        flush_seconds: float = FLUSH_SECONDS,
+        client: Callable[[], Any] = logs_client,
+    ) -> None:
+        """Prepare; :meth:`start` begins."""
+        self.destination = destination
+        self.error = ""
+        """Why the latest request failed; empty after one that did not."""
+        self.delivered = False
+        """Whether the end marker is in the stream."""
+        self._names = {"logGroupName": destination.group_name, "logStreamName": destination.stream_name}
+        self._remaining_seconds = remaining_seconds
+        self._flush_seconds = flush_seconds
+        self._client = client
+        self._changed = threading.Condition()  # reentrant: a signal handler may log while the lock is held
+        self._given_up = threading.Event()
+        self._pending: list[LogEvent] = []
+        self._pending_bytes = 0
+        self._marker: contract.EndMarker | None = None
+        self._numbered = self._rejected = self._lost = self._clamped = 0
+        self._last_ms = _now_ms()
+        self._stream_is_open = False
+        self._thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def thread_id(self) -> int | None:
+        """Return the sending thread's id."""
+        return self._thread.ident
+
+    def add(self, level: int, text: str, created: float) -> None:
+        """Take a line; any thread may call this. After :meth:`close` it does nothing.
+
+        The time sent lies within the call and is never before that of the line ahead. So batches are in
+        order, span less than a day and are neither too old nor in the future, and the reader gets lines as
+        they came, whatever the clock did.
+
+        :param level: a level of the ``logging`` module.
+        :param created: when the line was logged, in seconds since the epoch.
+        """
+        with self._changed:
+            if self._marker is not None:
+                return
+            for message in contract.encode_line(level, text, self._numbered + 1):
+                self._numbered += 1
+                self._keep({"timestamp": self._lawful_time(created), "message": message})
+            if self._is_due():
+                self._changed.notify()
+
+    def close(self, status: str, request_id: str = "", error: str = "") -> contract.EndMarker:
+        """Send what is left, then the end marker, and stop.
+
+        Waits for the log service, but no longer than ``CLOSE_SECONDS`` and the function's deadline allow.
+
+        :param status: ``contract.SUCCEEDED`` or ``contract.FAILED``.
+        :param error: what the handler raised, in one line.
+        :return: the end marker; ``delivered`` says whether it reached the stream.
+        """
+        with self._changed:
+            self._marker = contract.EndMarker(
+                status, self._numbered, request_id=request_id, error=error, number=self._numbered + 1
+            )
+            self._changed.notify()
+        remaining = self._remaining_seconds()
+        limit = CLOSE_SECONDS if remaining is None else min(CLOSE_SECONDS, remaining - CLOSE_RESERVE_SECONDS)
+        self._thread.join(timeout=max(limit, 0))
+        self._given_up.set()
+        with self._changed:
+            return self._final_marker(still_pending=len(self._pending))
+
+    def complaint(self) -> str:
+        """Say what did not reach the stream, once the call is closed; empty if everything did."""
+        marker = self._final_marker(still_pending=len(self._pending))
+        missing = marker.lost + marker.rejected
+        if self.delivered and not missing:
+            return ""
+        return (
+            f"{missing} of {marker.events} log events are not in CloudWatch log stream "
+            f"{self.destination.group_name} {self.destination.stream_name} "
+            f"({marker.rejected} rejected; latest error: {self.error or 'none'}). "
+            "All of them are in the function's own log"
+        )
+
+    def _lawful_time(self, created: float) -> int:
+        wanted = int(created * 1000)
+        lawful = max(self._last_ms, min(wanted, _now_ms()))
+        self._clamped += abs(lawful - wanted) > CLAMP_TOLERANCE_MS
+        self._last_ms = lawful
+        return lawful
+
+    def _keep(self, event: LogEvent) -> None:
+        size = event_bytes(event)
+        if self._pending_bytes + size > MAX_PENDING_BYTES:
+            self._lost += 1
+            return
+        self._pending.append(event)
+        self._pending_bytes += size
+
+    def _final_marker(self, still_pending: int = 0) -> contract.EndMarker:
+        if self._marker is None:
+            raise RuntimeError("the end marker exists only once the call has ended")
+        return replace(
+            self._marker, rejected=self._rejected, lost=self._lost + still_pending, clamped=self._clamped
+        )
+
+    def _run(self) -> None:
+        self._open_stream()
+        while not self._given_up.is_set():
+            with self._changed:
+                self._changed.wait_for(self._is_due, timeout=self._wait_seconds())
+                ending = self._marker is not None
+                batches = list(lawful_batches(self._pending))
+            if not (self._open_stream() and all(map(self._send, batches))):
+                self._given_up.wait(RETRY_SECONDS)
+            elif ending and self._send_end():
+                return
+
+    def _is_due(self) -> bool:
+        return self._marker is not None or self._pending_bytes >= contract.MAX_BATCH_BYTES
+
+    def _wait_seconds(self) -> float:
+        remaining = self._remaining_seconds()
+        if remaining is None:
+            return self._flush_seconds
+        return max(DEADLINE_FLUSH_SECONDS, min(self._flush_seconds, remaining - DEADLINE_MARGIN_SECONDS))
+
+    def _open_stream(self) -> bool:
+        """Make the stream unless that is done; False if it is worth trying again."""
+        if not self._stream_is_open:
+            try:
+                self._create_stream(self._client())
+                self._stream_is_open = True
+            except Exception as error:
+                # Where we may not make streams, the stream may be there: putting events will tell.
+                self._stream_is_open = not self._is_passing(error)
+        return self._stream_is_open
+
+    def _create_stream(self, client: Any) -> None:
+        try:
+            _tolerating(_EXISTS, client.create_log_stream, **self._names)
+        except Exception as error:
+            if _code(error) != _NOT_FOUND:
+                raise
+            _tolerating(_EXISTS, client.create_log_group, logGroupName=self.destination.group_name)
+            _tolerating(_EXISTS, client.create_log_stream, **self._names)
+
+    def _send(self, batch: list[LogEvent]) -> bool:
+        """Send one batch; False if it stays pending, to be tried again."""
+        refused = self._put(batch)
+        if refused is None:
+            return False
+        with self._changed:
+            self._lost += refused
+            del self._pending[: len(batch)]
+            self._pending_bytes -= sum(map(event_bytes, batch))
+        return True
+
+    def _send_end(self) -> bool:
+        message = contract.encode_end(self._final_marker())
+        refused = self._put([{"timestamp": self._lawful_time(time.time()), "message": message}])
+        self.delivered = refused == 0 and not self.error
+        return refused is not None
+
+    def _put(self, events: list[LogEvent]) -> int | None:
+        """Put events into the stream; return how many were refused for good, or None to try again."""
+        try:
+            answer = self._client().put_log_events(**self._names, logEvents=events)
+        except Exception as error:
+            # Whatever the log service or its client does must not reach the function.
+            return None if self._is_passing(error) else len(events)
+        self.error = ""
+        self._rejected += rejected_count(answer.get("rejectedLogEventsInfo") or {}, len(events))
+        return 0
+
+    def _is_passing(self, error: Exception) -> bool:
+        self.error = f"{type(error).__name__}: {error}"
+        if _code(error) == _NOT_FOUND:
+            self._stream_is_open = False
+        response = getattr(error, "response", None)
+        if response is None:
+            return True
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return _code(error) in _PASSING_CODES or status >= _SERVER_ERROR_STATUS
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+def _code(error: Exception) -> str:
+    """Return AWS's error code, or an empty text if the error is not an answer of AWS."""
+    return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
+
+
+def _tolerating(code: str, call: Callable[..., object], **arguments: str) -> None:
+    try:
+        call(**arguments)
+    except Exception as error:
+        if _code(error) != code:
+            raise

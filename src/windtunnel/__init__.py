@@ -1,0 +1,1 @@
+"""Windtunnel: a local, testable Airflow on AWS."""

@@ -1,0 +1,131 @@
+"""What healthy means, for each service: run inside its container, twice a second while the stack starts.
+
+Imports next to nothing, because on two cores the probes of five services compete with what they wait for.
+"""
+
+import sys
+from collections.abc import Callable
+
+# Exit code of a probe that no waiting will turn into success: someone has to change something. Docker takes
+# every code but 0 as unhealthy and keeps the code, so `./windtunnel up` need not wait for such a service.
+DEFINITE = 3
+
+# The age up to which a heartbeat counts as fresh, in seconds: Airflow's own default for
+# [scheduler] scheduler_health_check_threshold.
+FRESH = 30
+
+
+class Unhealthy(Exception):
+    """The service does not do what it promises; the message names the part and the next step."""
+
+
+class Broken(Unhealthy):
+    """Unhealthy until someone changes something."""
+
+
+def _get(address: str) -> bytes:
+    from http.client import HTTPConnection
+
+    host, _, path = address.partition("/")
+    try:
+        connection = HTTPConnection(host, timeout=4)
+        connection.request("GET", f"/{path}")
+        response = connection.getresponse()
+        body = response.read()
+    except OSError as error:
+        raise Unhealthy(f"no answer from {address}: {error}") from error
+    if response.status != 200:
+        raise Unhealthy(f"{address} answers {response.status}")
+    return body
+
+
+def webserver() -> None:
+    """Both its APIs answer: the REST API, and the execution API that running tasks talk to."""
+    _get("127.0.0.1:8080/api/v2/version")
+    # Airflow builds this one at its first request, which takes about 2 s: better now than in the first task.
+    _get("127.0.0.1:8080/execution/health")
+
+
+def localstack() -> None:
+    """LocalStack runs, and buckets, log groups and functions are there, each function Active and up to date."""
+    import json
+
+    scripts = json.loads(_get("127.0.0.1:4566/_localstack/init/ready"))
+    if not scripts["completed"]:
+        raise Unhealthy("still seeding")
+    failed = [script["name"] for script in scripts["scripts"] if script["state"] != "SUCCESSFUL"]
+    if failed:
+        raise Broken(f"seeding failed in {', '.join(failed)}: see this service's log")
+    from windtunnel.seeding import failures
+
+    if found := failures():
+        raise Broken("; ".join(f"{name}: {reason}" for name, reason in found.items()))
+
+
+def _query(statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    import psycopg2
+
+    from windtunnel import stack
+
+    try:
+        with psycopg2.connect(stack.database_dsn(), connect_timeout=4) as connection, connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.fetchall()
+    except psycopg2.Error as error:
+        raise Unhealthy(f"cannot ask the metadata database: {error}") from error
+
+
+def _heartbeat(job_type: str) -> None:
+    import os
+    import socket
+
+    # A job row outlives a killed process: only one that this container's first process or a child of it
+    # started counts.
+    started = os.stat("/proc/1").st_ctime
+    rows = _query(
+        "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job WHERE job_type = %s AND state = 'running'"
+        " AND hostname = %s AND start_date >= to_timestamp(%s)",
+        job_type,
+        socket.getfqdn(),
+        started,
+    )
+    age = rows[0][0]
+    if age is None:
+        raise Unhealthy(f"no {job_type} of this container has started yet")
+    if age > FRESH:  # type: ignore[operator]
+        raise Unhealthy(f"the last heartbeat of the {job_type} is {age:.0f} s old: see this service's log")
+
+
+def scheduler() -> None:
+    """The scheduler's heartbeat is fresh."""
+    _heartbeat("SchedulerJob")
+
+
+def triggerer() -> None:
+    """The triggerer's heartbeat is fresh."""
+    _heartbeat("TriggererJob")
+
+
+def dag_processor() -> None:
+    """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
+    _heartbeat("DagProcessorJob")
+    errors = _query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
+    if errors:
+        named = "; ".join(f"{name}: {str(trace).strip().splitlines()[-1]}" for name, trace in errors)
+        raise Broken(f"DAG files with import errors: {named}")
+
+
+PROBES: dict[str, Callable[[], None]] = {
+    "webserver": webserver,
+    "localstack": localstack,
+    "scheduler": scheduler,
+    "triggerer": triggerer,
+    "dag-processor": dag_processor,
+}
+
+if __name__ == "__main__":
+    try:
+        PROBES[sys.argv[1]]()
+    except Unhealthy as unhealthy:
+        print(unhealthy, file=sys.stderr)  # noqa: T201
+        sys.exit(DEFINITE if isinstance(unhealthy, Broken) else 1)

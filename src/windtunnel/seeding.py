@@ -1,0 +1,321 @@
+"""Puts into LocalStack what the stack stands on: the resources of ``config/aws.json`` and the functions of ``lambdas/``.
+
+LocalStack keeps nothing over a restart, so this runs inside its process each time that it has started, and
+then deploys again whatever is edited. Everything is validated before anything is sent.
+"""
+
+import ast
+import base64
+import hashlib
+import io
+import json
+import os
+import sys
+import tempfile
+import threading
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Where LocalStack's container has them.
+ROOT = Path(os.environ.get("WINDTUNNEL_HOME", "/opt/windtunnel"))
+LIBRARY = "airflow_relay"
+
+# What has failed since LocalStack started, for the health check: {function or file: reason}.
+STATE = Path(tempfile.gettempdir()) / "windtunnel-seeding.json"
+
+# A function's settings where its `function.json` is silent. The names of file and handler are those of a
+# function made in the AWS console; the role only has to look like one.
+DEFAULTS: dict[str, Any] = {
+    "Handler": "lambda_function.lambda_handler",
+    "Runtime": "python3.13",
+    "Timeout": 60,
+    "Role": "arn:aws:iam::000000000000:role/lambda",
+}
+
+# botocore's own waiter looks once a second; LocalStack needs about 0.15 s.
+WAITER = {"Delay": 0.05, "MaxAttempts": 600}
+
+
+class SeedingError(Exception):
+    """What is to be seeded is wrong; the message names the file and the remedy."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """One folder of ``lambdas/``: its path and the arguments of Lambda's ``CreateFunction``, without the code."""
+
+    folder: Path
+    settings: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The function's name on Lambda."""
+        return str(self.settings["FunctionName"])
+
+
+def say(message: str) -> None:
+    """One line to the service's log."""
+    sys.stderr.write(f"seeding: {message}\n")
+    sys.stderr.flush()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise SeedingError(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise SeedingError(f"{path.parent.name}/{path.name} must hold a JSON object, not a {type(content).__name__}")
+    return content
+
+
+def _validate(where: str, service: str, operation: str, arguments: dict[str, Any]) -> None:
+    """Check ``arguments`` against botocore's own model of the service.
+
+    :raises SeedingError: naming every wrong, unknown or missing argument.
+    """
+    import botocore.loaders
+    import botocore.model
+    import botocore.validate
+
+    model = botocore.model.ServiceModel(botocore.loaders.create_loader().load_service_model(service, "service-2"))
+    wanted = "".join(word.title() for word in operation.split("_"))
+    if wanted not in model.operation_names:
+        raise SeedingError(f"{where}: {service} has no operation {operation}")
+    shape = model.operation_model(wanted).input_shape
+    report = botocore.validate.ParamValidator().validate(arguments, shape) if shape else None
+    if report and report.has_errors():
+        raise SeedingError(f"{where}: {report.generate_report()}")
+
+
+def load_resources(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
+    """The calls that ``config/aws.json`` lists: service, operation and arguments, as boto3 names them.
+
+    :raises SeedingError: when the file is not of the form ``{service: {operation: [arguments, …]}}`` or botocore
+        refuses a call.
+    """
+    calls = []
+    for service, operations in (_read_json(path) if path.exists() else {}).items():
+        try:
+            entries = [(operation, arguments) for operation, listed in operations.items() for arguments in listed]
+        except (AttributeError, TypeError) as error:
+            raise SeedingError(f"{path.name}: {service} must hold {{operation: [arguments, …]}}") from error
+        for operation, arguments in entries:
+            _validate(f"{path.name}: {service}.{operation}", service, operation, arguments)
+            calls.append((service, operation, arguments))
+    return calls
+
+
+def _defined_names(source: Path) -> Iterator[str]:
+    for node in ast.parse(source.read_text(), filename=str(source)).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.ImportFrom | ast.Import):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def load_function(folder: Path) -> Function:
+    """Read and check one function's folder.
+
+    :raises SeedingError: when its ``function.json`` cannot be used or the handler is not there.
+    """
+    where = f"lambdas/{folder.name}"
+    path = folder / "function.json"
+    own = _read_json(path) if path.exists() else {}
+    settings = {"FunctionName": folder.name.replace("_", "-")} | DEFAULTS | own
+    _validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
+    module, _, handler = settings["Handler"].rpartition(".")
+    source = folder / f"{module}.py"
+    if not source.exists():
+        source = folder / module / "__init__.py"
+    if not source.exists():
+        raise SeedingError(f"{where} has no handler: {module}.py is missing (Handler is {settings['Handler']!r})")
+    try:
+        defined = set(_defined_names(source))
+    except SyntaxError as error:
+        raise SeedingError(f"{where}/{source.name}, line {error.lineno}: {error.msg}") from error
+    if handler not in defined:
+        raise SeedingError(f"{where} has no handler: {source.name} does not define {handler}")
+    return Function(folder, settings)
+
+
+def function_folders(folder: Path) -> list[Path]:
+    """The folders of ``lambdas/`` that are functions: all but the library's and hidden ones."""
+    return sorted(
+        path for path in folder.iterdir() if path.is_dir() and path.name != LIBRARY and path.name[0] not in "._"
+    )
+
+
+def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
+    """Read and check every function of ``folder``: the good ones, and what is wrong with each other folder."""
+    functions: dict[str, Function] = {}
+    wrong: dict[str, str] = {}
+    for path in function_folders(folder):
+        try:
+            function = load_function(path)
+        except SeedingError as error:
+            wrong[path.name] = str(error)
+            continue
+        if function.name in functions:
+            wrong[path.name] = f"lambdas/{functions[function.name].folder.name} is the function {function.name} too"
+        functions.setdefault(function.name, function)
+    return list(functions.values()), wrong
+
+
+def load_functions(folder: Path) -> list[Function]:
+    """Read and check every function of ``folder``.
+
+    :raises SeedingError: naming everything that is wrong, one line each.
+    """
+    functions, wrong = read_functions(folder)
+    if wrong:
+        raise SeedingError("\n".join(wrong.values()))
+    return functions
+
+
+def package(folders: Iterable[Path]) -> bytes:
+    """A zip of the first folder's content and of the further folders under their names; equal input, equal bytes."""
+    main, *libraries = folders
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for base, root in [(main, main), *((library.parent, library) for library in libraries)]:
+            for path in sorted(root.rglob("*")):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    entry = zipfile.ZipInfo(str(path.relative_to(base)))
+                    entry.external_attr = 0o644 << 16
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    archive.writestr(entry, path.read_bytes())
+    return buffer.getvalue()
+
+
+def _client(service: str) -> Any:
+    import boto3
+
+    return boto3.client(service)
+
+
+def deploy(function: Function) -> bool:
+    """Create or update ``function`` and wait until it is Active; False when it was up to date already.
+
+    :raises SeedingError: when Lambda does not take it, with Lambda's reason.
+    """
+    from botocore.exceptions import ClientError, WaiterError
+
+    client = _client("lambda")
+    code = package([function.folder, ROOT / LIBRARY])
+    changed = True
+    try:
+        try:
+            current = client.get_function_configuration(FunctionName=function.name)
+        except client.exceptions.ResourceNotFoundException:
+            client.create_function(**function.settings, Code={"ZipFile": code})
+        else:
+            changed = _update(client, function, current, code)
+        client.get_waiter("function_active_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
+    except (ClientError, WaiterError) as error:
+        reason = str(error)
+        if isinstance(error, WaiterError):
+            last = error.last_response.get("Configuration", error.last_response)
+            reason = last.get("StateReason") or last.get("LastUpdateStatusReason") or reason
+        raise SeedingError(f"Lambda does not take {function.name}: {reason}") from error
+    return changed
+
+
+def _update(client: Any, function: Function, current: dict[str, Any], code: bytes) -> bool:
+    changed = False
+    if current["CodeSha256"] != base64.b64encode(hashlib.sha256(code).digest()).decode():
+        client.update_function_code(FunctionName=function.name, ZipFile=code)
+        client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
+        changed = True
+    comparable = current | {"Layers": [layer["Arn"] for layer in current.get("Layers", [])]}
+    if any(comparable.get(key) != value for key, value in function.settings.items()):
+        client.update_function_configuration(**function.settings)
+        client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
+        changed = True
+    return changed
+
+
+def _create(service: str, operation: str, arguments: dict[str, Any]) -> None:
+    from botocore.exceptions import ClientError
+
+    try:
+        getattr(_client(service), operation)(**arguments)
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        # Every service has its own name for "it is there already".
+        if not any(word in code for word in ("AlreadyExists", "AlreadyOwned", "ResourceExists")):
+            raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
+
+
+def failures() -> dict[str, str]:
+    """What of the seeding is in a failed state now, and why: by file or function folder."""
+    return json.loads(STATE.read_text()) if STATE.exists() else {}
+
+
+def seed() -> dict[str, str]:
+    """Bring LocalStack to what the files say; what is right already stays as it is.
+
+    :returns: what failed and why, which ``failures`` says from then on; everything else is done.
+    """
+    wrong: dict[str, str] = {}
+    try:
+        for call in load_resources(ROOT / "config" / "aws.json"):
+            _create(*call)
+    except SeedingError as error:
+        wrong["aws.json"] = str(error)
+    functions, wrong_folders = read_functions(ROOT / "lambdas")
+    wrong |= wrong_folders
+    for function in functions:
+        try:
+            if deploy(function):
+                say(f"function {function.name} is deployed")
+        except SeedingError as error:
+            wrong[function.folder.name] = str(error)
+    for reason in wrong.values():
+        say(reason)
+    STATE.write_text(json.dumps(wrong))
+    return wrong
+
+
+def watch() -> None:
+    """Seed again whenever a function, the library or a setting is saved; never returns."""
+    from watchfiles import watch as changes
+
+    folders = (ROOT / "lambdas", ROOT / LIBRARY, ROOT / "config")
+    for _ in changes(*folders, step=50, debounce=200, raise_interrupt=False):
+        seed()
+
+
+def main_in_localstack() -> None:
+    """Seed, then watch for edits in a thread of LocalStack's process.
+
+    What fails does not fail LocalStack's init script, whose state is final: the next edit may mend it.
+    """
+    if not seed():
+        say("ready")
+    threading.Thread(target=watch, daemon=True, name="windtunnel-watch").start()
+
+
+def main() -> None:
+    """Deploy the named functions, or all; exit 1 when one fails and 2 when a name is not known."""
+    folders = {path.name: path for path in function_folders(ROOT / "lambdas")}
+    by_name = folders | {name.replace("_", "-"): path for name, path in folders.items()}
+    names = sys.argv[1:] or list(folders)
+    if unknown := [name for name in names if name not in by_name]:
+        say(f"no function {', '.join(unknown)} in lambdas/; there are {', '.join(folders)}")
+        sys.exit(2)
+    try:
+        for name in names:
+            function = load_function(by_name[name])
+            say(f"function {function.name} is {'deployed' if deploy(function) else 'up to date'}")
+    except SeedingError as error:
+        sys.exit(f"seeding: {error}")
+
+
+if __name__ == "__main__":
+    main()
