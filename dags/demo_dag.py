@@ -37,6 +37,4 @@ with DAG(
         awslogs_group="/airflow/lambda/airflow-test",
         # Params are what the run's configuration has overridden, and its further keys (fails_at) too.
         payload="{{ params | tojson }}",
-        aws_conn_id=None,
-        region_name="ap-southeast-2",
     )

@@ -30,7 +30,7 @@ def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -
 
     :raises PayloadRefused: when it is more than Lambda takes.
     """
-    data = json.dumps({**body, **destination.as_payload()}, allow_nan=False).encode()
+    data = json.dumps({**body, **destination.as_payload()}).encode()
     if len(data) > MAX_PAYLOAD_BYTES:
         raise PayloadRefused(
             f"payload is {len(data):,} bytes as JSON, Lambda takes {MAX_PAYLOAD_BYTES:,}: "

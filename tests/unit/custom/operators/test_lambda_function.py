@@ -1,0 +1,528 @@
+"""The operator: what it asks of its hook, what it shows, and how it judges."""
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from airflow.sdk.bases.operator import ExecutorSafeguard
+
+from airflow_relay import contract
+from airflow_relay.contract import EndMarker
+from custom import errors
+from custom.hooks.lambda_function import Answer
+from custom.operators import lambda_function
+from custom.operators.lambda_function import LambdaOperator
+from custom.utils.log_relay import Line
+
+FAILURE = json.dumps(
+    {
+        "errorMessage": "unlucky",
+        "errorType": "ValueError",
+        "requestId": "r",
+        "stackTrace": ['  File "f.py"\n'],
+    }
+).encode()
+
+
+READS_BEFORE_LATE_EVENTS = 3
+
+
+class Hook:
+    """A function and its log stream.
+
+    Events appear in the stream while it runs (``during``), when it returns (``after``) or some looks at the
+    stream later (``late``).
+    """
+
+    def __init__(self) -> None:
+        self.answer: Answer | Exception = Answer(b'{"lines": 3}')
+        self.during: list[str] = []
+        self.after = [end(1)]
+        self.stream_exists = True
+        self.calls: list[dict[str, Any]] = []
+        self.streams: list[tuple[str, str]] = []
+        self.shown = threading.Event()
+        self.endless = False
+        self.late: list[str] = []
+        self._read = 0
+        self._reads = 0
+
+    def function_timeout(self, function_name: str, qualifier: str | None) -> int:
+        return 42
+
+    def invoke_once(
+        self, function_name: str, qualifier: str | None, payload: bytes, seconds: int, pause: Any
+    ) -> Answer:
+        self.calls.append(
+            {
+                "name": function_name,
+                "qualifier": qualifier,
+                "payload": json.loads(payload),
+                "seconds": seconds,
+            }
+        )
+        if self.during:
+            assert self.shown.wait(5), "the lines of a running function are not read while it runs"
+        if self.endless:
+            pause(30)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        self.during += self.after
+        return self.answer
+
+    def stream_reader(self, group: str, stream: str) -> Callable[[str | None], Any]:
+        self.streams.append((group, stream))
+
+        def read(token: str | None) -> tuple[list[dict[str, Any]], str | None]:
+            self._reads += 1
+            if self._reads > READS_BEFORE_LATE_EVENTS:
+                self.during += self.late
+                self.late = []
+            fresh = self.during[self._read :]
+            self._read += len(fresh)
+            if fresh:
+                self.shown.set()
+            events = [{"message": message, "timestamp": 1000 + self._read} for message in fresh]
+            return events, "token" if self.stream_exists else None
+
+        return read
+
+
+@pytest.fixture(autouse=True)
+def _outside_of_the_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ExecutorSafeguard, "test_mode", True)
+
+
+@pytest.fixture
+def hook() -> Hook:
+    return Hook()
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
+    """What goes into the task log as lines of the function."""
+    lines: list[tuple[int, str]] = []
+
+    def task_log_writer(name: str) -> Callable[[Line], None]:
+        assert name == "f"
+        return lambda line: lines.append((line.level, line.text))
+
+    monkeypatch.setattr(lambda_function, "task_log_writer", task_log_writer)
+    return lines
+
+
+@pytest.fixture
+def run(hook: Hook, shown: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    monkeypatch.setattr(lambda_function, "UNLIKELY_DRAIN_SECONDS", 0.05)
+
+    def run(ti: dict[str, Any] | None = None, **arguments: Any) -> Any:
+        operator = make(**arguments)
+        operator.__dict__["hook"] = hook
+        return operator.execute({"ti": task_instance(**(ti or {}))})  # type: ignore[typeddict-item]
+
+    return run
+
+
+def make(**arguments: Any) -> LambdaOperator:
+    defaults: dict[str, Any] = {
+        "task_id": "t", "function_name": "f", "awslogs_group": "/g", "aws_conn_id": None,
+        "poll_seconds": 0.05, "drain_seconds": 0.2,
+    }  # fmt: skip
+    return LambdaOperator(**{**defaults, **arguments})
+
+
+def task_instance(**more: Any) -> SimpleNamespace:
+    return SimpleNamespace(
+        **{"dag_id": "d", "run_id": "manual__2025-11-20T00:00:00+00:00", "task_id": "t", "map_index": -1,
+           "try_number": 1, **more}
+    )  # fmt: skip
+
+
+def end(number: int, status: str = "succeeded", **more: Any) -> str:
+    return contract.encode_end(EndMarker(status, number - 1, number=number, **more))
+
+
+def tail(message: str) -> str:
+    return f"START\n{contract.NOTE_PREFIX}{message}\nEND"
+
+
+class TestRequest:
+    def test_function_is_invoked_once_with_payload_and_contract(
+        self, run: Callable[..., Any], hook: Hook
+    ) -> None:
+        assert run(payload={"max_len": 3}) == {"lines": 3}
+
+        (call,) = hook.calls
+        ((group, stream),) = hook.streams
+        assert (call["name"], call["qualifier"], call["seconds"]) == ("f", "$LATEST", 42)
+        assert call["payload"]["max_len"] == 3
+        assert contract.Destination.from_event(call["payload"]) == contract.Destination(
+            group, stream, "d/manual__2025-11-20T00%3A00%3A00%2B00%3A00/t/-1/1".replace("%2B", "+")
+        )
+
+    def test_stream_name_tells_the_try(self, run: Callable[..., Any], hook: Hook) -> None:
+        run({"map_index": 4, "try_number": 2}, qualifier="live")
+
+        name = hook.streams[0][1]
+        assert contract.check_stream_name(name)
+        _, _, _, front, run_id, task, map_index, try_number, unique = name.split("/")
+        assert (front, unquote(run_id), task, map_index, try_number) == (
+            "[live]d", "manual__2025-11-20T00:00:00+00:00", "t", "4", "2",
+        )  # fmt: skip
+        assert len(unique) == 32
+
+    def test_each_try_each_mapped_task_and_each_execution_has_its_own_stream(
+        self, run: Callable[..., Any], hook: Hook
+    ) -> None:
+        for ti in ({}, {}, {"try_number": 2}, {"map_index": 0}, {"map_index": 1}):
+            run(ti)
+
+        assert len({stream for _, stream in hook.streams}) == 5
+        keys = [call["payload"]["airflow_relay"]["idempotency_key"] for call in hook.calls]
+        assert len(set(keys)) == 4
+        assert keys[0] == keys[1]
+
+    def test_payload_may_be_rendered_text(self, run: Callable[..., Any], hook: Hook) -> None:
+        run(payload='{"max_len": 2}')
+
+        assert hook.calls[0]["payload"]["max_len"] == 2
+
+    @pytest.mark.parametrize("qualifier", [None, ""])
+    def test_no_qualifier(self, run: Callable[..., Any], hook: Hook, qualifier: str | None) -> None:
+        run(qualifier=qualifier)
+
+        assert not hook.calls[0]["qualifier"]
+        assert "/[$LATEST]d/" in hook.streams[0][1]
+
+    def test_values_of_the_payload_are_not_logged(
+        self, run: Callable[..., Any], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        run(payload={"password": "hunter2"})
+
+        output = caplog.text + "".join(capfd.readouterr())
+        assert "password" in output
+        assert "hunter2" not in output
+
+    @pytest.mark.parametrize(
+        ("arguments", "named"),
+        [
+            ({"function_name": ""}, "function_name"),
+            ({"function_name": None}, "function_name"),
+            ({"function_name": "f" * 65}, "function_name"),
+            ({"function_name": "two words"}, "function_name"),
+            ({"function_name": "a/b"}, "function_name"),
+            ({"function_name": "f:live"}, "function_name"),
+            ({"qualifier": "no pe"}, "qualifier"),
+            ({"qualifier": "q" * 129}, "qualifier"),
+            ({"awslogs_group": ""}, "awslogs_group"),
+            ({"awslogs_group": "a b"}, "awslogs_group"),
+            ({"awslogs_group": "a:b"}, "awslogs_group"),
+            ({"awslogs_group": "g" * 513}, "awslogs_group"),
+            ({"awslogs_group": "aws/g"}, "awslogs_group"),
+            ({"poll_seconds": 0}, "poll_seconds"),
+            ({"poll_seconds": -1}, "poll_seconds"),
+            ({"drain_seconds": -1}, "drain_seconds"),
+            ({"drain_seconds": 901}, "drain_seconds"),
+            ({"drain_seconds": "long"}, "drain_seconds"),
+            ({"payload": "not json"}, "payload"),
+            ({"payload": {"stream_name": "mine"}}, "stream_name"),
+            ({"payload": {"data": "x" * 6_291_456}}, "6,291,456"),
+        ],
+        ids=lambda value: f"{value!r:.50}",
+    )
+    def test_bad_argument_is_refused_by_name_before_anything_is_sent(
+        self, run: Callable[..., Any], hook: Hook, arguments: dict[str, Any], named: str
+    ) -> None:
+        with pytest.raises(errors.InvalidRequest, match=named):
+            run(**arguments)
+        assert hook.calls == []
+        assert hook.streams == []
+
+    @pytest.mark.parametrize(
+        "name",
+        ["f", "airflow-test_1", "x" * 64, "arn:aws:lambda:ap-southeast-2:123456789012:function:f",
+         "arn:aws-cn:lambda:cn-north-1:123456789012:function:f", "123456789012:function:f"],
+    )  # fmt: skip
+    def test_names_and_arns_are_taken(self, hook: Hook, name: str) -> None:
+        make(function_name=name)._check_arguments()
+
+    @pytest.mark.parametrize(
+        "unknown", [{"invocation_type": "Event"}, {"deferrable": True}, {"log_type": "None"}]
+    )
+    def test_unknown_argument_is_refused_when_the_dag_is_parsed(self, unknown: dict[str, Any]) -> None:
+        with pytest.raises(TypeError, match=next(iter(unknown))):
+            make(**unknown)
+
+
+class TestRelay:
+    def test_lines_are_shown_while_the_function_runs(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]]
+    ) -> None:
+        hook.during = ["[INFO #1] one", "[ERROR #2] ERROR, but no failure"]
+        hook.after = ["[INFO #3] three", end(4)]
+        hook.answer = Answer(b"1", log_tail=tail(end(4)))
+
+        assert run() == 1
+        assert shown == [
+            (logging.INFO, "one"),
+            (logging.ERROR, "ERROR, but no failure"),
+            (logging.INFO, "three"),
+        ]
+
+    def test_late_events_are_awaited(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]]
+    ) -> None:
+        hook.answer = Answer(b"1", log_tail=tail(end(2)))
+        hook.after = []
+        hook.late = ["[INFO #1] late", end(2)]
+        run(drain_seconds=5)
+
+        assert shown == [(logging.INFO, "late")]
+
+    def test_tail_of_a_function_without_the_library_is_shown(
+        self,
+        run: Callable[..., Any],
+        hook: Hook,
+        shown: list[tuple[int, str]],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        hook.stream_exists = False
+        hook.after = []
+        hook.answer = Answer(b"1", log_tail="START\nhello\nEND")
+
+        assert run(drain_seconds=900, fail_on_incomplete_relay=False) == 1
+        assert [text for _, text in shown] == ["START", "hello", "END"]
+
+    def test_missing_lines_are_a_warning(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.after = ["[INFO #1] one", end(5)]
+
+        assert run() == {"lines": 3}
+        assert "3 log events are missing" in warned()
+        assert "/aws/lambda/f" in warned()
+
+    def test_missing_end_marker_is_a_warning(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.after = ["[INFO #1] one"]
+
+        assert run() == {"lines": 3}
+        assert "no end marker" in warned()
+
+    def test_log_service_that_took_nothing_is_a_warning_and_the_tail_is_shown(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
+    ) -> None:
+        hook.stream_exists = False
+        hook.after = []
+        hook.answer = Answer(b"1", log_tail=tail(end(4, lost=3)))
+
+        assert run() == 1
+        assert "3 never sent" in warned()
+        assert (logging.INFO, "START") in shown
+
+    @pytest.mark.parametrize("after", [["[INFO #1] one"], ["[INFO #1] one", end(3)]], ids=["no end", "a gap"])
+    def test_incomplete_relay_fails_the_task_if_asked(
+        self, run: Callable[..., Any], hook: Hook, after: list[str]
+    ) -> None:
+        hook.after = after
+
+        with pytest.raises(errors.RelayIncomplete, match="f succeeded, but"):
+            run(fail_on_incomplete_relay=True)
+
+    def test_complete_relay_warns_of_nothing(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.after = ["[INFO #1] one", end(2)]
+        run(fail_on_incomplete_relay=True)
+
+        assert warned() == ""
+
+
+@pytest.fixture
+def warned(monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """Return what the operator itself warned of."""
+    warnings: list[str] = []
+    log = SimpleNamespace(
+        info=lambda *_: None, warning=lambda message, *arguments: warnings.append(message % arguments)
+    )
+    monkeypatch.setattr(LambdaOperator, "log", log)
+    return lambda: "\n".join(warnings)
+
+
+class TestJudgement:
+    def test_function_that_raised_fails_the_task(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]]
+    ) -> None:
+        trace = "Traceback (most recent call last):\n  File f.py\nValueError: unlucky"
+        hook.after = ["[INFO #1] one", f"[ERROR #2] {trace}", end(3, "failed", error="ValueError: unlucky")]
+        hook.answer = Answer(FAILURE, "Unhandled", tail(end(3, "failed")), "request-1")
+
+        with pytest.raises(errors.LambdaFunctionFailed, match=r"f failed: ValueError: unlucky .*request-1"):
+            run()
+        assert shown[-1] == (logging.ERROR, trace)
+        assert len(shown) == 2
+
+    def test_traceback_comes_from_the_answer_where_the_stream_has_none(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]]
+    ) -> None:
+        hook.stream_exists = False
+        hook.after = []
+        hook.answer = Answer(FAILURE, "Unhandled", "START\nEND")
+
+        with pytest.raises(errors.LambdaFunctionFailed):
+            run()
+        assert shown[-1] == (
+            logging.ERROR,
+            'Traceback (most recent call last):\n  File "f.py"\nValueError: unlucky',
+        )
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            {
+                "errorType": "Sandbox.Timedout",
+                "errorMessage": "RequestId: 1 Error: Task timed out after 3.00 seconds",
+            },
+            {"errorMessage": "2025-11-20T00:00:00.000Z 1 Task timed out after 3.00 seconds"},
+        ],
+        ids=["typed", "text"],
+    )
+    def test_timeout_is_told_apart_and_shows_what_was_relayed(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], error: dict[str, str],
+        warned: Callable[[], str],
+    ) -> None:  # fmt: skip
+        hook.after = ["[INFO #1] one"]
+        hook.answer = Answer(json.dumps(error).encode(), "Unhandled")
+
+        with pytest.raises(errors.LambdaTimedOut, match="Task timed out after"):
+            run()
+        assert shown[0] == (logging.INFO, "one")
+        assert "no end marker" in warned()
+
+    def test_killed_process_is_a_failure(self, run: Callable[..., Any], hook: Hook) -> None:
+        error = {"errorType": "Runtime.ExitError", "errorMessage": "RequestId: 1 Error: Runtime exited"}
+        hook.answer = Answer(json.dumps(error).encode(), "Unhandled")
+
+        with pytest.raises(errors.LambdaFunctionFailed, match=r"Runtime\.ExitError") as caught:
+            run()
+        assert type(caught.value) is errors.LambdaFunctionFailed
+
+    def test_error_that_is_not_an_object_is_shown_as_it_is(self, run: Callable[..., Any], hook: Hook) -> None:
+        hook.answer = Answer(b"out of cheese", "Unhandled")
+
+        with pytest.raises(errors.LambdaFunctionFailed, match="Unhandled: out of cheese"):
+            run()
+
+    def test_failure_that_was_made_a_result_is_a_failure(self, run: Callable[..., Any], hook: Hook) -> None:
+        hook.after = [end(1, "failed", error="ValueError: unlucky")]
+
+        with pytest.raises(errors.LambdaFunctionFailed, match="ValueError: unlucky"):
+            run()
+
+    def test_lambdas_word_counts_more_than_the_end_marker(self, run: Callable[..., Any], hook: Hook) -> None:
+        hook.after = [end(1)]
+        hook.answer = Answer(b'{"errorType": "Function.ResponseSizeTooLarge"}', "Unhandled")
+
+        with pytest.raises(errors.LambdaFunctionFailed, match="ResponseSizeTooLarge"):
+            run()
+
+    def test_error_of_the_invocation_comes_after_the_lines(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]]
+    ) -> None:
+        hook.during = ["[INFO #1] one"]
+        hook.answer = errors.LambdaOutcomeUnknown("broke")
+
+        with pytest.raises(errors.LambdaOutcomeUnknown, match="broke"):
+            run()
+        assert shown == [(logging.INFO, "one")]
+
+
+class TestResult:
+    def test_result_up_to_the_limit_is_returned(self, run: Callable[..., Any], hook: Hook) -> None:
+        hook.answer = Answer(b'"' + b"x" * 98 + b'"')
+
+        assert run(max_result_bytes=100) == "x" * 98
+
+    def test_result_over_the_limit_is_left_out_with_a_warning(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.answer = Answer(b'"' + b"x" * 99 + b'"')
+
+        assert run(max_result_bytes=100) is None
+        assert "101 bytes" in warned()
+
+
+class TestKill:
+    def test_killed_task_stops_waiting_and_says_what_goes_on(
+        self, hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
+    ) -> None:
+        operator = make()
+        operator.__dict__["hook"] = hook
+        hook.endless = True
+        hook.during = ["[INFO #1] one"]
+
+        def kill() -> None:
+            hook.shown.wait(5)
+            operator.on_kill()
+
+        threading.Thread(target=kill).start()
+
+        with pytest.raises(errors.LambdaAbandoned, match="told to stop while f was running"):
+            operator.execute({"ti": task_instance()})  # type: ignore[typeddict-item]
+
+        assert shown == [(logging.INFO, "one")]
+        assert "cannot be cancelled" in warned()
+
+    def test_execution_timeout_is_passed_on_after_a_last_look(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]],
+        warned: Callable[[], str], monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        class TaskTimeout(BaseException):
+            """As Airflow's: raised by a signal handler into the waiting loop."""
+
+        def wait(*_: Any, **__: Any) -> None:
+            hook.during = ["[INFO #1] last words"]
+            raise TaskTimeout
+
+        hook.endless = True
+        monkeypatch.setattr(lambda_function, "wait", wait)
+
+        with pytest.raises(TaskTimeout):
+            run()
+        assert shown == [(logging.INFO, "last words")]
+        assert "cannot be cancelled" in warned()
+
+
+def test_template_fields() -> None:
+    assert set(LambdaOperator.template_fields) == {"function_name", "payload", "qualifier", "awslogs_group"}
+
+
+def test_arguments_are_kept_as_they_are() -> None:
+    payload = {"a": 1}
+
+    assert make(payload=payload).payload is payload
+    assert make().payload is None
+
+
+def test_parsing_a_dag_imports_neither_boto3_nor_the_provider() -> None:
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}\n"
+        "import airflow.sdk\n"
+        "before = set(sys.modules)\n"
+        "from custom.operators.lambda_function import LambdaOperator\n"
+        "LambdaOperator(task_id='t', function_name='f', awslogs_group='/g')\n"
+        "print([m for m in set(sys.modules) - before if m.split('.')[0] in ('boto3', 'botocore', 'requests')"
+        " or 'amazon' in m])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.splitlines()[-1] == "[]"

@@ -1,0 +1,20 @@
+"""Functions run for real here, under AWS's runtime client, which must be installed beside pytest."""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from windtunnel_emulator import interpreter
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def python() -> interpreter.Interpreter:
+    return interpreter.inspect(sys.executable)
