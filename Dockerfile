@@ -57,3 +57,18 @@ USER localstack
 RUN python -m localstack.aws.spec
 WORKDIR /opt/windtunnel
 ENTRYPOINT ["/entrypoint.sh"]
+
+# For the tests of what runs beside Airflow or in LocalStack. The tools have a folder of their own, so that the
+# environments under test stay as they are shipped.
+FROM builder AS test-builder
+COPY locks/test.txt /locks/
+RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
+    with-ca uv pip install --quiet --target /opt/test --no-deps --require-hashes -r /locks/test.txt
+
+FROM airflow AS airflow-test
+ENV PYTHONPATH=$PYTHONPATH:/opt/test
+COPY --from=test-builder /opt/test /opt/test
+
+FROM localstack AS localstack-test
+ENV PYTHONPATH=$PYTHONPATH:/opt/test:/checkout/emulator/src
+COPY --from=test-builder /opt/test /opt/test

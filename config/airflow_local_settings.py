@@ -6,6 +6,7 @@ first task of each worker, and 30 MB in each.
 """
 
 import importlib
+import logging
 import sys
 
 # What every task of this stack needs: the task runner, the parser, the S3 log upload, the Lambda operator's hooks.
@@ -20,6 +21,9 @@ PRELOADED = (
     "airflow.sdk.execution_time.task_runner",
     "custom.operators.lambda_function",
 )
+
+# It says where it found credentials and addresses, five lines in each task's log.
+logging.getLogger("botocore").setLevel(logging.WARNING)
 
 if sys.argv[1:2] == ["scheduler"]:
     for name in PRELOADED:

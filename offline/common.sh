@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 # The Debian release that packages and images are made from.
+# shellcheck disable=SC2034  # used by those who source this
 SUITE=trixie
 
 say() { printf 'offline: %s\n' "$*" >&2; }
@@ -15,6 +16,7 @@ fail() {
 # The address of this machine's own Debian mirror, as apt itself reads its configuration.
 mirror() {
   local address
+  # shellcheck disable=SC2016  # apt-get fills it in
   address=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m 1 '/debian/$') ||
     fail "apt knows no Debian mirror on this machine: install Docker and pull the images where a registry answers"
   printf '%s\n' "$address"

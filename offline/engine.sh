@@ -19,6 +19,7 @@ plugins() { docker compose version >/dev/null 2>&1 && docker buildx version >/de
 install_packages() {
   [ "$(id -u)" = 0 ] || fail "installing a Docker engine needs root; install Docker Engine 25 or newer, or run as root"
   command -v apt-get >/dev/null || fail "no apt-get here; install Docker Engine 25 or newer by hand"
+  # shellcheck source=/dev/null
   . /etc/os-release
   if [ "${VERSION_CODENAME:-}" != "$SUITE" ]; then
     printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n' \

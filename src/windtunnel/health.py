@@ -68,9 +68,12 @@ def _query(statement: str, *parameters: object) -> list[tuple[object, ...]]:
     from windtunnel import stack
 
     try:
-        with psycopg2.connect(stack.database_dsn(), connect_timeout=4) as connection, connection.cursor() as cursor:
+        with (
+            psycopg2.connect(stack.database_dsn(), connect_timeout=4) as connection,
+            connection.cursor() as cursor,
+        ):
             cursor.execute(statement, parameters)
-            return cursor.fetchall()
+            return list(cursor.fetchall())
     except psycopg2.Error as error:
         raise Unhealthy(f"cannot ask the metadata database: {error}") from error
 

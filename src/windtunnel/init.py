@@ -60,14 +60,20 @@ def seed_files(folder: Path) -> dict[str, Path]:
 
     :raises InitError: when one of them is not a JSON object.
     """
-    files = {kind: path for kind in ("connections", "pools", "variables") if (path := folder / f"{kind}.json").exists()}
+    files = {
+        kind: path
+        for kind in ("connections", "pools", "variables")
+        if (path := folder / f"{kind}.json").exists()
+    }
     for path in files.values():
         try:
             content = json.loads(path.read_text())
         except ValueError as error:
             raise InitError(f"{path.name} in the config folder is not JSON: {error}") from error
         if not isinstance(content, dict):
-            raise InitError(f"{path.name} in the config folder must be a JSON object, as `airflow {path.stem} export` writes it")
+            raise InitError(
+                f"{path.name} in the config folder must be a JSON object, as `airflow {path.stem} export` writes it"
+            )
     return files
 
 

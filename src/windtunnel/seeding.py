@@ -68,7 +68,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     except ValueError as error:
         raise SeedingError(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise SeedingError(f"{path.parent.name}/{path.name} must hold a JSON object, not a {type(content).__name__}")
+        raise SeedingError(
+            f"{path.parent.name}/{path.name} must hold a JSON object, not a {type(content).__name__}"
+        )
     return content
 
 
@@ -81,7 +83,9 @@ def _validate(where: str, service: str, operation: str, arguments: dict[str, Any
     import botocore.model
     import botocore.validate
 
-    model = botocore.model.ServiceModel(botocore.loaders.create_loader().load_service_model(service, "service-2"))
+    model = botocore.model.ServiceModel(
+        botocore.loaders.create_loader().load_service_model(service, "service-2")
+    )
     wanted = "".join(word.title() for word in operation.split("_"))
     if wanted not in model.operation_names:
         raise SeedingError(f"{where}: {service} has no operation {operation}")
@@ -100,7 +104,9 @@ def load_resources(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     calls = []
     for service, operations in (_read_json(path) if path.exists() else {}).items():
         try:
-            entries = [(operation, arguments) for operation, listed in operations.items() for arguments in listed]
+            entries = [
+                (operation, arguments) for operation, listed in operations.items() for arguments in listed
+            ]
         except (AttributeError, TypeError) as error:
             raise SeedingError(f"{path.name}: {service} must hold {{operation: [arguments, …]}}") from error
         for operation, arguments in entries:
@@ -134,7 +140,9 @@ def load_function(folder: Path) -> Function:
     if not source.exists():
         source = folder / module / "__init__.py"
     if not source.exists():
-        raise SeedingError(f"{where} has no handler: {module}.py is missing (Handler is {settings['Handler']!r})")
+        raise SeedingError(
+            f"{where} has no handler: {module}.py is missing (Handler is {settings['Handler']!r})"
+        )
     try:
         defined = set(_defined_names(source))
     except SyntaxError as error:
@@ -147,7 +155,9 @@ def load_function(folder: Path) -> Function:
 def function_folders(folder: Path) -> list[Path]:
     """The folders of ``lambdas/`` that are functions: all but the library's and hidden ones."""
     return sorted(
-        path for path in folder.iterdir() if path.is_dir() and path.name != LIBRARY and path.name[0] not in "._"
+        path
+        for path in folder.iterdir()
+        if path.is_dir() and path.name != LIBRARY and path.name[0] not in "._"
     )
 
 
@@ -162,7 +172,9 @@ def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
             wrong[path.name] = str(error)
             continue
         if function.name in functions:
-            wrong[path.name] = f"lambdas/{functions[function.name].folder.name} is the function {function.name} too"
+            wrong[path.name] = (
+                f"lambdas/{functions[function.name].folder.name} is the function {function.name} too"
+            )
         functions.setdefault(function.name, function)
     return list(functions.values()), wrong
 

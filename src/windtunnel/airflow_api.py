@@ -1,0 +1,303 @@
+"""What the command line and the suite need of Airflow's REST API, on top of Airflow's own client package."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import urllib3
+from airflow_client.client import ApiClient, Configuration
+from airflow_client.client.api.dag_api import DAGApi
+from airflow_client.client.api.dag_run_api import DagRunApi
+from airflow_client.client.api.import_error_api import ImportErrorApi
+from airflow_client.client.api.monitor_api import MonitorApi
+from airflow_client.client.api.task_instance_api import TaskInstanceApi
+from airflow_client.client.exceptions import ApiException, NotFoundException
+from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
+from airflow_client.client.models.dag_patch_body import DAGPatchBody
+from airflow_client.client.models.dag_response import DAGResponse
+from airflow_client.client.models.dag_run_response import DAGRunResponse
+from airflow_client.client.models.health_info_response import HealthInfoResponse
+from airflow_client.client.models.import_error_response import ImportErrorResponse
+from airflow_client.client.models.task_instance_response import TaskInstanceResponse
+from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
+
+from windtunnel.compose import Compose
+from windtunnel.waiters import WaitTimeout, wait_until
+
+# Between two looks at a run, in seconds.
+INTERVAL = 0.2
+
+# For one answer of the API, in seconds; generous, because a full machine starts slowly.
+REQUEST_TIMEOUT = 30.0
+
+# The states in which a run stays.
+FINISHED = frozenset({"success", "failed"})
+
+# The lines between which a task log says where it was read from.
+SOURCES_BEGIN = "::group::Log message source details"
+SOURCES_END = "::endgroup::"
+
+
+class AirflowApiError(Exception):
+    """The API refused or did not answer; the message says what was asked and what it said."""
+
+
+class UnknownDag(AirflowApiError):
+    """There is no such DAG."""
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """One record of a task log."""
+
+    # None for what is no log record, a line printed by a crashing process for example.
+    time: datetime | None
+    level: str
+    message: str
+    logger: str
+    # Whatever else the record carries: exceptions are under "error_detail".
+    fields: dict[str, Any] = field(default_factory=dict, compare=False)
+
+
+@dataclass(frozen=True)
+class TaskLog:
+    """A task's log, and the places that the server says it was read from."""
+
+    records: list[LogRecord]
+    sources: list[str]
+
+
+class AirflowClient:
+    """One user's access to the API."""
+
+    def __init__(self, address: str, user: str, password: str) -> None:
+        """Log in at the first question, not yet.
+
+        :param address: of the webserver: ``http://127.0.0.1:8080``.
+        """
+        self.address = address
+        self._user = user
+        self._password = password
+
+    @classmethod
+    def of(cls, compose: Compose) -> "AirflowClient":
+        """The client for a running stack, as its administrator.
+
+        :raises windtunnel.compose.ComposeError: when the webserver does not run.
+        """
+        return cls(compose.address("webserver"), *compose.login())
+
+    @cached_property
+    def _client(self) -> ApiClient:
+        try:
+            response = urllib3.request(
+                "POST",
+                f"{self.address}/auth/token",
+                json={"username": self._user, "password": self._password},
+                timeout=REQUEST_TIMEOUT,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise AirflowApiError(f"no answer from {self.address}: {error}") from error
+        if response.status != 201:
+            raise AirflowApiError(f"{self.address} refuses the login of {self._user}: {response.status}")
+        return ApiClient(Configuration(host=self.address, access_token=response.json()["access_token"]))
+
+    def _ask(self, what: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return call(*arguments, **options, _request_timeout=REQUEST_TIMEOUT)
+        except ApiException as error:
+            unknown = isinstance(error, NotFoundException) and _reason(error).startswith("Dag with dag_id")
+            refusal = UnknownDag if unknown else AirflowApiError
+            raise refusal(f"{what}: {error.status} {_reason(error)}") from error
+        except urllib3.exceptions.HTTPError as error:
+            raise AirflowApiError(f"{what}: no answer from {self.address}: {error}") from error
+
+    # DAGs
+
+    def health(self) -> HealthInfoResponse:
+        """Airflow's own report on database, scheduler, triggerer and dag-processor.
+
+        :raises AirflowApiError: as all methods here do, when the API does not answer or refuses.
+        """
+        health: HealthInfoResponse = self._ask("asking for health", MonitorApi(self._client).get_health)
+        return health
+
+    def dags(self) -> list[DAGResponse]:
+        """Every DAG that is there now."""
+        return list(self._ask("listing the DAGs", DAGApi(self._client).get_dags, limit=1000).dags)
+
+    def import_errors(self) -> list[ImportErrorResponse]:
+        """Every DAG file that cannot be imported: ``filename`` and ``stack_trace``."""
+        call = ImportErrorApi(self._client).get_import_errors
+        return list(self._ask("listing import errors", call, limit=1000).import_errors)
+
+    def pause(self, dag_id: str) -> None:
+        """Start no further scheduled run.
+
+        :raises UnknownDag: when there is no such DAG.
+        """
+        self._patch(dag_id, paused=True)
+
+    def unpause(self, dag_id: str) -> None:
+        """Start scheduled runs again.
+
+        :raises UnknownDag: when there is no such DAG.
+        """
+        self._patch(dag_id, paused=False)
+
+    def _patch(self, dag_id: str, *, paused: bool) -> None:
+        what = f"{'pausing' if paused else 'unpausing'} the DAG {dag_id}"
+        self._ask(what, DAGApi(self._client).patch_dag, dag_id, DAGPatchBody(is_paused=paused))
+
+    # Runs
+
+    def trigger(
+        self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None
+    ) -> DAGRunResponse:
+        """Start a run now.
+
+        :param run_id: its id; Airflow makes one where None.
+        :raises UnknownDag: when there is no such DAG.
+        """
+        body = TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id)
+        run: DAGRunResponse = self._ask(f"running the DAG {dag_id}", self._runs.trigger_dag_run, dag_id, body)
+        return run
+
+    @property
+    def _runs(self) -> DagRunApi:
+        return DagRunApi(self._client)
+
+    def run(self, dag_id: str, run_id: str) -> DAGRunResponse:
+        """One run as it is now."""
+        what = f"asking for the run {run_id} of {dag_id}"
+        run: DAGRunResponse = self._ask(what, self._runs.get_dag_run, dag_id, run_id)
+        return run
+
+    def runs(self, dag_id: str, limit: int = 10) -> list[DAGRunResponse]:
+        """The latest runs, newest first."""
+        what = f"listing the runs of {dag_id}"
+        answer = self._ask(what, self._runs.get_dag_runs, dag_id, limit=limit, order_by=["-run_after"])
+        return list(answer.dag_runs)
+
+    def wait(
+        self, run: DAGRunResponse, timeout: float, on_state: Callable[[str], None] = lambda _: None
+    ) -> DAGRunResponse:
+        """Wait for a run's end.
+
+        :param timeout: seconds.
+        :param on_state: gets each new state.
+        :returns: the finished run; failed counts as finished.
+        :raises WaitTimeout: with the last state.
+        """
+        what = f"the run {run.dag_run_id} of {run.dag_id} to end"
+        hint = "Its log: the web page, or ./windtunnel logs scheduler"
+        deadline = time.monotonic() + timeout
+        last = ""
+        for state in self._states(run, timeout):
+            if state != last:
+                last = state
+                on_state(state)
+            if state in FINISHED:
+                return self.run(run.dag_id, run.dag_run_id)
+            if time.monotonic() > deadline:
+                raise WaitTimeout(f"waited {timeout:g} s for {what}. Last answer: {last!r}. {hint}")
+
+        def finished() -> DAGRunResponse | None:
+            now = self.run(run.dag_id, run.dag_run_id)
+            return now if now.state in FINISHED else None
+
+        return wait_until(what, finished, timeout=deadline - time.monotonic(), interval=INTERVAL, hint=hint)
+
+    def _states(self, run: DAGRunResponse, timeout: float) -> Iterator[str]:
+        """The run's states as the server streams them; ends early where it does not: it is experimental."""
+        try:
+            stream = self._runs.wait_dag_run_until_finished_without_preload_content(
+                run.dag_id, run.dag_run_id, INTERVAL, [], _request_timeout=timeout
+            )
+            rest = b""
+            for chunk in stream.stream() if stream.status == 200 else ():
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    if line:
+                        yield json.loads(line)["state"]
+        except (ApiException, urllib3.exceptions.HTTPError):
+            return
+
+    def clear(self, run: DAGRunResponse, *task_ids: str) -> None:
+        """Run tasks of a run again: the named ones, or all."""
+        body = ClearTaskInstancesBody.from_dict(
+            {
+                "dry_run": False,
+                "dag_run_id": run.dag_run_id,
+                "task_ids": list(task_ids) or None,
+                "only_failed": False,
+                "reset_dag_runs": True,
+            }
+        )
+        what = f"clearing tasks of the run {run.dag_run_id} of {run.dag_id}"
+        self._ask(what, TaskInstanceApi(self._client).post_clear_task_instances, run.dag_id, body)
+
+    # Tasks
+
+    def task_instances(self, run: DAGRunResponse) -> list[TaskInstanceResponse]:
+        """The run's task instances, each in its latest try."""
+        what = f"listing the tasks of the run {run.dag_run_id}"
+        call = TaskInstanceApi(self._client).get_task_instances
+        answer = self._ask(what, call, run.dag_id, run.dag_run_id, limit=1000)
+        return list(answer.task_instances)
+
+    def task_log(
+        self, run: DAGRunResponse, task_id: str, try_number: int = 1, map_index: int = -1
+    ) -> TaskLog:
+        """A task's whole log so far, as the web page shows it.
+
+        The package's own model of it keeps time and text alone, so the answer is read as the JSON that it is.
+        """
+        what = f"reading the log of {run.dag_id}.{task_id}, try {try_number}"
+        response: urllib3.HTTPResponse = self._ask(
+            what,
+            TaskInstanceApi(self._client).get_log_without_preload_content,
+            run.dag_id,
+            run.dag_run_id,
+            task_id,
+            try_number,
+            full_content=True,
+            map_index=map_index,
+        )
+        text = response.read()
+        if response.status != 200:
+            raise AirflowApiError(f"{what}: {response.status} {text.decode(errors='replace')}")
+        return _task_log(json.loads(text)["content"])
+
+
+def _task_log(content: list[dict[str, Any]]) -> TaskLog:
+    sources: list[str] = []
+    events = [entry["event"] for entry in content]
+    if SOURCES_BEGIN in events:
+        begin = events.index(SOURCES_BEGIN)
+        end = events.index(SOURCES_END, begin)
+        sources = events[begin + 1 : end]
+        content = content[:begin] + content[end + 1 :]
+    return TaskLog([_record(dict(entry)) for entry in content], sources)
+
+
+def _record(entry: dict[str, Any]) -> LogRecord:
+    timestamp = entry.pop("timestamp", None)
+    return LogRecord(
+        time=datetime.fromisoformat(timestamp) if timestamp else None,
+        level=entry.pop("level", "info"),
+        message=entry.pop("event"),
+        logger=entry.pop("logger", ""),
+        fields=entry,
+    )
+
+
+def _reason(error: ApiException) -> str:
+    try:
+        return str(json.loads(error.body or "")["detail"])
+    except (ValueError, KeyError, TypeError):
+        return str(error.reason)

@@ -1,0 +1,425 @@
+"""The command line ``./windtunnel``: what it takes, what it prints, and its exit codes.
+
+Exit codes: 0 done; 1 it ran and failed; 2 wrong use or an unmet precondition, nothing was started.
+"""
+
+import difflib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from windtunnel import prepare, status, suite
+from windtunnel.compose import Compose, ComposeError, ServiceFailed
+from windtunnel.preflight import Finding
+
+FAILED = 1
+REFUSED = 2
+# What a shell reports for a command that Ctrl-C has ended.
+INTERRUPTED = 130
+
+# How long `run --follow` waits for a run, in seconds: a day.
+RUN_TIMEOUT = 86400.0
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    # Local variables may hold the password.
+    pretty_exceptions_show_locals=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Airflow on AWS on your machine. Start with: [bold]./windtunnel up[/bold]",
+)
+
+
+class Engine(StrEnum):
+    """What runs the services."""
+
+    COMPOSE = "compose"
+
+
+EngineOption = Annotated[Engine, typer.Option("--engine", help="What runs the services.")]
+
+# Without a terminal nothing is wrapped: lines are for programs and log files.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def example(*lines: str) -> str:
+    """The end of a verb's help."""
+    return "[bold]Examples[/bold]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+def say(line: str) -> None:
+    """One plain line of progress, as it is."""
+    out.print(line, markup=False)
+
+
+def complain(finding: Finding) -> None:
+    """What is wrong, and what to do."""
+    err.print(f"[red]error:[/red] {escape(finding.problem.replace(chr(10), chr(10) + ' ' * 7))}")
+    if finding.remedy:
+        err.print(f"  → {escape(finding.remedy)}")
+
+
+def refuse(problem: str, remedy: str = "") -> NoReturn:
+    """End with exit code 2."""
+    complain(Finding(problem, remedy))
+    raise typer.Exit(REFUSED)
+
+
+@contextmanager
+def failures_explained() -> Iterator[None]:
+    """Turn what our own code raises into a message and an exit code."""
+    try:
+        yield
+    except prepare.Unmet as unmet:
+        for finding in unmet.findings:
+            complain(finding)
+        raise typer.Exit(REFUSED) from unmet
+    except ComposeError as error:
+        err.print(f"[red]error:[/red] {escape(error.what)}")
+        if error.output:
+            err.print(escape("\n".join(f"  │ {line}" for line in error.output.splitlines())), style="dim")
+        if error.next_step:
+            err.print(f"  → {escape(error.next_step)}")
+        raise typer.Exit(FAILED) from error
+
+
+def known(name: str, names: Iterable[str], kind: str) -> None:
+    """Refuse a name that is not among ``names``."""
+    names = sorted(names)
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1)
+        hint = f"Did you mean {near[0]}? " if near else ""
+        refuse(f"there is no {kind} {name}", f"{hint}There are: {', '.join(names) or 'none'}")
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal, and a function to change its text; nothing elsewhere."""
+    with out.status(escape(text)) as spinner:
+        yield lambda now: spinner.update(escape(now[: max(20, out.width - 4)]))
+
+
+def get_images(compose: Compose) -> None:
+    """Base images and the stack's own, with progress."""
+    with working("building the images") as show:
+        progress = prepare.BuildProgress(say, show)
+        prepare.images(compose, say, progress)
+
+
+@app.command(epilog=example("./windtunnel up", "WEBSERVER_PORT=0 ./windtunnel up      # any free port"))
+def up(
+    build: Annotated[
+        bool, typer.Option("--build/--no-build", help="Build the images anew where needed.")
+    ] = True,
+    engine: EngineOption = Engine.COMPOSE,
+) -> None:
+    """Start the stack and return when it is ready: DAGs parsed, buckets and functions there."""
+    start = time.monotonic()
+    compose = Compose()
+    with failures_explained():
+        prepare.check(compose, say)
+        if build:
+            get_images(compose)
+        with working("starting"):
+            try:
+                compose.up(say)
+            except ServiceFailed as failure:
+                if failure.service == "dag-processor":
+                    failure.next_step = (
+                        "The others run. Correct the file: it is read again within 2 s. "
+                        "Its traceback: ./windtunnel status"
+                    )
+                raise
+        welcome(compose, time.monotonic() - start)
+
+
+def welcome(compose: Compose, seconds: float) -> None:
+    """Address, login, and what to try next."""
+    user, password = compose.login()
+    lines = Table.grid(padding=(0, 2))
+    lines.add_row("Web page", compose.address("webserver"), f"user {user}, password {password}")
+    lines.add_row("AWS", compose.address("localstack"), "LocalStack; keys test and test")
+    out.print(f"\n[green]Ready[/green] in {seconds:.1f} s.\n")
+    out.print(lines)
+    for name in status.files_without_dag(compose):
+        out.print(
+            f"[yellow]warning:[/yellow] dags/{escape(name)} defines no DAG, and no other file imports it"
+        )
+    tries = Table.grid(padding=(0, 2))
+    tries.add_row("./windtunnel run demo-dag --follow", "run the demo and watch its log")
+    tries.add_row("./windtunnel status", "services, DAGs, functions")
+    tries.add_row("edit dags/, custom/ or lambdas/", "a saved file is taken up by itself")
+    tries.add_row("./windtunnel down", "stop; --volumes also deletes the data")
+    out.print("\nTry next")
+    out.print(tries)
+
+
+@app.command(epilog=example("./windtunnel down", "./windtunnel down --volumes    # start afresh next time"))
+def down(
+    volumes: Annotated[
+        bool, typer.Option("--volumes", help="Also delete the database, the secrets and the local task logs.")
+    ] = False,
+    engine: EngineOption = Engine.COMPOSE,
+) -> None:
+    """Stop the stack and remove its containers and network."""
+    with failures_explained(), working("stopping"):
+        Compose().down(volumes=volumes)
+    say("stopped" + (", and its data deleted" if volumes else "; its data is kept"))
+
+
+@app.command("status", epilog=example("./windtunnel status"))
+def show_status(engine: EngineOption = Engine.COMPOSE) -> None:
+    """Show services, addresses, DAGs, functions and the last runs; exit 1 where something is not healthy."""
+    with failures_explained():
+        report = status.Report.of(Compose())
+    for section in status.sections(report):
+        out.print(section)
+    if not report.healthy:
+        raise typer.Exit(FAILED)
+
+
+@app.command(epilog=example("./windtunnel logs", "./windtunnel logs scheduler --follow --tail 20"))
+def logs(
+    service: Annotated[str | None, typer.Argument(help="One service; all where none is given.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
+    tail: Annotated[int | None, typer.Option(min=0, help="Only that many of the last lines of each.")] = None,
+    engine: EngineOption = Engine.COMPOSE,
+) -> None:
+    """Show what the services have logged."""
+    compose = Compose()
+    with failures_explained():
+        if service:
+            known(service, compose.service_names, "service")
+        options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]
+        command = ["docker", "compose", "logs", *options, *([service] if service else [])]
+        if out.is_terminal:  # with Compose's colours
+            code = subprocess.call(command, cwd=compose.root, env=compose.environment)  # noqa: S603
+            raise typer.Exit(FAILED if code else 0)
+        compose.stream(*command, what="reading the logs", on_line=say)
+
+
+@app.command(
+    epilog=example(
+        "./windtunnel run demo-dag --follow",
+        """./windtunnel run demo-dag --conf '{"max_len": 3, "fails_at": null}' --follow""",
+    )
+)
+def run(
+    dag: Annotated[str, typer.Argument(help="The DAG's id.")],
+    conf: Annotated[str | None, typer.Option(help="The run's configuration, a JSON object.")] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 where the run fails.")
+    ] = False,
+    engine: EngineOption = Engine.COMPOSE,
+) -> None:
+    """Start a run of a DAG."""
+    configuration = parsed_conf(conf)
+    compose = Compose()
+    with failures_explained():
+        require_running(compose, "webserver")
+        from windtunnel.airflow_api import AirflowApiError, AirflowClient
+        from windtunnel.waiters import WaitTimeout
+
+        airflow = AirflowClient.of(compose)
+    try:
+        dags = {found.dag_id: found for found in airflow.dags()}
+        known(dag, dags, "DAG")
+        if dags[dag].is_paused:
+            remedy = f"Unpause it on the web page: {airflow.address}/dags/{dag}"
+            refuse(f"{dag} is paused: a run would not start", remedy)
+        started = airflow.trigger(dag, configuration)
+        say(f"run {started.dag_run_id}: {airflow.address}/dags/{dag}/runs/{started.dag_run_id}")
+        if follow:
+            show_run(airflow, started)
+    except (AirflowApiError, WaitTimeout) as error:
+        complain(Finding(str(error), "./windtunnel status"))
+        raise typer.Exit(FAILED) from error
+
+
+def parsed_conf(text: str | None) -> dict[str, Any] | None:
+    """The run's configuration; refused where it is not a JSON object."""
+    if text is None:
+        return None
+    try:
+        conf = json.loads(text)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        refuse(
+            f"--conf is not JSON: {error.msg} at {where}",
+            """Quote it for the shell: --conf '{"max_len": 3}'""",
+        )
+    if not isinstance(conf, dict):
+        refuse(
+            f"--conf must be a JSON object, not {type(conf).__name__}",
+            """For example: --conf '{"max_len": 3}'""",
+        )
+    return conf
+
+
+def require_running(compose: Compose, service: str) -> None:
+    """Refuse where a service does not run."""
+    if not any(found.name == service and found.state == "running" for found in compose.services()):
+        refuse(f"{service} does not run", "./windtunnel up")
+
+
+LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
+
+
+def show_run(airflow: Any, started: Any) -> None:
+    """Follow a run to its end; exit 1 where it fails."""
+    from windtunnel.follow import Follower, Key, traceback_lines
+
+    if out.is_terminal:
+        say("Ctrl-C leaves it running")
+    last: list[Key] = []
+
+    def on_record(key: Key, record: Any) -> None:
+        if last != [key]:
+            last[:] = [key]
+            index = f"[{key[1]}]" if key[1] >= 0 else ""
+            out.print(f"── {key[0]}{index}, try {key[2]}", markup=False, style="bold")
+        clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if record.time else " " * 12
+        style = LEVEL_STYLES.get(record.level, "")
+        lines = [*record.message.splitlines(), *traceback_lines(record.fields)]
+        # Marks between which the web page folds lines.
+        if record.message.startswith(("::group::", "::endgroup::")):
+            return
+        for number, line in enumerate(lines or [""]):
+            before = f"{clock} {record.level.upper():<8}" if number == 0 else " " * 21
+            out.print(f"{before} {line}", markup=False, style=style)
+
+    run = Follower(airflow, started, on_record).to_the_end(RUN_TIMEOUT, lambda state: say(f"── run {state}"))
+    if run.state.value != "success":
+        raise typer.Exit(FAILED)
+
+
+@app.command(epilog=example("./windtunnel deploy", "./windtunnel deploy airflow-test"))
+def deploy(
+    function: Annotated[str | None, typer.Argument(help="One function; all where none is given.")] = None,
+    engine: EngineOption = Engine.COMPOSE,
+) -> None:
+    """Deploy Lambda functions and say what is wrong with them. A saved file is deployed by itself, too."""
+    compose = Compose()
+    with failures_explained():
+        if function:
+            names = status.function_folders(compose)
+            if function not in names.values():
+                known(function, names, "function")
+        require_running(compose, "localstack")
+        arguments = [function] if function else []
+        command = ["python", "-m", "windtunnel.seeding", *arguments]
+        compose.stream(
+            "docker", "compose", "exec", "--no-TTY", "localstack", *command,
+            what="deploying", on_line=say, next_step="Correct the file; it is then deployed by itself.",
+        )  # fmt: skip
+
+
+@app.command(epilog=example("./windtunnel doctor"))
+def doctor(engine: EngineOption = Engine.COMPOSE) -> None:
+    """Look for what keeps the stack from working, and say how to mend it; exit 1 where something is found."""
+    from windtunnel import doctor as examination
+
+    with failures_explained(), working("looking") as show:
+        findings = examination.examine(Compose(), show)
+    for finding in findings:
+        out.print(f"[yellow]found:[/yellow] {escape(finding.problem)}")
+        out.print(f"  → {escape(finding.remedy)}")
+    if findings:
+        raise typer.Exit(FAILED)
+    say("nothing found: all is in order")
+
+
+@app.command(
+    "test",
+    epilog=example("./windtunnel test", "./windtunnel test unit", "./windtunnel test e2e -- -k retry -x"),
+)
+def run_tests(
+    floor: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all where none is given.")
+    ] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
+    engine: EngineOption = Engine.COMPOSE,
+) -> None:
+    """Run the project's own tests."""
+    if floor:
+        known(floor, suite.FLOORS, "floor")
+    compose = Compose()
+    floors = [floor] if floor else list(suite.FLOORS)
+    with failures_explained():
+        prepare.engine(compose, say)
+        get_images(compose)
+        if "unit" in floors:
+            get_test_images(compose)
+        if "e2e" in floors:
+            prepare.browser(compose, say)
+    steps = [step for name in floors for step in suite.test_steps(compose, name, arguments or [])]
+    run_steps(compose, steps)
+
+
+def get_test_images(compose: Compose) -> None:
+    """The images for tests, with progress."""
+    with working("building the images for tests") as show:
+        suite.build_test_images(compose, prepare.BuildProgress(say, show))
+
+
+@app.command(epilog=example("./windtunnel check"))
+def check() -> None:
+    """Check the code: format, lint, types, shell scripts."""
+    compose = Compose()
+    with failures_explained():
+        prepare.engine(compose, say)
+        prepare.base(compose, say)
+        get_test_images(compose)
+    run_steps(compose, list(suite.check_steps(compose)))
+
+
+def run_steps(compose: Compose, steps: list[suite.Step]) -> None:
+    """Run all of them, say at the end how each went, and exit with the first exit code that is not 0."""
+    outcomes = []
+    for step in steps:
+        out.print(f"[bold]── {step.name}[/bold]")
+        start = time.monotonic()
+        outcomes.append((step, step.run(compose), time.monotonic() - start))
+    summary = Table.grid(padding=(0, 2))
+    for step, code, seconds in outcomes:
+        word = "[green]ok[/green]" if code == 0 else f"[red]failed[/red] (exit code {code})"
+        summary.add_row(step.name, word, f"{seconds:.1f} s")
+    out.print()
+    out.print(summary)
+    raise typer.Exit(next((code for _, code, _ in outcomes if code), 0))
+
+
+@app.command(
+    epilog=example("./windtunnel bench", "./windtunnel bench -- --help"),
+)
+def bench(
+    arguments: Annotated[list[str] | None, typer.Argument(help="For benchmarks/bench.py.")] = None,
+) -> None:
+    """Measure what the README claims, on a stack of its own."""
+    compose = Compose()
+    with failures_explained():
+        prepare.engine(compose, say)
+        get_images(compose)
+    step = suite.Step("bench", [sys.executable, "benchmarks/bench.py", *(arguments or [])])
+    raise typer.Exit(step.run(compose))
+
+
+def main() -> None:
+    """Run the command line; Ctrl-C ends it with one line instead of a traceback."""
+    try:
+        app(prog_name="./windtunnel", standalone_mode=True)
+    except KeyboardInterrupt:
+        err.print("interrupted. What was started runs on: ./windtunnel status, ./windtunnel down")
+        sys.exit(INTERRUPTED)

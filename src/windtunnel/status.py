@@ -1,0 +1,212 @@
+"""What runs, what is in it, and what is wrong with it."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pathspec
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from windtunnel import preflight, seeding
+from windtunnel.compose import Compose, ComposeError, Service
+
+# How many of the latest runs of each DAG are shown.
+RUNS = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """One look at the whole stack."""
+
+    services: list[Service]
+    addresses: dict[str, str] = field(default_factory=dict)
+    # DAG id, paused or not, the latest runs' states.
+    dags: list[tuple[str, bool, list[str]]] = field(default_factory=list)
+    # File and traceback.
+    import_errors: list[tuple[str, str]] = field(default_factory=list)
+    # Function and its state.
+    functions: list[tuple[str, str]] = field(default_factory=list)
+    # What could not be asked, and why.
+    silent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def healthy(self) -> bool:
+        """Everything is as it should be."""
+        return (
+            all(service.ready for service in self.services)
+            and not self.import_errors
+            and not self.silent
+            and all(state == "Active" for _, state in self.functions)
+        )
+
+    @classmethod
+    def of(cls, compose: Compose) -> "Report":
+        """Look at a stack. What does not answer is part of the report.
+
+        :raises windtunnel.compose.ComposeError: when the engine does not answer.
+        """
+        report = cls(compose.services())
+        running = {service.name for service in report.services if service.state == "running"}
+        for name in ("webserver", "localstack"):
+            if name in running:
+                report.addresses[name] = compose.address(name)
+        if "webserver" in report.addresses:
+            report._ask_airflow(compose)
+        if "localstack" in report.addresses:
+            report._ask_lambda(compose)
+        return report
+
+    def _ask_airflow(self, compose: Compose) -> None:
+        from windtunnel.airflow_api import AirflowApiError, AirflowClient
+
+        try:
+            airflow = AirflowClient.of(compose)
+            for dag in airflow.dags():
+                states = [run.state.value for run in airflow.runs(dag.dag_id, RUNS)]
+                self.dags.append((dag.dag_id, dag.is_paused, states))
+            for error in airflow.import_errors():
+                self.import_errors.append((error.filename, error.stack_trace))
+        except (AirflowApiError, ComposeError) as error:
+            self.silent["Airflow"] = str(error)
+
+    def _ask_lambda(self, compose: Compose) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            client = aws_client(compose, "lambda")
+            for page in client.get_paginator("list_functions").paginate():
+                for function in page["Functions"]:
+                    configuration = client.get_function_configuration(FunctionName=function["FunctionName"])
+                    self.functions.append((function["FunctionName"], configuration["State"]))
+        except (BotoCoreError, ClientError, ComposeError) as error:
+            self.silent["LocalStack"] = str(error)
+
+
+def aws_client(compose: Compose, service: str) -> Any:
+    """A boto3 client for the emulated AWS, with the stack's region and dummy keys."""
+    import boto3
+    from botocore.config import Config
+
+    settings = compose.configuration["services"]["localstack"]["environment"]
+    return boto3.client(
+        service,
+        endpoint_url=compose.address("localstack"),
+        region_name=settings["AWS_DEFAULT_REGION"],
+        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
+    )
+
+
+def function_folders(compose: Compose) -> dict[str, str]:
+    """The functions of the functions folder by name, each with the name of its folder."""
+    folder = preflight.folder(compose, "LAMBDAS_FOLDER", "lambdas")
+    names = {}
+    for path in seeding.function_folders(folder):
+        try:
+            names[seeding.load_function(path).name] = path.name
+        except (
+            seeding.SeedingError
+        ):  # it is known by its folder at least, and deploying it says what is wrong
+            names[path.name.replace("_", "-")] = path.name
+    return names
+
+
+def files_without_dag(compose: Compose) -> list[str]:
+    """Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
+
+    :raises windtunnel.compose.ComposeError: when the webserver does not run.
+    :raises windtunnel.airflow_api.AirflowApiError: when it does not answer.
+    """
+    from windtunnel.airflow_api import AirflowClient
+
+    folder = preflight.folder(compose, "DAGS_FOLDER", "dags")
+    airflow = AirflowClient.of(compose)
+    used = {dag.relative_fileloc for dag in airflow.dags()} | {
+        error.filename for error in airflow.import_errors()
+    }
+    files = list(dag_files(folder))
+    imported = {name for path in files for name in _imports(path)}
+    unused = []
+    for path in files:
+        name = str(path.relative_to(folder))
+        module = name.removesuffix(".py").replace("/", ".")
+        if name not in used and path.name != "__init__.py" and module not in imported:
+            unused.append(name)
+    return unused
+
+
+def dag_files(folder: Path) -> Iterator[Path]:
+    """The Python files that Airflow looks at: all but those that ``.airflowignore`` names."""
+    ignore = folder / ".airflowignore"
+    lines = ignore.read_text().splitlines() if ignore.exists() else []
+    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
+    for path in sorted(folder.rglob("*.py")):
+        if not ignored.match_file(str(path.relative_to(folder))):
+            yield path
+
+
+def _imports(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+# How it looks
+
+COLOURS = {
+    "healthy": "green", "done": "green", "success": "green", "Active": "green",
+    "starting": "yellow", "running": "yellow", "queued": "yellow", "paused": "yellow", "Pending": "yellow",
+    "absent": "dim",
+}  # fmt: skip
+
+
+def _word(word: str) -> str:
+    colour = COLOURS.get(word, "red")
+    return f"[{colour}]{escape(word)}[/{colour}]"
+
+
+def sections(report: Report) -> Iterator[RenderableType]:
+    """The report, a block of lines for each kind of thing."""
+    if all(service.state == "absent" for service in report.services):
+        yield "The stack does not run. Start it: ./windtunnel up"
+        return
+    services = _table()
+    for service in report.services:
+        reason = "" if service.ready else escape(service.health_output)
+        services.add_row("", service.name, _word(service.summary), report.addresses.get(service.name, reason))
+    yield Group("Services", services)
+    if report.dags:
+        dags = _table()
+        for name, paused, states in report.dags:
+            runs = ", ".join(map(_word, states)) or "no run yet"
+            dags.add_row("", escape(name), _word("paused") if paused else "active", f"latest runs: {runs}")
+        yield Group("\nDAGs", dags)
+    for file, traceback in report.import_errors:
+        yield f"\n[red]Import error[/red] in {escape(file)}\n" + escape(_indented(traceback))
+    if report.functions:
+        functions = _table()
+        for name, state in report.functions:
+            functions.add_row("", escape(name), _word(state))
+        yield Group("\nFunctions", functions)
+    for what, reason in report.silent.items():
+        yield f"\n[red]No answer[/red] from {what}: {escape(reason)}"
+
+
+def _table() -> Table:
+    return Table.grid(padding=(0, 2))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  │ {line}" for line in text.strip().splitlines())

@@ -1,0 +1,46 @@
+"""Waiting for something with a deadline and an explanation; nothing of this project sleeps blindly."""
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class WaitTimeout(Exception):
+    """What was awaited did not come; the message says what, how long, the last answer and where to look."""
+
+
+def wait_until(
+    what: str,
+    probe: Callable[[], T | None],
+    *,
+    timeout: float,
+    interval: float = 0.1,
+    hint: str = "",
+) -> T:
+    """Call ``probe`` until its answer is true, and return that answer.
+
+    An exception of the probe counts as "not yet": what is asked may still be starting.
+
+    :param what: what is awaited, as it stands in the error: "the run of demo-dag to succeed".
+    :param timeout: seconds; the probe is called at least once.
+    :param interval: seconds between two calls.
+    :param hint: what to look at when it does not come.
+    :raises WaitTimeout: with the last answer, or caused by the last exception.
+    """
+    start = time.monotonic()
+    while True:
+        error: Exception | None = None
+        answer: T | None = None
+        try:
+            answer = probe()
+        except Exception as raised:
+            error = raised
+        if answer:
+            return answer
+        if time.monotonic() - start + interval > timeout:
+            last = f"error: {type(error).__name__}: {error}" if error else f"answer: {answer!r}"
+            message = f"waited {timeout:g} s for {what}. Last {last}"
+            raise WaitTimeout(f"{message}. {hint}" if hint else message) from error
+        time.sleep(interval)

@@ -1,0 +1,137 @@
+"""What is saved takes effect by itself; what is broken is named and harms nothing else."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support import Stack
+from windtunnel.airflow_api import AirflowClient
+from windtunnel.waiters import wait_until
+
+# Generous against the bar of 2 s, which the benchmark measures: here it is enough that no one had to do anything.
+SOON = 15.0
+
+DAG_FILE = """
+from airflow.sdk import DAG
+from airflow.providers.standard.operators.empty import EmptyOperator
+
+with DAG(dag_id="test-edited", schedule=None, is_paused_upon_creation=False):
+    EmptyOperator(task_id="{task_id}")
+"""
+
+# Airflow passes over files that do not speak of DAGs at all.
+BROKEN_DAG_FILE = """
+from airflow.sdk import DAG
+import no_such_module_of_mine
+"""
+
+FUNCTION = """
+def lambda_handler(event, context):
+    return {answer!r}
+"""
+
+
+@pytest.fixture
+def save(airflow_stack: Stack) -> Callable[[Path, str], None]:
+    """Saves a file as editors do: the new content is there at once, and the containers' users may read it."""
+
+    def write(path: Path, content: str) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.parent.chmod(0o755)
+        unsaved = path.with_name(f".{path.name}~")
+        unsaved.write_text(content)
+        unsaved.chmod(0o644)
+        unsaved.rename(path)
+
+    return write
+
+
+def test_a_dag_is_seen_when_saved_and_again_when_edited(
+    airflow_stack: Stack, airflow: AirflowClient, metadata_db: Any, save: Callable[[Path, str], None]
+) -> None:
+    path = airflow_stack.dags / "test_edited.py"
+
+    def versions() -> list[tuple[str]]:
+        with metadata_db.cursor() as cursor:
+            cursor.execute("SELECT version_number FROM dag_version WHERE dag_id = 'test-edited'")
+            return cursor.fetchall()
+
+    def task_ids_of_a_run() -> set[str]:
+        run = airflow.wait(airflow.trigger("test-edited"), timeout=30)
+        return {task.task_id for task in airflow.task_instances(run)}
+
+    save(path, DAG_FILE.format(task_id="first"))
+    wait_until(
+        "the new DAG", lambda: any(dag.dag_id == "test-edited" for dag in airflow.dags()), timeout=SOON
+    )
+    assert task_ids_of_a_run() == {"first"}
+
+    save(path, DAG_FILE.format(task_id="second"))
+    wait_until("the DAG's second version", lambda: len(versions()) == 2, timeout=SOON)
+    assert task_ids_of_a_run() == {"second"}
+
+    path.unlink()
+
+
+def test_a_broken_dag_file_is_named_and_the_others_run(
+    airflow_stack: Stack, airflow: AirflowClient, save: Callable[[Path, str], None]
+) -> None:
+    path = airflow_stack.dags / "broken.py"
+    save(path, BROKEN_DAG_FILE)
+
+    errors = wait_until("the import error", airflow.import_errors, timeout=SOON)
+
+    assert [(error.filename, "no_such_module_of_mine" in error.stack_trace) for error in errors] == [
+        ("broken.py", True)
+    ]
+    unhealthy = airflow_stack.health("dag-processor")
+    assert "broken.py" in unhealthy
+    assert "no_such_module_of_mine" in unhealthy
+    conf = {"payloads": [{"max_len": 1, "interval": 0, "fails_at": None}]}
+    assert airflow.wait(airflow.trigger("test-once", conf), timeout=30).state == "success"
+
+    save(path, DAG_FILE.replace("test-edited", "test-broken").format(task_id="mended"))
+
+    wait_until("the import error to be gone", lambda: not airflow.import_errors(), timeout=SOON)
+    assert airflow_stack.health("dag-processor") == ""
+    path.unlink()
+
+
+def invoke(lambda_client: Any, name: str) -> Any:
+    return json.loads(lambda_client.invoke(FunctionName=name)["Payload"].read())
+
+
+def test_a_function_is_deployed_when_saved_and_again_when_edited(
+    airflow_stack: Stack, lambda_client: Any, save: Callable[[Path, str], None]
+) -> None:
+    source = airflow_stack.lambdas / "test_edited" / "lambda_function.py"
+
+    for answer in ("first", "second"):
+        save(source, FUNCTION.format(answer=answer))
+        wait_until(
+            f"the {answer} version of the function",
+            lambda answer=answer: invoke(lambda_client, "test-edited") == answer,
+            timeout=SOON,
+            hint="See LocalStack's log.",
+        )
+
+
+def test_broken_settings_of_a_function_are_named_until_they_are_mended(
+    airflow_stack: Stack, lambda_client: Any, save: Callable[[Path, str], None]
+) -> None:
+    settings = airflow_stack.lambdas / "test_plain" / "function.json"
+
+    save(settings, '{"Timeout": "long"}')
+    unhealthy = wait_until(
+        "LocalStack to be unhealthy", lambda: airflow_stack.health("localstack"), timeout=SOON
+    )
+    assert "test_plain" in unhealthy
+    assert "Timeout" in unhealthy
+    assert invoke(lambda_client, "test-plain") == {"keys": []}, "the version before goes on"
+
+    save(settings, '{"Timeout": 7}')
+    wait_until("LocalStack to be healthy", lambda: airflow_stack.health("localstack") == "", timeout=SOON)
+    assert lambda_client.get_function_configuration(FunctionName="test-plain")["Timeout"] == 7

@@ -1,0 +1,88 @@
+"""Airflow's own services and its database die and come back: no run stays where it was."""
+
+from tests.run_logs import Try, in_api, invocations
+from tests.support import Stack
+from windtunnel.waiters import wait_until
+
+FUNCTION = "airflow-test"
+QUICK = {"max_len": 1, "interval": 0, "fails_at": None}
+# Some seconds: time enough to break something meanwhile.
+SLOW = {"max_len": 12, "interval": 0.5, "fails_at": None}
+
+
+def start(stack: Stack, dag_id: str, *payloads: dict[str, object]) -> Try:
+    """Start a run and wait until its function is at work."""
+    airflow = stack.airflow
+    run = airflow.trigger(dag_id, {"payloads": list(payloads)})
+    this = Try(run.dag_id, run.dag_run_id, "invoke")
+    wait_until("the function's first line", lambda: in_api(airflow, this, FUNCTION), timeout=30)
+    return this
+
+
+def finish(stack: Stack, this: Try, timeout: float) -> str:
+    """Wait for the end of a run; its state."""
+    return str(stack.airflow.wait(stack.airflow.run(this.dag_id, this.run_id), timeout).state.value)
+
+
+def can_run(stack: Stack) -> bool:
+    run = stack.airflow.trigger("test-once", {"payloads": [QUICK]})
+    return bool(stack.airflow.wait(run, timeout=60).state == "success")
+
+
+def test_a_killed_scheduler_takes_its_tasks_up_again(stack: Stack) -> None:
+    """The task dies with it; its second try succeeds, and each try has called the function once."""
+    before = invocations(stack.aws("logs"), FUNCTION)
+    first = start(stack, "test-retried", SLOW, QUICK)
+
+    container = stack.container("scheduler")
+    container.kill()
+    container.start()
+
+    assert finish(stack, first, timeout=120) == "success"
+    (task,) = stack.airflow.task_instances(stack.airflow.run(first.dag_id, first.run_id))
+    assert task.try_number == 2
+    assert invocations(stack.aws("logs"), FUNCTION) == before + 2
+
+
+def test_a_running_task_outlives_the_web_server(stack: Stack) -> None:
+    this = start(stack, "test-once", SLOW)
+
+    container = stack.container("webserver")
+    container.kill()
+    container.start()
+    stack.wait_for_health("webserver")
+
+    assert finish(stack, this, timeout=60) == "success"
+    assert len(in_api(stack.airflow, this, FUNCTION)) == SLOW["max_len"]
+
+
+def test_after_a_restart_of_the_database_runs_go_on(stack: Stack) -> None:
+    stack.container("postgres").restart()
+
+    for service in ("scheduler", "dag-processor", "triggerer"):
+        stack.wait_for_health(service)
+    assert can_run(stack)
+
+
+def test_a_dead_dag_processor_is_reported_and_harms_no_run(stack: Stack) -> None:
+    container = stack.container("dag-processor")
+    container.kill()
+
+    states = {service.name: (service.state, service.ready) for service in stack.compose.services()}
+    assert states["dag-processor"] == ("exited", False)
+    wait_until(
+        "Airflow's health to say that the dag-processor is unhealthy",
+        lambda: stack.airflow.health().dag_processor.status == "unhealthy",
+        timeout=30,
+    )
+    assert can_run(stack)
+
+    (stack.dags / "saved_meanwhile.py").write_text(
+        'from airflow.sdk import DAG\n\nDAG(dag_id="test-saved-meanwhile", schedule=None)\n'
+    )
+    container.start()
+    wait_until(
+        "the DAG that was saved meanwhile",
+        lambda: any(dag.dag_id == "test-saved-meanwhile" for dag in stack.airflow.dags()),
+        timeout=30,
+    )

@@ -1,0 +1,100 @@
+"""LocalStack keeps nothing over a restart, and may go away in the middle of a call."""
+
+import pytest
+
+from tests.run_logs import Try, in_api, invocations, raised
+from tests.support import BUCKET, Stack
+from windtunnel.waiters import wait_until
+
+FUNCTION = "airflow-test"
+QUICK = {"payloads": [{"max_len": 2, "interval": 0, "fails_at": None}]}
+# Some seconds: time enough to break something meanwhile.
+SLOW = {"payloads": [{"max_len": 12, "interval": 0.5, "fails_at": None}]}
+# From a broken connection to the end of the run; the operator's own margins are shorter.
+BOUND = 30.0
+
+
+def start_slow_run(stack: Stack) -> Try:
+    """Start a run and wait until its function is at work."""
+    airflow = stack.airflow
+    run = airflow.trigger("test-once", SLOW)
+    this = Try(run.dag_id, run.dag_run_id, "invoke")
+    wait_until("the function's first line", lambda: in_api(airflow, this, FUNCTION), timeout=30)
+    return this
+
+
+def test_a_missing_bucket_does_not_fail_the_task(stack: Stack) -> None:
+    """The run's state is right and its log can be read from the local copy."""
+    s3, airflow = stack.aws("s3"), stack.airflow
+    this = start_slow_run(stack)
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
+        for found in page.get("Contents", []):
+            s3.delete_object(Bucket=BUCKET, Key=found["Key"])
+    s3.delete_bucket(Bucket=BUCKET)
+
+    run = airflow.wait(airflow.run(this.dag_id, this.run_id), timeout=60)
+
+    assert run.state == "success"
+    wait_until(
+        "the scheduler to say that the upload failed",
+        lambda: "NoSuchBucket" in stack.compose.logs("scheduler"),
+        timeout=20,
+    )
+    log = airflow.task_log(run, this.task_id)
+    assert any(this.path in source for source in log.sources), log.sources
+    assert not any(source.startswith("s3://") for source in log.sources)
+    assert len(in_api(airflow, this, FUNCTION)) == 12
+
+
+def test_after_a_restart_everything_is_there_again(stack: Stack) -> None:
+    """Also what the test before has taken away."""
+    stack.container("localstack").restart()
+    stack.wait_for_health("localstack")
+
+    run = stack.airflow.wait(stack.airflow.trigger("test-once", QUICK), timeout=60)
+
+    assert run.state == "success"
+    this = Try(run.dag_id, run.dag_run_id, "invoke")
+    s3 = stack.aws("s3")
+    wait_until("the log in S3", lambda: s3.head_object(Bucket=BUCKET, Key=this.path), timeout=20)
+    names = {function["FunctionName"] for function in stack.aws("lambda").list_functions()["Functions"]}
+    assert names == {FUNCTION, "test-plain", "test-relayed"}
+    groups = {group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]}
+    assert f"/airflow/lambda/{FUNCTION}" in groups
+
+
+@pytest.mark.parametrize("dag_id", ["test-once"])
+def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(
+    stack: Stack, dag_id: str
+) -> None:
+    before = invocations(stack.aws("logs"), FUNCTION)
+    this = start_slow_run(stack)
+    assert invocations(stack.aws("logs"), FUNCTION) == before + 1
+
+    container = stack.container("localstack")
+    container.kill()
+    container.start()
+    run = stack.airflow.wait(stack.airflow.run(dag_id, this.run_id), timeout=BOUND)
+
+    assert run.state == "failed"
+    reason = raised(stack.airflow.task_log(run, this.task_id))
+    assert reason.startswith("LambdaOutcomeUnknown: ")
+    assert "http://localstack:4566" in reason
+    assert "not invoked again" in reason
+    stack.wait_for_health("localstack")
+    # It starts with an empty memory, so whatever it has seen came after the kill.
+    assert invocations(stack.aws("logs"), FUNCTION) == 0
+
+
+def test_while_it_is_down_a_task_fails_and_names_the_address(stack: Stack) -> None:
+    container = stack.container("localstack")
+    container.kill()
+    try:
+        run = stack.airflow.wait(stack.airflow.trigger("test-once", QUICK), timeout=90)
+    finally:
+        container.start()
+
+    assert run.state == "failed"
+    reason = raised(stack.airflow.task_log(run, "invoke"))
+    assert reason.startswith("LambdaUnreachable: ")
+    assert "http://localstack:4566" in reason

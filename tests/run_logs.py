@@ -1,0 +1,142 @@
+"""The log of one try of one task, read from each of the places where it lies."""
+
+import json
+import logging
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from airflow_relay import contract
+from tests.support import BUCKET
+from windtunnel.airflow_api import AirflowClient, TaskLog
+from windtunnel.waiters import wait_until
+
+# So long Airflow may take for the upload after the task has its state, in seconds.
+UPLOAD_TIMEOUT = 15.0
+
+
+class Line(NamedTuple):
+    """A line of the function, wherever it was read."""
+
+    level: str
+    text: str
+    milliseconds: int
+
+
+@dataclass(frozen=True)
+class Try:
+    """One try of one task."""
+
+    dag_id: str
+    run_id: str
+    task_id: str
+    number: int = 1
+
+    @property
+    def stream_key(self) -> str:
+        """The part of the log stream's name that says whose it is."""
+        return contract.idempotency_key(self.dag_id, self.run_id, self.task_id, -1, self.number)
+
+    @property
+    def path(self) -> str:
+        """Below Airflow's log folder and in the bucket, by Airflow's own template."""
+        return f"dag_id={self.dag_id}/run_id={self.run_id}/task_id={self.task_id}/attempt={self.number}.log"
+
+
+def streams(logs_client: Any, of: Try, function: str) -> list[str]:
+    """The names of this try's streams."""
+    pages = logs_client.get_paginator("describe_log_streams").paginate(
+        logGroupName=f"/airflow/lambda/{function}"
+    )
+    names = [stream["logStreamName"] for page in pages for stream in page["logStreams"]]
+    return [name for name in names if f"]{of.stream_key}/" in name]
+
+
+def events(logs_client: Any, stream: str, function: str) -> list[dict[str, Any]]:
+    """Everything in a stream."""
+    found: list[dict[str, Any]] = []
+    arguments = {"logGroupName": f"/airflow/lambda/{function}", "logStreamName": stream}
+    token: dict[str, str] = {}
+    while True:
+        page = logs_client.get_log_events(**arguments, **token, startFromHead=True)
+        found += page["events"]
+        if page["nextForwardToken"] == token.get("nextToken"):
+            return found
+        token = {"nextToken": page["nextForwardToken"]}
+
+
+def in_cloudwatch(logs_client: Any, of: Try, function: str) -> list[Line]:
+    """The lines in this try's one stream: each event must be there once and in order, the end marker last."""
+    (stream,) = streams(logs_client, of, function)
+    found = events(logs_client, stream, function)
+    *lines, end = [contract.decode(event["message"]) for event in found]
+    assert isinstance(end, contract.EndMarker), f"no end marker, but {found[-1:]}"
+    assert (end.events, end.rejected, end.lost) == (len(lines), 0, 0)
+    decoded = []
+    for number, (line, event) in enumerate(zip(lines, found, strict=False), 1):
+        assert isinstance(line, contract.Event), event
+        assert line.number == number, event
+        decoded.append(Line(logging.getLevelName(line.level).lower(), line.text, event["timestamp"]))
+    return decoded
+
+
+def in_api(airflow: AirflowClient, of: Try, function: str) -> list[Line]:
+    """The function's lines in the task log, as the web page shows them."""
+    records = airflow.task_log(airflow.run(of.dag_id, of.run_id), of.task_id, of.number).records
+    return [
+        Line(record.level, record.message, _milliseconds(record.time))
+        for record in records
+        if record.logger == f"lambda.{function}" and record.time
+    ]
+
+
+def s3_object(s3_client: Any, of: Try) -> dict[str, Any]:
+    """This try's object in the bucket. Airflow uploads it after the task has its state, so it is waited for.
+
+    :return: S3's answer, the content as bytes under ``Body``.
+    """
+
+    def get() -> dict[str, Any]:
+        answer: dict[str, Any] = s3_client.get_object(Bucket=BUCKET, Key=of.path)
+        return answer | {"Body": answer["Body"].read()}
+
+    return wait_until(
+        f"s3://{BUCKET}/{of.path}", get, timeout=UPLOAD_TIMEOUT, hint="See the scheduler's log."
+    )
+
+
+def in_s3(body: bytes, function: str) -> list[Line]:
+    """The function's lines in a log object: one JSON object a line."""
+    records = [json.loads(line) for line in body.decode().splitlines()]
+    return [
+        Line(record["level"], record["event"], _milliseconds(datetime.fromisoformat(record["timestamp"])))
+        for record in records
+        if record.get("logger") == f"lambda.{function}"
+    ]
+
+
+def invocations(logs_client: Any, function: str) -> int:
+    """How often the function was started, by its own log."""
+    group = f"/aws/lambda/{function}"
+    try:
+        streams = logs_client.describe_log_streams(logGroupName=group)["logStreams"]
+    except logs_client.exceptions.ResourceNotFoundException:
+        return 0
+    messages = [
+        event["message"]
+        for stream in streams
+        for event in logs_client.get_log_events(
+            logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
+        )["events"]
+    ]
+    return sum(message.startswith("START RequestId: ") for message in messages)
+
+
+def raised(log: TaskLog) -> str:
+    """Class and message of the exception that ended the task."""
+    (detail,) = [record.fields["error_detail"] for record in log.records if record.fields.get("error_detail")]
+    return f"{detail[0]['exc_type']}: {detail[0]['exc_value']}"
+
+
+def _milliseconds(time: datetime) -> int:
+    return round(time.timestamp() * 1000)

@@ -1,0 +1,186 @@
+"""entrypoint.sh run on this machine, with stand-ins for the programs that it becomes."""
+
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from windtunnel.compose import ROOT
+
+AIRFLOW_SERVICES = {
+    "init": "python -m windtunnel.init",
+    "webserver": "airflow api-server",
+    "scheduler": "airflow scheduler --skip-serve-logs",
+    "triggerer": "airflow triggerer --skip-serve-logs",
+    "dag-processor": "airflow dag-processor",
+}
+COMMANDS = AIRFLOW_SERVICES | {
+    "postgres": "docker-entrypoint.sh postgres",
+    "localstack": "python -m localstack.runtime.main",
+}
+EMULATED = {
+    "AWS_ENDPOINT_URL": "http://localstack:4566",
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "POSTGRES_ADDRESS": "postgres:5432",
+}
+# AWS's own example of an access key, as its documentation prints it; put together here so that no scanner reports it.
+EXAMPLE_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
+
+# What the environment holds beyond EMULATED (None: is taken out), and what the refusal must name.
+DANGERS: dict[str, tuple[dict[str, str | None], str]] = {
+    "long-term key": ({"AWS_ACCESS_KEY_ID": EXAMPLE_KEY}, "AWS_ACCESS_KEY_ID"),
+    "temporary key": ({"AWS_ACCESS_KEY_ID": "ASIA" + EXAMPLE_KEY[4:]}, "AWS_ACCESS_KEY_ID"),
+    "profile": ({"AWS_PROFILE": "production"}, "AWS_PROFILE"),
+    "no endpoint": ({"AWS_ENDPOINT_URL": None}, "AWS_ENDPOINT_URL"),
+    "empty endpoint": ({"AWS_ENDPOINT_URL": ""}, "AWS_ENDPOINT_URL"),
+    "real endpoint": ({"AWS_ENDPOINT_URL": "https://s3.ap-southeast-2.amazonaws.com"}, "AWS_ENDPOINT_URL"),
+    "real endpoint, port": (
+        {"AWS_ENDPOINT_URL": "https://lambda.ap-southeast-2.amazonaws.com:443/"},
+        "AWS_ENDPOINT_URL",
+    ),
+    "endpoint of a service": ({"AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com"}, "AWS_ENDPOINT_URL_S3"),
+    "address of another machine": ({"AWS_ENDPOINT_URL": "http://10.1.2.3:4566"}, "AWS_ENDPOINT_URL"),
+    "user part": ({"AWS_ENDPOINT_URL": "http://localhost@s3.amazonaws.com"}, "AWS_ENDPOINT_URL"),
+    "user and password part": (
+        {"AWS_ENDPOINT_URL": "http://localhost:1@s3.amazonaws.com"},
+        "AWS_ENDPOINT_URL",
+    ),
+    "endpoints ignored": (
+        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    ),
+    "endpoints ignored, capitals": (
+        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "True"},
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    ),
+}
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def entrypoint(tmp_path: Path, secrets: Path) -> Run:
+    """Runs entrypoint.sh; every program it may become prints its own command line instead."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for name in {command.split()[0] for command in COMMANDS.values()}:
+        program = programs / name
+        program.write_text('#!/bin/sh\necho "${0##*/} $*"\n')
+        program.chmod(0o755)
+
+    def run(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
+        environment = (
+            EMULATED | {"PATH": f"{programs}:{os.environ['PATH']}", "SECRETS_FOLDER": str(secrets)} | changes
+        )
+        return subprocess.run(
+            ["bash", ROOT / "entrypoint.sh", *arguments],
+            env={name: value for name, value in environment.items() if value is not None},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.mark.parametrize("service", COMMANDS)
+def test_becomes_the_named_service_and_hands_on_arguments(
+    entrypoint: Run, secrets: Path, service: str
+) -> None:
+    (secrets / "complete").touch()
+
+    answer = entrypoint(service, "--one", "two words")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == f"{COMMANDS[service]} --one two words\n"
+
+
+@pytest.mark.parametrize("service", AIRFLOW_SERVICES)
+@pytest.mark.parametrize("danger", DANGERS)
+def test_refuses_what_could_reach_real_aws(entrypoint: Run, secrets: Path, service: str, danger: str) -> None:
+    changes, named = DANGERS[danger]
+    (secrets / "complete").touch()
+
+    answer = entrypoint(service, **changes)
+
+    assert answer.returncode == 2
+    assert answer.stdout == "", "it went on"
+    assert answer.stderr.startswith("entrypoint: ")
+    assert named in answer.stderr
+
+
+def test_a_refusal_does_not_show_the_key(entrypoint: Run) -> None:
+    answer = entrypoint("scheduler", AWS_ACCESS_KEY_ID=EXAMPLE_KEY)
+
+    assert EXAMPLE_KEY[4:] not in answer.stderr
+
+
+@pytest.mark.parametrize(
+    "address", ["http://localstack:4566", "http://localhost:4566", "http://127.0.0.1:4566/"]
+)
+def test_accepts_the_emulator(entrypoint: Run, secrets: Path, address: str) -> None:
+    (secrets / "complete").touch()
+
+    answer = entrypoint("scheduler", AWS_ENDPOINT_URL=address, AWS_ENDPOINT_URL_ECS="http://ministack:4566")
+
+    assert answer.returncode == 0, answer.stderr
+
+
+@pytest.mark.parametrize("arguments", [(), ("schedular",), ("bash",)])
+def test_an_unknown_service_is_named_with_the_known_ones(entrypoint: Run, arguments: tuple[str, ...]) -> None:
+    answer = entrypoint(*arguments)
+
+    assert answer.returncode == 2
+    assert f"'{''.join(arguments)}'" in answer.stderr
+    assert all(service in answer.stderr for service in COMMANDS)
+
+
+def test_init_makes_secrets_that_differ_and_keeps_them(entrypoint: Run, secrets: Path) -> None:
+    assert entrypoint("init").returncode == 0
+    first = {path.name: path.read_text() for path in secrets.iterdir()}
+    assert entrypoint("init").returncode == 0
+
+    assert {path.name: path.read_text() for path in secrets.iterdir()} == first
+    made = {name: value for name, value in first.items() if name != "complete"}
+    assert set(made) == {
+        "fernet_key",
+        "jwt_secret",
+        "api_secret_key",
+        "postgres_password",
+        "sql_alchemy_conn",
+        "simple_auth_manager_passwords.json",
+    }
+    assert len(set(made.values())) == len(made)
+    # The database's address holds its password, and nothing else is shorter than 16 characters of randomness.
+    assert made["postgres_password"] in made["sql_alchemy_conn"]
+    assert all(len(value.strip()) >= 16 for value in made.values())
+
+
+def test_two_checkouts_have_different_secrets(entrypoint: Run, secrets: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+
+    entrypoint("init")
+    entrypoint("init", SECRETS_FOLDER=str(other))
+
+    for path in secrets.iterdir():
+        assert path.name == "complete" or path.read_text() != (other / path.name).read_text(), path.name
+
+
+def test_secrets_are_for_their_owner_and_group_alone(entrypoint: Run, secrets: Path) -> None:
+    entrypoint("init")
+
+    assert [
+        path.name for path in secrets.iterdir() if path.name != "complete" and path.stat().st_mode & 0o002
+    ] == []
