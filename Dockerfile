@@ -5,8 +5,8 @@ FROM python:3.13-slim-trixie AS base
 ENV PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
 
 FROM base AS builder
-# A certificate bundle as the secret `ca_bundle` lets the build pass a proxy that inspects TLS.
-ENV UV_CACHE_DIR=/cache/uv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON=/usr/local/bin/python3.13 UV_NO_PROGRESS=1
+# Certificates for a proxy that inspects TLS: those of the base image, or a bundle given as the secret `ca_bundle`.
+ENV UV_SYSTEM_CERTS=1 UV_CACHE_DIR=/cache/uv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON=/usr/local/bin/python3.13 UV_NO_PROGRESS=1
 COPY --chmod=755 <<'SCRIPT' /usr/local/bin/with-ca
 #!/bin/sh
 if [ -s /run/secrets/ca_bundle ]; then export SSL_CERT_FILE=/run/secrets/ca_bundle PIP_CERT=/run/secrets/ca_bundle; fi
@@ -21,7 +21,8 @@ COPY locks/airflow.txt /locks/
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
     uv venv --quiet /opt/venv && with-ca uv pip sync --quiet --python /opt/venv --require-hashes /locks/airflow.txt
 # What the user's DAGs need beyond that; it must agree with the lock.
-COPY requirements.txt /locks/requirements.txt
+ARG REQUIREMENTS_FILE=requirements.txt
+COPY ${REQUIREMENTS_FILE} /locks/requirements.txt
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
     sed 's/ *\\$//; /^ *--hash/d; /^ *#/d' /locks/airflow.txt >/locks/constraints.txt \
  && with-ca uv pip install --quiet --python /opt/venv --constraints /locks/constraints.txt -r /locks/requirements.txt

@@ -41,8 +41,9 @@ make_secrets() {
   local password
   password=$(random | tr -d '=')
   random >"$SECRETS/fernet_key"
-  printf "%s%s" "$(random)" "$(random)" >"$SECRETS/jwt_secret"  # HS512 wants 64 bytes
-  random >"$SECRETS/api_secret_key"
+  # Both sign with HS512, which wants 64 bytes.
+  printf "%s%s" "$(random)" "$(random)" >"$SECRETS/jwt_secret"
+  printf "%s%s" "$(random)" "$(random)" >"$SECRETS/api_secret_key"
   printf '%s' "$password" >"$SECRETS/postgres_password"
   printf 'postgresql+psycopg2://airflow:%s@%s/airflow' "$password" "${POSTGRES_ADDRESS:?}" >"$SECRETS/sql_alchemy_conn"
   printf '{"admin": "%s"}' "$(random | tr -dc 'a-zA-Z0-9' | head -c 16)" >"$SECRETS/simple_auth_manager_passwords.json"

@@ -25,6 +25,11 @@ PRELOADED = (
 # It says where it found credentials and addresses, five lines in each task's log.
 logging.getLogger("botocore").setLevel(logging.WARNING)
 
+# There is no log server to ask (docs/decisions/0008): the webserver reads a running task's log from the volume.
+logging.getLogger("airflow.utils.log.file_task_handler").addFilter(
+    lambda record: record.msg != "Could not read served logs"
+)
+
 if sys.argv[1:2] == ["scheduler"]:
     for name in PRELOADED:
         importlib.import_module(name)

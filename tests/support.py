@@ -63,9 +63,9 @@ def no_aws_settings_of_this_machine() -> Iterator[None]:
 
 
 def leftovers(project: str) -> list[str]:
-    """What is there of a project: containers, networks, volumes, and processes on this machine that work for it."""
+    """What is there of a project: containers, networks, volumes, processes here that work for it."""
     client = docker.from_env()
-    label = {"label": f"{PROJECT_LABEL}={project}"}
+    label: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={project}"}
     try:
         found = [
             f"container {container.name}" for container in client.containers.list(all=True, filters=label)
@@ -74,7 +74,7 @@ def leftovers(project: str) -> list[str]:
         found += [f"volume {volume.name}" for volume in client.volumes.list(filters=label)]
     finally:
         client.close()
-    return found + [f"process {process}" for process in _processes(project)]
+    return sorted(found) + [f"process {process}" for process in _processes(project)]
 
 
 def _processes(project: str) -> Iterator[int]:
@@ -105,8 +105,9 @@ def remove_abandoned() -> None:
     client = docker.from_env()
     try:
         # Networks come first and go last, but do not know the folder: so the containers are asked.
-        mine = {"label": f"{PROJECT_LABEL}.working_dir={ROOT}"}
-        projects = {one.labels[PROJECT_LABEL] for one in client.containers.list(all=True, filters=mine)}
+        mine = f"{PROJECT_LABEL}.working_dir={ROOT}"
+        containers = client.containers.list(all=True, filters={"label": mine})
+        projects = {container.labels[PROJECT_LABEL] for container in containers}
     finally:
         client.close()
     for project in sorted(projects):
@@ -119,7 +120,7 @@ def remove_abandoned() -> None:
 
 @contextmanager
 def cleaned_up(compose: Compose) -> Iterator[Path]:
-    """Afterwards, however the block ends: the services' logs are in one folder, and nothing of the project is left.
+    """Afterwards, however the block ends: all logs are in one folder, and nothing of the project is left.
 
     :return: the folder for evidence.
     :raises AssertionError: naming what is left.
@@ -136,7 +137,7 @@ def cleaned_up(compose: Compose) -> Iterator[Path]:
 
 
 class Stack:
-    """A running stack, seen from outside. Every look is new: a test may just have restarted what it looks at."""
+    """A running stack, seen from outside. Every look is new, as a test may just have restarted a part."""
 
     def __init__(self, compose: Compose, evidence: Path) -> None:
         self.compose = compose
@@ -173,8 +174,9 @@ class Stack:
 
     def health(self, service: str) -> str:
         """What the service's health check says now: empty when all is well."""
-        result = self.container(service).exec_run(["python", "-m", "windtunnel.health", service])
-        return result.output.decode().strip() if result.exit_code else ""
+        code, output = self.container(service).exec_run(["python", "-m", "windtunnel.health", service])
+        assert isinstance(output, bytes)
+        return output.decode(errors="replace").strip() if code else ""
 
     def wait_for_health(self, service: str, timeout: float = 60.0) -> None:
         wait_until(

@@ -93,6 +93,11 @@ def failures_explained() -> Iterator[None]:
         if error.next_step:
             err.print(f"  → {escape(error.next_step)}")
         raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as interrupt:
+        err.print(
+            "interrupted. What has started runs on: see ./windtunnel status, stop it with ./windtunnel down"
+        )
+        raise typer.Exit(INTERRUPTED) from interrupt
 
 
 def known(name: str, names: Iterable[str], kind: str) -> None:
@@ -313,12 +318,14 @@ def deploy(
     """Deploy Lambda functions and say what is wrong with them. A saved file is deployed by itself, too."""
     compose = Compose()
     with failures_explained():
+        arguments = []
         if function:
-            names = status.function_folders(compose)
-            if function not in names.values():
-                known(function, names, "function")
+            folders = status.function_folders(compose)
+            if function not in folders.values():
+                known(function, folders, "function")
+            # A name of its own means nothing to the seeding.
+            arguments = [folders.get(function, function)]
         require_running(compose, "localstack")
-        arguments = [function] if function else []
         command = ["python", "-m", "windtunnel.seeding", *arguments]
         compose.stream(
             "docker", "compose", "exec", "--no-TTY", "localstack", *command,
@@ -417,9 +424,5 @@ def bench(
 
 
 def main() -> None:
-    """Run the command line; Ctrl-C ends it with one line instead of a traceback."""
-    try:
-        app(prog_name="./windtunnel", standalone_mode=True)
-    except KeyboardInterrupt:
-        err.print("interrupted. What was started runs on: ./windtunnel status, ./windtunnel down")
-        sys.exit(INTERRUPTED)
+    """Run the command line."""
+    app(prog_name="./windtunnel")

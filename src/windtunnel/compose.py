@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -327,11 +327,31 @@ class Compose:
         :param on_line: gets each line of the builder's output.
         :raises ComposeError: with the end of that output.
         """
+        self._bring_requirements()
         self.stream(
             "docker", "compose", "--progress", "plain", "build",
             what="building the images", on_line=on_line,
             next_step="The last lines above name the step. See ./windtunnel doctor.",
         )  # fmt: skip
+
+    def _bring_requirements(self) -> None:
+        """A build sees files of the checkout only: copy the user's REQUIREMENTS_FILE to where it does."""
+        named = self.setting("REQUIREMENTS_FILE")
+        if not named:
+            return
+        source = self.root / Path(named).expanduser()
+        target = self.root / ".windtunnel" / "requirements.txt"
+        target.parent.mkdir(exist_ok=True)
+        try:
+            content = source.read_bytes()
+        except OSError as error:
+            raise ComposeError(
+                f"REQUIREMENTS_FILE {source} cannot be read: {error.strerror}",
+                next_step="Correct the path; it is relative to the checkout.",
+            ) from error
+        if source != target:
+            target.write_bytes(content)
+        self.environment["REQUIREMENTS_FILE"] = str(target.relative_to(self.root))
 
     def up(self, on_line: Callable[[str], None] = _ignore, timeout: float = START_TIMEOUT) -> None:
         """Start the stack and return when every service is ready.
@@ -350,34 +370,26 @@ class Compose:
                 # Asked before the services: what they say afterwards is then the outcome.
                 exit_code = process.poll()
                 services = self.services()
-                for service in services:
-                    if service.state not in ("absent", "created") and shown[service.name] != service.summary:
+                fresh = services if exit_code else list(_fresh(services, before, ended=exit_code == 0))
+                for service in fresh:
+                    if service.state != "created" and shown[service.name] != service.summary:
                         shown[service.name] = service.summary
                         on_line(f"{service.name:<14} {service.summary:<10} {time.monotonic() - start:5.1f} s")
                 if exit_code == 0 and all(service.ready for service in services):
                     return
-                self._refuse_failed(services, before, exit_code)
+                failed = next((service for service in fresh if service.failed), None)
+                # What does not depend on the failed one is to run all the same.
+                if failed and (exit_code is not None or not self._unstarted(services, failed.name)):
+                    raise self._failure(failed, failed.failed)
                 if exit_code:
                     errors.seek(0)
                     what = f"docker compose up failed (exit code {exit_code})"
                     raise ComposeError(what, _tail(errors.read()), "See ./windtunnel status and doctor.")
                 if time.monotonic() - start > timeout:
                     late = next(service for service in services if not service.ready)
-                    reason = f"is not ready after {timeout:g} s ({late.summary}) {late.health_output}"
-                    raise self._failure(late, reason.rstrip())
+                    reason = late.health_output or late.summary
+                    raise self._failure(late, f"is not ready after {timeout:g} s: {reason}")
                 time.sleep(POLL)
-
-    def _refuse_failed(
-        self, services: Sequence[Service], before: Sequence[Service], exit_code: int | None
-    ) -> None:
-        # Until it is started or probed anew, what a service said before this start says nothing about it;
-        # unless Compose has given up because of it.
-        for service in services:
-            if service.failed and (exit_code or service not in before):
-                # What does not depend on it is to run all the same.
-                if exit_code is None and self._unstarted(services, service.name):
-                    return
-                raise self._failure(service, service.failed)
 
     @contextlib.contextmanager
     def _starting(self, errors: IO[str]) -> Iterator["subprocess.Popen[str]"]:
@@ -401,12 +413,10 @@ class Compose:
         ]
 
     def _failure(self, service: Service, what: str) -> ServiceFailed:
-        return ServiceFailed(
-            service.name,
-            f"{service.name} {what}",
-            _tail(self.logs(service.name, tail=TAIL)),
-            f"Its whole log: ./windtunnel logs {service.name}",
-        )
+        # A health check that is definite says all there is to say.
+        log = "" if service.definite else _tail(self.logs(service.name, tail=TAIL))
+        next_step = f"Its log: ./windtunnel logs {service.name}"
+        return ServiceFailed(service.name, f"{service.name} {what}", log, next_step)
 
     def down(self, volumes: bool = False) -> None:
         """Stop and remove containers and network.
@@ -458,6 +468,20 @@ def stopping(process: "subprocess.Popen[str]") -> Iterator[None]:
         process.terminate()
         process.wait()
         raise
+
+
+def _fresh(services: Iterable[Service], before: Iterable[Service], *, ended: bool) -> Iterator[Service]:
+    """Those whose state says something about this start; a health check's last answer may be older than it.
+
+    :param before: how it was at its beginning.
+    :param ended: Compose has done its part. Until then, what it stops it is about to replace.
+    """
+    old = {(service.container, service.started_at): service for service in before}
+    for service in services:
+        was = old.get((service.container, service.started_at))
+        replaced = was is not None and not ended and service.state != "running"
+        if was != service and not replaced:
+            yield service
 
 
 def dependencies(configuration: Mapping[str, Any], name: str) -> set[str]:

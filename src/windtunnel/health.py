@@ -47,7 +47,7 @@ def webserver() -> None:
 
 
 def localstack() -> None:
-    """LocalStack runs, and buckets, log groups and functions are there, each function Active and up to date."""
+    """LocalStack runs; buckets, log groups and functions are there, each function Active and up to date."""
     import json
 
     scripts = json.loads(_get("127.0.0.1:4566/_localstack/init/ready"))
@@ -86,8 +86,8 @@ def _heartbeat(job_type: str) -> None:
     # started counts.
     started = os.stat("/proc/1").st_ctime
     rows = _query(
-        "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job WHERE job_type = %s AND state = 'running'"
-        " AND hostname = %s AND start_date >= to_timestamp(%s)",
+        "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
+        " WHERE job_type = %s AND state = 'running' AND hostname = %s AND start_date >= to_timestamp(%s)",
         job_type,
         socket.getfqdn(),
         started,

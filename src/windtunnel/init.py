@@ -40,8 +40,8 @@ def exclusive_database() -> Iterator[None]:
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise InitError(
-                    "Postgres refuses our password: its volume was made with other secrets. Start afresh with "
-                    "`docker compose down --volumes` (this deletes the metadata database)"
+                    "Postgres refuses our password: its volume was made with other secrets. "
+                    "Start afresh with `docker compose down --volumes` (this deletes the metadata database)"
                 ) from error
             if time.monotonic() > deadline:
                 raise InitError(f"no answer from Postgres in {DATABASE_TIMEOUT:.0f} s: {error}") from error
@@ -56,7 +56,7 @@ def exclusive_database() -> Iterator[None]:
 
 
 def seed_files(folder: Path) -> dict[str, Path]:
-    """The files in ``folder`` that Airflow's ``connections``, ``pools`` and ``variables`` import, those that are there.
+    """The files in ``folder`` for Airflow's import of connections, pools and variables, those that are there.
 
     :raises InitError: when one of them is not a JSON object.
     """
@@ -72,7 +72,8 @@ def seed_files(folder: Path) -> dict[str, Path]:
             raise InitError(f"{path.name} in the config folder is not JSON: {error}") from error
         if not isinstance(content, dict):
             raise InitError(
-                f"{path.name} in the config folder must be a JSON object, as `airflow {path.stem} export` writes it"
+                f"{path.name} in the config folder must be a JSON object, "
+                f"as `airflow {path.stem} export` writes it"
             )
     return files
 
@@ -95,7 +96,8 @@ def main() -> None:
             # So that every DAG can run the moment the scheduler is up; later edits are the dag-processor's.
             airflow("dags", "reserialize")
     except InitError as error:
-        sys.exit(f"init: {error}")
+        sys.stderr.write(f"init: {error}\n")
+        sys.exit(2)
     user, password = stack.admin_login()
     print(f"init: done. The web page's user is {user}, the password {password}")  # noqa: T201
 

@@ -1,10 +1,11 @@
-"""Puts into LocalStack what the stack stands on: the resources of ``config/aws.json`` and the functions of ``lambdas/``.
+"""Puts into LocalStack what the stack stands on: ``config/aws.json`` and the functions of ``lambdas/``.
 
 LocalStack keeps nothing over a restart, so this runs inside its process each time that it has started, and
 then deploys again whatever is edited. Everything is validated before anything is sent.
 """
 
 import ast
+import atexit
 import base64
 import hashlib
 import io
@@ -45,7 +46,7 @@ class SeedingError(Exception):
 
 @dataclass(frozen=True)
 class Function:
-    """One folder of ``lambdas/``: its path and the arguments of Lambda's ``CreateFunction``, without the code."""
+    """One folder of ``lambdas/``: its path and Lambda's ``CreateFunction`` arguments, without the code."""
 
     folder: Path
     settings: dict[str, Any]
@@ -98,8 +99,8 @@ def _validate(where: str, service: str, operation: str, arguments: dict[str, Any
 def load_resources(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
     """The calls that ``config/aws.json`` lists: service, operation and arguments, as boto3 names them.
 
-    :raises SeedingError: when the file is not of the form ``{service: {operation: [arguments, …]}}`` or botocore
-        refuses a call.
+    :raises SeedingError: when the file is not of the form ``{service: {operation: [arguments, …]}}``, or
+        botocore refuses a call.
     """
     calls = []
     for service, operations in (_read_json(path) if path.exists() else {}).items():
@@ -162,7 +163,7 @@ def function_folders(folder: Path) -> list[Path]:
 
 
 def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
-    """Read and check every function of ``folder``: the good ones, and what is wrong with each other folder."""
+    """Read and check every function of ``folder``: the good ones, and what is wrong with the others."""
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
     for path in function_folders(folder):
@@ -191,7 +192,7 @@ def load_functions(folder: Path) -> list[Function]:
 
 
 def package(folders: Iterable[Path]) -> bytes:
-    """A zip of the first folder's content and of the further folders under their names; equal input, equal bytes."""
+    """A zip of the first folder's content and of further folders by name; equal input, equal bytes."""
     main, *libraries = folders
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -294,13 +295,16 @@ def seed() -> dict[str, str]:
     return wrong
 
 
-def watch() -> None:
-    """Seed again whenever a function, the library or a setting is saved; never returns."""
+def watch(stop: threading.Event) -> None:
+    """Seed again whenever a function, the library or a setting is saved, until ``stop`` is set."""
     from watchfiles import watch as changes
 
     folders = (ROOT / "lambdas", ROOT / LIBRARY, ROOT / "config")
-    for _ in changes(*folders, step=50, debounce=200, raise_interrupt=False):
-        seed()
+    options = {"step": 50, "debounce": 200, "rust_timeout": 1000, "yield_on_timeout": True}
+    for number, saved in enumerate(changes(*folders, stop_event=stop, raise_interrupt=False, **options)):
+        # At the first time in any case: what was saved before the watch began.
+        if saved or number == 0:
+            seed()
 
 
 def main_in_localstack() -> None:
@@ -310,7 +314,15 @@ def main_in_localstack() -> None:
     """
     if not seed():
         say("ready")
-    threading.Thread(target=watch, daemon=True, name="windtunnel-watch").start()
+    stop = threading.Event()
+    watcher = threading.Thread(target=watch, args=(stop,), daemon=True, name="windtunnel-watch")
+    watcher.start()
+
+    # A thread inside of watchfiles' native code when Python ends makes the process abort.
+    @atexit.register
+    def stop_watching() -> None:
+        stop.set()
+        watcher.join(timeout=1)
 
 
 def main() -> None:

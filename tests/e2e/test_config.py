@@ -6,8 +6,8 @@ import json
 from tests.support import Stack
 from windtunnel.compose import ROOT
 
-# Airflow says nothing about an option that it does not know, or that stands in the wrong section: read from the
-# description of all options that it ships, which is much faster than importing it.
+# Airflow says nothing about an option that it does not know or that stands in the wrong section. It ships a
+# description of all, and reading that is much faster than importing Airflow.
 KNOWN_OPTIONS = """
 import importlib.util, json, pathlib, yaml
 folder = pathlib.Path(importlib.util.find_spec("airflow").submodule_search_locations[0])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from tests.support import Stack
 from windtunnel.airflow_api import AirflowClient
 from windtunnel.waiters import wait_until
 
-# Generous against the bar of 2 s, which the benchmark measures: here it is enough that no one had to do anything.
+# The benchmark measures the bar of 2 s; here it is enough that no one had to do anything.
 SOON = 15.0
 
 DAG_FILE = """
@@ -54,10 +55,10 @@ def test_a_dag_is_seen_when_saved_and_again_when_edited(
 ) -> None:
     path = airflow_stack.dags / "test_edited.py"
 
-    def versions() -> list[tuple[str]]:
+    def versions() -> int:
         with metadata_db.cursor() as cursor:
-            cursor.execute("SELECT version_number FROM dag_version WHERE dag_id = 'test-edited'")
-            return cursor.fetchall()
+            cursor.execute("SELECT FROM dag_version WHERE dag_id = 'test-edited'")
+            return len(cursor.fetchall())
 
     def task_ids_of_a_run() -> set[str]:
         run = airflow.wait(airflow.trigger("test-edited"), timeout=30)
@@ -70,7 +71,7 @@ def test_a_dag_is_seen_when_saved_and_again_when_edited(
     assert task_ids_of_a_run() == {"first"}
 
     save(path, DAG_FILE.format(task_id="second"))
-    wait_until("the DAG's second version", lambda: len(versions()) == 2, timeout=SOON)
+    wait_until("the DAG's second version", lambda: versions() == 2, timeout=SOON)
     assert task_ids_of_a_run() == {"second"}
 
     path.unlink()
@@ -100,8 +101,8 @@ def test_a_broken_dag_file_is_named_and_the_others_run(
     path.unlink()
 
 
-def invoke(lambda_client: Any, name: str) -> Any:
-    return json.loads(lambda_client.invoke(FunctionName=name)["Payload"].read())
+def answers(lambda_client: Any, name: str, answer: object) -> bool:
+    return bool(json.loads(lambda_client.invoke(FunctionName=name)["Payload"].read()) == answer)
 
 
 def test_a_function_is_deployed_when_saved_and_again_when_edited(
@@ -113,7 +114,7 @@ def test_a_function_is_deployed_when_saved_and_again_when_edited(
         save(source, FUNCTION.format(answer=answer))
         wait_until(
             f"the {answer} version of the function",
-            lambda answer=answer: invoke(lambda_client, "test-edited") == answer,
+            partial(answers, lambda_client, "test-edited", answer),
             timeout=SOON,
             hint="See LocalStack's log.",
         )
@@ -130,7 +131,7 @@ def test_broken_settings_of_a_function_are_named_until_they_are_mended(
     )
     assert "test_plain" in unhealthy
     assert "Timeout" in unhealthy
-    assert invoke(lambda_client, "test-plain") == {"keys": []}, "the version before goes on"
+    assert answers(lambda_client, "test-plain", {"keys": []}), "the version before does not go on"
 
     save(settings, '{"Timeout": 7}')
     wait_until("LocalStack to be healthy", lambda: airflow_stack.health("localstack") == "", timeout=SOON)

@@ -1,4 +1,4 @@
-"""For one run: what the function emitted = the events in CloudWatch = the task log by API = the object in S3."""
+"""For one run: lines emitted = events in CloudWatch = task log by API = this try's object in S3."""
 
 import re
 from typing import Any
@@ -46,6 +46,7 @@ def test_one_run_reads_the_same_everywhere(
         assert cloudwatch[steps:] == []
     assert in_api(airflow, demo, DEMO_FUNCTION) == cloudwatch
     assert in_s3(stored["Body"], DEMO_FUNCTION) == cloudwatch
+    # S3 would encrypt unasked, too: that it is asked for is a check of tests/stack/test_config.py.
     assert stored["ServerSideEncryption"] == "AES256"
 
 

@@ -57,15 +57,11 @@ def test_ports_are_bound_to_the_loopback_interface(airflow_stack: Stack) -> None
 
 
 def test_secrets_cannot_be_read_from_a_containers_environment(airflow_stack: Stack) -> None:
-    made = airflow_stack.compose.exec(
-        "webserver",
-        "sh",
-        "-c",
-        "cd /run/secrets/windtunnel && cat fernet_key jwt_secret api_secret_key postgres_password",
-    )
-    _, password = airflow_stack.compose.login()
-    secrets = [*made.split(), password]
-    assert len(secrets) >= 4
+    names = ("fernet_key", "jwt_secret", "api_secret_key", "postgres_password")
+    files = [f"/run/secrets/windtunnel/{name}" for name in names]
+    secrets = [airflow_stack.compose.exec("webserver", "cat", file).strip() for file in files]
+    secrets.append(airflow_stack.compose.login()[1])
+    assert all(secrets)
 
     for service in LASTING_SERVICES:
         environment = json.dumps(airflow_stack.container(service).attrs["Config"])
@@ -90,7 +86,7 @@ def test_a_second_stack_could_start_beside_this_one(airflow_stack: Stack, compos
     """Nothing of it has a name or a port that another checkout's would have."""
     for service in LASTING_SERVICES:
         container = airflow_stack.container(service)
-        assert container.name.startswith(f"{compose.project}-")
+        assert str(container.name).startswith(f"{compose.project}-")
         for mount in container.attrs["Mounts"]:
             assert mount["Type"] == "bind" or mount["Name"].startswith(f"{compose.project}_"), mount
         assert set(container.attrs["NetworkSettings"]["Networks"]) == {f"{compose.project}_default"}

@@ -4,6 +4,7 @@ By its name one of the last files of this floor: the runs that it looks for come
 """
 
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from windtunnel.waiters import wait_until
@@ -17,8 +18,8 @@ def test_runs_every_30_seconds_by_itself(metadata_db: Any) -> None:
     def three_scheduled_runs() -> list[Any] | None:
         with metadata_db.cursor() as cursor:
             cursor.execute(
-                "SELECT run_after, start_date, state FROM dag_run WHERE dag_id = 'demo-dag' AND run_type = 'scheduled'"
-                " AND start_date IS NOT NULL ORDER BY run_after"
+                "SELECT run_after, start_date, state FROM dag_run WHERE dag_id = 'demo-dag'"
+                " AND run_type = 'scheduled' AND start_date IS NOT NULL ORDER BY run_after"
             )
             runs: list[Any] = cursor.fetchall()
         return runs if len(runs) >= 3 else None
@@ -26,9 +27,7 @@ def test_runs_every_30_seconds_by_itself(metadata_db: Any) -> None:
     runs = wait_until("three scheduled runs of demo-dag", three_scheduled_runs, timeout=100, interval=0.5)
 
     due = [run_after for run_after, _, _ in runs]
-    assert [later - earlier for earlier, later in zip(due, due[1:], strict=False)] == [PERIOD] * (
-        len(due) - 1
-    )
+    assert [later - earlier for earlier, later in pairwise(due)] == [PERIOD] * (len(due) - 1)
     # The first one was due before the stack was there.
     assert all(start_date - run_after < LATE for run_after, start_date, _ in runs[1:]), runs
     assert {state for _, _, state in runs} <= {"running", "success", "failed"}

@@ -1,4 +1,4 @@
-"""What `docker compose config` makes of docker-compose.yml: as it is, with each variable set, with each overlay."""
+"""What Compose makes of docker-compose.yml: as it is, with each variable set, with each overlay."""
 
 import json
 import os

@@ -26,7 +26,7 @@ EMULATED = {
     "AWS_SECRET_ACCESS_KEY": "test",
     "POSTGRES_ADDRESS": "postgres:5432",
 }
-# AWS's own example of an access key, as its documentation prints it; put together here so that no scanner reports it.
+# AWS's own example of an access key, in two parts, so that no scanner reports it.
 EXAMPLE_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
 
 # What the environment holds beyond EMULATED (None: is taken out), and what the refusal must name.

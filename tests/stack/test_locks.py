@@ -27,7 +27,7 @@ def requirement(entry: str) -> Requirement:
 
 def test_every_lock_has_its_source_and_the_other_way_round() -> None:
     assert NAMES
-    assert NAMES == sorted(path.stem for path in LOCKS.glob("*.txt"))
+    assert sorted(path.stem for path in LOCKS.glob("*.txt")) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -14,7 +14,7 @@ DOCKERFILES = [ROOT / "Dockerfile", *sorted(ROOT.glob("*/**/Dockerfile"))]
 
 
 def _addresses_of_this_machines_registries() -> set[str]:
-    """The hosts that apt, pip and npm are set up to use here. They are never named in the repository, these tests included."""
+    """The hosts that apt, pip and npm use here. No file of the repository names one, this one included."""
     apt = Path("/etc/apt")
     texts = [path.read_text(errors="replace") for path in apt.glob("sources.list*/*")]
     texts += [path.read_text(errors="replace") for path in [apt / "sources.list"] if path.is_file()]

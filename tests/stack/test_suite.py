@@ -9,19 +9,17 @@ import pytest
 
 from windtunnel.compose import ROOT
 
-# A folder that pytest must not take as its own cache, an engine that is not there, and a `docker` that tells on its caller.
-PYTEST = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
-
 
 @pytest.mark.parametrize("floor", ["e2e", "faults"])
 def test_collecting_starts_nothing(tmp_path: Path, floor: str) -> None:
+    """There is no engine, and the command `docker` tells on its caller."""
     called = tmp_path / "called"
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\necho "$*" >>{called}\nexit 1\n')
     docker.chmod(0o755)
 
     answer = subprocess.run(
-        [*PYTEST, "--collect-only", "-q", f"tests/{floor}"],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", f"tests/{floor}"],
         cwd=ROOT,
         env=os.environ
         | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DOCKER_HOST": f"unix://{tmp_path}/no-engine.sock"},

@@ -13,7 +13,7 @@ GIVEN_BACK = "x = b'x' * (64 * 2**20); del x; print('held', flush=True); input()
 
 
 def holding(program: str) -> subprocess.Popen[str]:
-    process = subprocess.Popen(  # noqa: S603 our own program
+    process = subprocess.Popen(
         [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     assert process.stdout
@@ -41,7 +41,7 @@ def test_peak_remembers_what_was_given_back() -> None:
 
 
 def test_a_process_that_is_gone_has_none() -> None:
-    with subprocess.Popen(["true"]) as process:  # noqa: S607 any short program
+    with subprocess.Popen(["true"]) as process:
         os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         assert memory.tree_bytes(process.pid) == 0
         assert memory.peak_bytes(process.pid) == 0

@@ -34,7 +34,7 @@ def test_it_dies_with_an_emulator_that_was_killed(tmp_path: Path) -> None:
         f"import os, time\nos.mkfifo({str(alive)!r})\nprint('up', flush=True)\n"
         f"fifo = os.open({str(alive)!r}, os.O_WRONLY)\ntime.sleep(60)\n"
     )
-    emulator = subprocess.Popen(  # noqa: S603 our own program
+    emulator = subprocess.Popen(
         [sys.executable, "-c", EMULATOR, str(tmp_path)], stdout=subprocess.PIPE, text=True
     )
     assert emulator.stdout

@@ -524,5 +524,5 @@ def test_parsing_a_dag_imports_neither_boto3_nor_the_provider() -> None:
         " or 'amazon' in m])"
     )
 
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"

@@ -229,4 +229,4 @@ def test_importing_the_library_does_not_import_boto3() -> None:
 
     code = f"import sys; sys.path[:0] = {sys.path!r}; import airflow_relay; print('botocore' in sys.modules)"
 
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"  # noqa: S603
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"

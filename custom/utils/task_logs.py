@@ -1,0 +1,28 @@
+"""Task logs in S3, with the local copy to fall back on; ``logging_config_class`` in airflow.cfg names it."""
+
+from typing import Any
+
+from airflow.config_templates.airflow_local_settings import DEFAULT_LOGGING_CONFIG
+from airflow.providers.amazon.aws.log.s3_task_handler import S3RemoteLogIO
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+class S3TaskLogs(S3RemoteLogIO):
+    """The provider's class, but its reader says what is wrong with S3 instead of raising.
+
+    With the provider's own, the log page of a task answers 500 while the bucket is missing or S3 is down,
+    though the log lies in the local folder: Airflow looks there only when the remote reader returns.
+    """
+
+    def read(self, relative_path: str, ti: Any) -> tuple[list[str], list[str] | None]:
+        """Return where the log was found, and the log; the reason, and None, where S3 cannot be read."""
+        try:
+            found: tuple[list[str], list[str] | None] = super().read(relative_path, ti)
+        except (BotoCoreError, ClientError) as error:
+            return [f"{self.remote_base}/{relative_path} cannot be read: {error}"], None
+        return found
+
+
+# The two names that Airflow looks for.
+LOGGING_CONFIG = DEFAULT_LOGGING_CONFIG
+REMOTE_TASK_LOG = S3TaskLogs.from_config()

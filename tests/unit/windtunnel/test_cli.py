@@ -1,0 +1,314 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from windtunnel import cli, prepare, suite
+from windtunnel.compose import ROOT, Compose
+
+from .conftest import ALL_READY, Docker, Server, container, done, stack
+from .test_airflow_api import RUN_PATH, TASKS_PATH, run
+from .test_follow import log, task, tasks
+from .test_status import DAG, IMPORT_ERROR, running
+
+# The fixture of a healthy stack with one DAG and one function.
+__all__ = ["running"]
+
+
+@pytest.fixture(autouse=True)
+def _this_checkout(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli, "Compose", lambda: compose)
+
+
+def windtunnel(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.app, arguments)
+
+
+def test_help_everywhere_with_examples() -> None:
+    for verb in ("up", "down", "status", "logs", "run", "deploy", "doctor", "test", "check", "bench"):
+        result = windtunnel(verb, "--help")
+        assert result.exit_code == 0
+        assert f"./windtunnel {verb}" in result.stdout, verb
+    assert windtunnel("nonsense").exit_code == 2
+
+
+# up
+
+
+@pytest.fixture
+def startable(running: Compose, docker: Docker) -> Compose:
+    docker.answers("image inspect", "sha256:1")
+    docker.answers("compose --progress plain build", "#7 [airflow 2/3] RUN it\n#7 DONE 12.0s\n")
+    docker.answers("compose up", "")
+    stack(docker, [], [], ALL_READY)
+    return running
+
+
+def test_up_ends_with_address_login_and_what_next(startable: Compose, server: Server) -> None:
+    result = windtunnel("up")
+
+    assert result.exit_code == 0, result.output
+    assert "[airflow 2/3] RUN it 12.0 s" in result.stdout
+    assert "scheduler      healthy" in result.stdout
+    assert server.address in result.stdout
+    assert "user admin, password secret" in result.stdout
+    assert "./windtunnel run demo-dag --follow" in result.stdout
+
+
+def test_up_names_empty_dag_files(startable: Compose, checkout: Path) -> None:
+    (checkout / "dags/empty.py").touch()
+
+    assert "dags/empty.py defines no DAG" in windtunnel("up").output
+
+
+def test_up_builds_only_when_asked(startable: Compose, docker: Docker) -> None:
+    assert windtunnel("up", "--no-build").exit_code == 0
+    assert not any("build" in call.split() for call in docker.calls)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("WEBSERVER_PORT", "abc", "WEBSERVER_PORT is 'abc'"),
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE", "looks like a real key"),
+        ("DAGS_FOLDER", "/nowhere", "the folder /nowhere is not there"),
+    ],
+)
+def test_up_refuses_before_anything_starts(
+    startable: Compose, docker: Docker, name: str, value: str, problem: str
+) -> None:
+    startable.environment[name] = value
+
+    result = windtunnel("up")
+
+    assert result.exit_code == cli.REFUSED
+    assert problem in result.stderr
+    assert "→" in result.stderr
+    assert not any(call.startswith(("compose up", "compose --progress")) for call in docker.calls)
+
+
+def test_up_names_a_dag_file_that_cannot_be_imported(startable: Compose, docker: Docker) -> None:
+    docker.answers("compose config", json.dumps(with_dag_processor(startable)))
+    startable.__dict__.pop("configuration", None)
+    output = "DAG files with import errors: broken.py: ModuleNotFoundError: nosuch"
+    probe = {"Start": "12:01", "ExitCode": 3, "Output": output}
+    stack(docker, [], [*ALL_READY, container("dag-processor", health="starting", probe=probe)])
+
+    result = windtunnel("up")
+
+    assert result.exit_code == cli.FAILED
+    assert f"dag-processor is not healthy: {output}" in result.stderr
+    assert "it is read again within 2 s" in result.stderr
+
+
+def with_dag_processor(compose: Compose) -> dict[str, Any]:
+    services = {**compose.configuration["services"], "dag-processor": {"image": "tunnel-airflow"}}
+    return {**compose.configuration, "services": services}
+
+
+def test_up_shows_the_end_of_the_log_of_what_failed(startable: Compose, docker: Docker) -> None:
+    stack(docker, [], [done("init", exit_code=2)])
+
+    result = windtunnel("up")
+
+    assert result.exit_code == cli.FAILED
+    assert "init ended with exit code 2" in result.stderr
+    assert "│ the last line" in result.stderr
+    assert "./windtunnel logs init" in result.stderr
+
+
+def test_ctrl_c_says_what_runs_on(startable: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(startable, "up", interrupted)
+
+    result = windtunnel("up")
+
+    assert result.exit_code == cli.INTERRUPTED
+    assert "stop it with ./windtunnel down" in result.stderr
+
+
+# down, status, logs, deploy
+
+
+def test_down_keeps_the_data_unless_told_otherwise(docker: Docker) -> None:
+    docker.answers("compose down", "")
+
+    assert "its data is kept" in windtunnel("down").stdout
+    assert "its data deleted" in windtunnel("down", "--volumes").stdout
+    assert [call for call in docker.calls if "down" in call] == [
+        "compose down --remove-orphans",
+        "compose down --remove-orphans --volumes",
+    ]
+
+
+def test_status_exits_1_where_something_is_wrong(running: Compose, server: Server) -> None:
+    assert windtunnel("status").exit_code == 0
+
+    server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
+    assert windtunnel("status").exit_code == cli.FAILED
+
+
+def test_logs(docker: Docker) -> None:
+    docker.answers("compose logs", "\x1b[2Kscheduler-1  | a line\n")
+
+    result = windtunnel("logs", "scheduler", "--tail", "5")
+
+    assert result.stdout == "scheduler-1  | a line\n"
+    assert docker.calls[-1] == "compose logs --tail 5 scheduler"
+
+
+def test_unknown_names_are_refused_with_those_there_are(running: Compose) -> None:
+    for arguments, hint in (
+        (("logs", "shceduler"), "Did you mean scheduler? There are: init, localstack"),
+        (("deploy", "goood"), "Did you mean good? There are: good"),
+        (("run", "demo-dga"), "Did you mean demo-dag? There are: demo-dag"),
+        (("test", "units"), "Did you mean unit? There are: e2e, faults, stack, unit"),
+    ):
+        result = windtunnel(*arguments)
+        assert result.exit_code == cli.REFUSED, arguments
+        assert hint in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "asked"), [((), ""), (("better",), " good"), (("good",), " good")])
+def test_deploy_asks_localstack_to(
+    running: Compose, docker: Docker, checkout: Path, arguments: tuple[str, ...], asked: str
+) -> None:
+    (checkout / "lambdas/good/function.json").write_text('{"FunctionName": "better"}')
+    docker.answers("compose exec --no-TTY localstack python -m windtunnel.seeding", "seeding: deployed\n")
+
+    result = windtunnel("deploy", *arguments)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "seeding: deployed\n"
+    assert docker.calls[-1].endswith(f"windtunnel.seeding{asked}")
+
+
+def test_what_wants_a_running_stack_is_refused_without_one(docker: Docker) -> None:
+    for arguments in (("run", "demo-dag"), ("deploy",)):
+        result = windtunnel(*arguments)
+        assert result.exit_code == cli.REFUSED
+        assert "./windtunnel up" in result.stderr
+
+
+# run
+
+
+@pytest.fixture
+def runnable(running: Compose, server: Server) -> Compose:
+    server.answers("POST /api/v2/dags/demo-dag/dagRuns", run())
+    server.answers(f"GET {TASKS_PATH}", tasks(task("running")))
+    lines = log("1 step")
+    lines["content"].insert(0, {"event": "::group::Pre Execute"})
+    lines["content"].append(
+        {
+            "event": "Task failed",
+            "level": "error",
+            "error_detail": [{"exc_type": "ValueError", "exc_value": "bad"}],
+        }
+    )
+    server.answers(f"GET {TASKS_PATH}/demo-task/logs/1", lines)
+    return running
+
+
+@pytest.mark.parametrize(("state", "code"), [("success", 0), ("failed", 1)])
+def test_run_follows_to_the_end(runnable: Compose, server: Server, state: str, code: int) -> None:
+    server.answers(f"GET {RUN_PATH}", run("running"), run(state))
+
+    result = windtunnel("run", "demo-dag", "--conf", '{"max_len": 3}', "--follow")
+
+    assert result.exit_code == code, result.output
+    assert "── demo-task, try 1" in result.stdout
+    assert "1 step" in result.stdout
+    assert "ValueError: bad" in result.stdout
+    assert "::group::" not in result.stdout
+    assert result.stdout.endswith(f"── run {state}\n")
+    assert [body["conf"] for request, body in server.requests if request.endswith("/dagRuns")] == [
+        {"max_len": 3}
+    ]
+
+
+def test_run_without_follow_only_starts_it(runnable: Compose, server: Server) -> None:
+    result = windtunnel("run", "demo-dag")
+
+    assert result.exit_code == 0
+    assert result.stdout == f"run run-1: {server.address}/dags/demo-dag/runs/run-1\n"
+
+
+@pytest.mark.parametrize(
+    ("conf", "problem"),
+    [
+        ('{"a":}', "--conf is not JSON: Expecting value at line 1, column 6"),
+        ("[1]", "--conf must be a JSON object, not list"),
+        ("null", "--conf must be a JSON object, not NoneType"),
+    ],
+)
+def test_run_refuses_what_is_no_conf(runnable: Compose, server: Server, conf: str, problem: str) -> None:
+    result = windtunnel("run", "demo-dag", "--conf", conf)
+
+    assert result.exit_code == cli.REFUSED
+    assert problem in result.stderr
+    assert server.requests == []
+
+
+def test_run_refuses_a_paused_dag(runnable: Compose, server: Server) -> None:
+    server.answers("GET /api/v2/dags", {"dags": [{**DAG, "is_paused": True}], "total_entries": 1})
+
+    result = windtunnel("run", "demo-dag")
+
+    assert result.exit_code == cli.REFUSED
+    assert "demo-dag is paused" in result.stderr
+
+
+# doctor, test, check
+
+
+def test_doctor_names_each_finding_with_its_remedy(running: Compose, docker: Docker) -> None:
+    docker.answers("version", code=1)
+
+    result = windtunnel("doctor")
+
+    assert result.exit_code == cli.FAILED
+    assert "found: no Docker engine answers\n  → Install Docker Engine 25" in result.stdout
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> dict[str, int]:
+    """Exit codes by floor; what is there to run is a shell that ends with it."""
+    codes: dict[str, int] = {}
+    docker.answers("image inspect", "sha256:1")
+    docker.answers("compose --progress plain build", "")
+    docker.answers("build", "")
+    monkeypatch.setattr(prepare, "browser", lambda *_: None)
+
+    def steps_of(compose: Compose, floor: str, arguments: list[str]) -> list[suite.Step]:
+        return [suite.Step(floor, ["sh", "-c", f"exit {codes.get(floor, 0)}"])]
+
+    monkeypatch.setattr(suite, "test_steps", steps_of)
+    return codes
+
+
+def test_test_runs_all_floors_and_ends_with_a_line_for_each(steps: dict[str, int]) -> None:
+    steps["stack"] = 3
+
+    result = windtunnel("test")
+
+    assert result.exit_code == 3, "pytest's own code"
+    lines = [line.split()[:2] for line in result.stdout.splitlines()[-4:]]
+    assert lines == [["unit", "ok"], ["stack", "failed"], ["e2e", "ok"], ["faults", "ok"]]
+
+
+def test_test_runs_one_floor(steps: dict[str, int]) -> None:
+    steps["e2e"] = 1
+
+    result = windtunnel("test", "unit")
+
+    assert result.exit_code == 0
+    assert "e2e" not in result.stdout
+
+
+def test_the_checkout_is_the_one_this_code_lies_in() -> None:
+    assert (ROOT / "src/windtunnel/cli.py").samefile(cli.__file__)
