@@ -1,6 +1,6 @@
 """Measures what the README claims, on a stack of its own, and prints it beside the bars.
 
-Run by ``./windtunnel bench``; the images must be built. Nothing here is a test: a slow machine shows slow figures.
+Run by ``./windtunnel bench``. Nothing here is a test: a slow machine shows slow figures.
 """
 
 import argparse
