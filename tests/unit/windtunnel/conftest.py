@@ -1,6 +1,7 @@
 """Stand-ins at our edges: a command ``docker`` that answers from a table, and a web server that does."""
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.compose import Compose
+from windtunnel.compose import ROOT, Compose
 
 # Answers with the first rule that its arguments begin with; each call takes the rule's next output, and the
 # last one stays.
@@ -133,10 +134,16 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have set any of these; `./windtunnel test` sets some."""
+    read_by_compose = re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text())
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "COMPOSE_FILE", "POSTGRES_PORT", *read_by_compose):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture
 def compose(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Compose:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "COMPOSE_FILE", "POSTGRES_PORT", "DAGS_FOLDER"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("WEBSERVER_PORT", "0")
     monkeypatch.setenv("LOCALSTACK_PORT", "0")
     monkeypatch.setattr("windtunnel.compose.POLL", 0.01)
