@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
@@ -163,7 +163,8 @@ class AirflowClient:
         :param run_id: its id; Airflow makes one where None.
         :raises UnknownDag: when there is no such DAG.
         """
-        body = TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id)
+        # As the web page does it: without a logical date templates have no `ds`, `ts` and `logical_date`.
+        body = TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id, logical_date=datetime.now(UTC))
         run: DAGRunResponse = self._ask(f"running the DAG {dag_id}", self._runs.trigger_dag_run, dag_id, body)
         return run
 

@@ -158,7 +158,7 @@ def welcome(compose: Compose, seconds: float) -> None:
     lines.add_row("AWS", compose.address("localstack"), "LocalStack; keys test and test")
     out.print(f"\n[green]Ready[/green] in {seconds:.1f} s.\n")
     out.print(lines)
-    for name in status.files_without_dag(compose):
+    for name in status.Report.of(compose).without_dag:
         out.print(
             f"[yellow]warning:[/yellow] dags/{escape(name)} defines no DAG, and no other file imports it"
         )

@@ -28,6 +28,8 @@ class Report:
     dags: list[tuple[str, bool, list[str]]] = field(default_factory=list)
     # File and traceback.
     import_errors: list[tuple[str, str]] = field(default_factory=list)
+    # Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
+    without_dag: list[str] = field(default_factory=list)
     # Function and its state.
     functions: list[tuple[str, str]] = field(default_factory=list)
     # What could not be asked, and why.
@@ -65,11 +67,16 @@ class Report:
 
         try:
             airflow = AirflowClient.of(compose)
+            used = set()
             for dag in airflow.dags():
+                used.add(str(dag.relative_fileloc))
                 states = [run.state.value for run in airflow.runs(dag.dag_id, RUNS)]
                 self.dags.append((dag.dag_id, dag.is_paused, states))
             for error in airflow.import_errors():
+                used.add(error.filename)
                 self.import_errors.append((error.filename, error.stack_trace))
+            folder = preflight.folder(compose, "DAGS_FOLDER", "dags")
+            self.without_dag.extend(files_without_dag(folder, used))
         except (AirflowApiError, ComposeError) as error:
             self.silent["Airflow"] = str(error)
 
@@ -116,19 +123,11 @@ def function_folders(compose: Compose) -> dict[str, str]:
     return names
 
 
-def files_without_dag(compose: Compose) -> list[str]:
+def files_without_dag(folder: Path, used: set[str]) -> list[str]:
     """Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
 
-    :raises windtunnel.compose.ComposeError: when the webserver does not run.
-    :raises windtunnel.airflow_api.AirflowApiError: when it does not answer.
+    :param used: the files, relative to the folder, of which Airflow knows a DAG or an import error.
     """
-    from windtunnel.airflow_api import AirflowClient
-
-    folder = preflight.folder(compose, "DAGS_FOLDER", "dags")
-    airflow = AirflowClient.of(compose)
-    used = {dag.relative_fileloc for dag in airflow.dags()} | {
-        error.filename for error in airflow.import_errors()
-    }
     files = list(dag_files(folder))
     imported = {name for path in files for name in _imports(path)}
     unused = []
@@ -195,6 +194,8 @@ def sections(report: Report) -> Iterator[RenderableType]:
         yield Group("\nDAGs", dags)
     for file, traceback in report.import_errors:
         yield f"\n[red]Import error[/red] in {escape(file)}\n" + escape(_indented(traceback))
+    for file in report.without_dag:
+        yield f"\n[yellow]No DAG[/yellow] in {escape(file)}, and no other file imports it"
     if report.functions:
         functions = _table()
         for name, state in report.functions:

@@ -161,4 +161,7 @@ def test_files_without_a_dag_are_named(running: Compose, checkout: Path, server:
     (dags / ".airflowignore").write_text("ignored*\n")
     server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
 
-    assert status.files_without_dag(running) == ["empty.py", "package/odd.py"]
+    report = status.Report.of(running)
+
+    assert report.without_dag == ["empty.py", "package/odd.py"]
+    assert any("No DAG[/yellow] in empty.py" in str(section) for section in status.sections(report))
