@@ -58,7 +58,7 @@ await_secrets() {
   fail "no secrets in $SECRETS after 30 s: the service 'init' makes them; see its log"
 }
 
-# When the stack was first started, in seconds since the epoch: the demo's schedule begins half a minute later.
+# When the stack was first started, in seconds since the epoch: the demo's schedule begins soon after.
 export_start() {
   WINDTUNNEL_STARTED=$(stat -c %Y "$SECRETS/complete")
   export WINDTUNNEL_STARTED

@@ -11,16 +11,14 @@ from airflow.sdk import DAG, Param
 
 from custom.operators.lambda_function import LambdaOperator
 
-INTERVAL = timedelta(seconds=30)
-
-# The schedule begins one interval after the stack did: until then a run that you trigger starts at once, and
-# does not wait for a scheduled one (max_active_runs).
+# The schedule begins when the stack is up: a run that you trigger right after that starts at once, and need
+# not wait for a scheduled one (max_active_runs).
 STACK_STARTED = datetime.fromtimestamp(int(os.environ.get("WINDTUNNEL_STARTED", "0")), UTC)
 
 with DAG(
     dag_id="demo-dag",
-    schedule=INTERVAL,
-    start_date=STACK_STARTED + INTERVAL,
+    schedule=timedelta(seconds=30),
+    start_date=STACK_STARTED + timedelta(seconds=20),
     catchup=False,
     max_active_runs=1,
     is_paused_upon_creation=False,

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
@@ -156,15 +156,20 @@ class AirflowClient:
     # Runs
 
     def trigger(
-        self, dag_id: str, conf: dict[str, Any] | None = None, run_id: str | None = None
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        run_id: str | None = None,
+        logical_date: datetime | None = None,
     ) -> DAGRunResponse:
         """Start a run now.
 
+        :param logical_date: with its time zone. Without one templates have no ``ds`` and ``ts``; with one before
+            the DAG's start Airflow runs no task and calls the run a success.
         :param run_id: its id; Airflow makes one where None.
         :raises UnknownDag: when there is no such DAG.
         """
-        # As the web page does it: without a logical date templates have no `ds`, `ts` and `logical_date`.
-        body = TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id, logical_date=datetime.now(UTC))
+        body = TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id, logical_date=logical_date)
         run: DAGRunResponse = self._ask(f"running the DAG {dag_id}", self._runs.trigger_dag_run, dag_id, body)
         return run
 

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
@@ -224,6 +225,10 @@ def logs(
 def run(
     dag: Annotated[str, typer.Argument(help="The DAG's id.")],
     conf: Annotated[str | None, typer.Option(help="The run's configuration, a JSON object.")] = None,
+    logical_date: Annotated[
+        datetime | None,
+        typer.Option(help="In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 where the run fails.")
     ] = False,
@@ -244,7 +249,9 @@ def run(
         if dags[dag].is_paused:
             remedy = f"Unpause it on the web page: {airflow.address}/dags/{dag}"
             refuse(f"{dag} is paused: a run would not start", remedy)
-        started = airflow.trigger(dag, configuration)
+        started = airflow.trigger(
+            dag, configuration, logical_date=logical_date and logical_date.replace(tzinfo=UTC)
+        )
         say(f"run {started.dag_run_id}: {airflow.address}/dags/{dag}/runs/{started.dag_run_id}")
         if follow:
             show_run(airflow, started)
