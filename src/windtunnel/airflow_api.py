@@ -164,8 +164,8 @@ class AirflowClient:
     ) -> DAGRunResponse:
         """Start a run now.
 
-        :param logical_date: with its time zone. Without one templates have no ``ds`` and ``ts``; with one before
-            the DAG's start Airflow runs no task and calls the run a success.
+        :param logical_date: with its time zone. Without one templates have no ``ds`` and ``ts``; with one
+            before the DAG's start Airflow runs no task and calls the run a success.
         :param run_id: its id; Airflow makes one where None.
         :raises UnknownDag: when there is no such DAG.
         """
