@@ -13,22 +13,22 @@ fail() {
 
 # Windtunnel emulates AWS. Whatever might make boto3 talk to the real one is refused.
 refuse_real_aws() {
+  local name host
   case ${AWS_ACCESS_KEY_ID:-} in
     AKIA* | ASIA*) fail "AWS_ACCESS_KEY_ID looks like a real key (${AWS_ACCESS_KEY_ID:0:4}…). Unset it: Windtunnel never talks to real AWS." ;;
   esac
-  [ -z "${AWS_PROFILE:-}" ] || fail "AWS_PROFILE is set ('$AWS_PROFILE'). Unset it: Windtunnel never reads real AWS profiles."
+  for name in AWS_PROFILE AWS_DEFAULT_PROFILE; do
+    [ -z "${!name:-}" ] || fail "$name is set ('${!name}'). Unset it: Windtunnel never reads real AWS profiles."
+  done
   case ${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS:-false} in
     [Tt][Rr][Uu][Ee]) fail "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true makes boto3 ignore the emulator's address. Unset it." ;;
   esac
-  local name host
   [ -n "${AWS_ENDPOINT_URL:-}" ] || fail "AWS_ENDPOINT_URL is not set: boto3 would talk to real AWS. Set it to the emulator's address."
   for name in $(compgen -e | grep '^AWS_ENDPOINT_URL'); do
     host=${!name#*://} host=${host%%[/?#]*} host=${host##*@} host=${host%%:*}
-    case $host in
-      # A name without a dot is one of this Compose project's services.
-      localhost | 127.*) ;;
-      *.* | "") fail "$name points to '${!name}', which is not local. Set it to the emulator's address." ;;
-    esac
+    # A name without a dot is one of this Compose project's services.
+    [[ $host =~ ^([A-Za-z0-9_-]+|127(\.[0-9]{1,3}){3})$ ]] ||
+      fail "$name points to '${!name}', which is not local. Set it to the emulator's address."
   done
 }
 
@@ -88,6 +88,9 @@ case $service in
     await_secrets
     exec docker-entrypoint.sh postgres "$@"
     ;;
-  localstack) exec python -m localstack.runtime.main "$@" ;;
+  localstack)
+    refuse_real_aws
+    exec python -m localstack.runtime.main "$@"
+    ;;
   *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack" ;;
 esac

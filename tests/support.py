@@ -84,7 +84,9 @@ def _processes(project: str) -> Iterator[int]:
             environment = (folder / "environ").read_bytes()
         except OSError:  # it has ended, or is another user's
             continue
-        works_for = f"COMPOSE_PROJECT_NAME={project}\0".encode() in environment or project.encode() in command
+        # A longer number is another project's.
+        named = re.search(rb"\b%s(?!\d)" % re.escape(project.encode()), command)
+        works_for = f"COMPOSE_PROJECT_NAME={project}\0".encode() in environment or named
         if works_for and int(folder.name) != os.getpid():
             yield int(folder.name)
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -41,14 +40,6 @@ app = typer.Typer(
     help="Airflow on AWS on your machine. Start with: [bold]./windtunnel up[/bold]",
 )
 
-
-class Engine(StrEnum):
-    """What runs the services."""
-
-    COMPOSE = "compose"
-
-
-EngineOption = Annotated[Engine, typer.Option("--engine", help="What runs the services.")]
 
 # Without a terminal nothing is wrapped: lines are for programs and log files.
 out = Console(highlight=False, soft_wrap=True)
@@ -129,7 +120,6 @@ def up(
     build: Annotated[
         bool, typer.Option("--build/--no-build", help="Build the images anew where needed.")
     ] = True,
-    engine: EngineOption = Engine.COMPOSE,
 ) -> None:
     """Start the stack and return when it is ready: DAGs parsed, buckets and functions there."""
     start = time.monotonic()
@@ -177,7 +167,6 @@ def down(
     volumes: Annotated[
         bool, typer.Option("--volumes", help="Also delete the database, the secrets and the local task logs.")
     ] = False,
-    engine: EngineOption = Engine.COMPOSE,
 ) -> None:
     """Stop the stack and remove its containers and network."""
     with failures_explained(), working("stopping"):
@@ -186,7 +175,7 @@ def down(
 
 
 @app.command("status", epilog=example("./windtunnel status"))
-def show_status(engine: EngineOption = Engine.COMPOSE) -> None:
+def show_status() -> None:
     """Show services, addresses, DAGs, functions and the last runs; exit 1 where something is not healthy."""
     with failures_explained():
         report = status.Report.of(Compose())
@@ -201,7 +190,6 @@ def logs(
     service: Annotated[str | None, typer.Argument(help="One service; all where none is given.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only that many of the last lines of each.")] = None,
-    engine: EngineOption = Engine.COMPOSE,
 ) -> None:
     """Show what the services have logged."""
     compose = Compose()
@@ -232,7 +220,6 @@ def run(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 where the run fails.")
     ] = False,
-    engine: EngineOption = Engine.COMPOSE,
 ) -> None:
     """Start a run of a DAG."""
     configuration = parsed_conf(conf)
@@ -320,7 +307,6 @@ def show_run(airflow: Any, started: Any) -> None:
 @app.command(epilog=example("./windtunnel deploy", "./windtunnel deploy airflow-test"))
 def deploy(
     function: Annotated[str | None, typer.Argument(help="One function; all where none is given.")] = None,
-    engine: EngineOption = Engine.COMPOSE,
 ) -> None:
     """Deploy Lambda functions and say what is wrong with them. A saved file is deployed by itself, too."""
     compose = Compose()
@@ -330,8 +316,7 @@ def deploy(
             folders = status.function_folders(compose)
             if function not in folders.values():
                 known(function, folders, "function")
-            # A name of its own means nothing to the seeding.
-            arguments = [folders.get(function, function)]
+            arguments = [function]
         require_running(compose, "localstack")
         command = ["python", "-m", "windtunnel.seeding", *arguments]
         compose.stream(
@@ -341,7 +326,7 @@ def deploy(
 
 
 @app.command(epilog=example("./windtunnel doctor"))
-def doctor(engine: EngineOption = Engine.COMPOSE) -> None:
+def doctor() -> None:
     """Look for what keeps the stack from working, and say how to mend it; exit 1 where something is found."""
     from windtunnel import doctor as examination
 
@@ -364,7 +349,6 @@ def run_tests(
         str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all where none is given.")
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
-    engine: EngineOption = Engine.COMPOSE,
 ) -> None:
     """Run the project's own tests."""
     if floor:
@@ -400,7 +384,7 @@ def check() -> None:
 
 
 def run_steps(compose: Compose, steps: list[suite.Step]) -> None:
-    """Run all of them, say at the end how each went, and exit with the first exit code that is not 0."""
+    """Run all of them, say at the end how each went, and exit with 1 where one failed."""
     outcomes = []
     for step in steps:
         out.print(f"[bold]── {step.name}[/bold]")
@@ -412,7 +396,7 @@ def run_steps(compose: Compose, steps: list[suite.Step]) -> None:
         summary.add_row(step.name, word, f"{seconds:.1f} s")
     out.print()
     out.print(summary)
-    raise typer.Exit(next((code for _, code, _ in outcomes if code), 0))
+    raise typer.Exit(FAILED if any(code for _, code, _ in outcomes) else 0)
 
 
 @app.command(

@@ -15,6 +15,9 @@ NOT_STARTED = frozenset({"", "none", "scheduled", "queued", "removed", "skipped"
 # Names a task's log: its id, map index and try.
 Key = tuple[str, int, int]
 
+# So long the API may be out of reach, in seconds: a restart of the web server takes 6 s and more.
+PATIENCE = 60.0
+
 
 class Follower:
     """Reads every task's log again and again, and hands over what is new."""
@@ -68,7 +71,7 @@ class Follower:
 
         :param timeout: seconds.
         :param on_state: gets each new state.
-        :raises windtunnel.waiters.WaitTimeout: when it takes longer.
+        :raises windtunnel.waiters.WaitTimeout: when it takes longer, or the API does not answer any more.
         """
         states: list[str] = []
 
@@ -80,7 +83,9 @@ class Follower:
             return run if run.state in FINISHED else None
 
         what = f"the run {self._run.dag_run_id} of {self._run.dag_id} to end"
-        return wait_until(what, ended, timeout=timeout, interval=INTERVAL, hint="See ./windtunnel status")
+        return wait_until(
+            what, ended, timeout=timeout, interval=INTERVAL, patience=PATIENCE, hint="See ./windtunnel status"
+        )
 
 
 def traceback_lines(fields: dict[str, Any]) -> Iterator[str]:

@@ -53,11 +53,12 @@ def real_aws(environment: Mapping[str, str]) -> Iterator[Finding]:
             f"AWS_ACCESS_KEY_ID looks like a real key ({key[:4]}…)",
             "Windtunnel never talks to real AWS. Start it without: env -u AWS_ACCESS_KEY_ID ./windtunnel …",
         )
-    if profile := environment.get("AWS_PROFILE"):
-        yield Finding(
-            f"AWS_PROFILE is set ({profile})",
-            "Windtunnel never reads real AWS profiles. Start it without: env -u AWS_PROFILE ./windtunnel …",
-        )
+    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
+        if profile := environment.get(name):
+            yield Finding(
+                f"{name} is set ({profile})",
+                f"Windtunnel never reads real AWS profiles. Start it without: env -u {name} ./windtunnel …",
+            )
 
 
 def port_values(compose: Compose) -> Iterator[Finding]:
@@ -109,6 +110,9 @@ def settings_files(compose: Compose) -> Iterator[Finding]:
         yield Finding(
             f"airflow.cfg in the config folder: {' '.join(str(error).split())}", "Correct the file."
         )
+    # A package with this file hides what Windtunnel itself has in `custom`; without it Python merges the two.
+    for path in sorted(folder(compose, "CUSTOM_FOLDER", "custom").rglob("__init__.py")):
+        yield Finding(f"{path} hides Windtunnel's own package `custom`", "Delete the file: none is needed.")
     for load, path in ((seeding.load_resources, config / "aws.json"), (seeding.load_functions, functions)):
         try:
             load(path)
@@ -118,7 +122,7 @@ def settings_files(compose: Compose) -> Iterator[Finding]:
 
 def folder(compose: Compose, setting: str, default: str) -> Path:
     """One of the user's folders: as its setting says, relative to the checkout, else the checkout's own."""
-    return (compose.root / (compose.setting(setting) or default)).resolve()
+    return (compose.root / Path(compose.setting(setting) or default).expanduser()).resolve()
 
 
 def version(text: str) -> tuple[int, ...]:

@@ -129,12 +129,16 @@ def pull(compose: Compose, image: str) -> bool:
     return process.wait() == 0
 
 
+# The commands that may be one; the test of the web page takes the first that is there.
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
 def browser(compose: Compose, say: Say) -> None:
     """See to it that there is a Chromium for the test of the web page.
 
     :raises Unmet: when there is none, and none can be installed here.
     """
-    if shutil.which("chromium"):
+    if any(map(shutil.which, CHROMIUM)):
         return
     if not _is_debian_root():
         raise Unmet(Finding("no command `chromium`", "Install Chromium; on Debian: apt-get install chromium"))

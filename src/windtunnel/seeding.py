@@ -7,6 +7,7 @@ then deploys again whatever is edited. Everything is validated before anything i
 import ast
 import atexit
 import base64
+import fcntl
 import hashlib
 import io
 import json
@@ -15,7 +16,8 @@ import sys
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,8 +67,8 @@ def say(message: str) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
         raise SeedingError(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise SeedingError(
@@ -80,17 +82,21 @@ def _validate(where: str, service: str, operation: str, arguments: dict[str, Any
 
     :raises SeedingError: naming every wrong, unknown or missing argument.
     """
+    import botocore
+    import botocore.exceptions
     import botocore.loaders
     import botocore.model
     import botocore.validate
 
-    model = botocore.model.ServiceModel(
-        botocore.loaders.create_loader().load_service_model(service, "service-2")
-    )
-    wanted = "".join(word.title() for word in operation.split("_"))
-    if wanted not in model.operation_names:
+    try:
+        description = botocore.loaders.create_loader().load_service_model(service, "service-2")
+    except botocore.exceptions.UnknownServiceError as error:
+        raise SeedingError(f"{where}: boto3 knows no service {service}") from error
+    model = botocore.model.ServiceModel(description)
+    operations = {botocore.xform_name(name): name for name in model.operation_names}
+    if operation not in operations:
         raise SeedingError(f"{where}: {service} has no operation {operation}")
-    shape = model.operation_model(wanted).input_shape
+    shape = model.operation_model(operations[operation]).input_shape
     report = botocore.validate.ParamValidator().validate(arguments, shape) if shape else None
     if report and report.has_errors():
         raise SeedingError(f"{where}: {report.generate_report()}")
@@ -117,7 +123,7 @@ def load_resources(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 def _defined_names(source: Path) -> Iterator[str]:
-    for node in ast.parse(source.read_text(), filename=str(source)).body:
+    for node in ast.parse(source.read_text(encoding="utf-8"), filename=str(source)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             yield node.name
         elif isinstance(node, ast.Assign):
@@ -148,6 +154,8 @@ def load_function(folder: Path) -> Function:
         defined = set(_defined_names(source))
     except SyntaxError as error:
         raise SeedingError(f"{where}/{source.name}, line {error.lineno}: {error.msg}") from error
+    except (UnicodeDecodeError, OSError) as error:
+        raise SeedingError(f"{where}/{source.name} cannot be read: {error}") from error
     if handler not in defined:
         raise SeedingError(f"{where} has no handler: {source.name} does not define {handler}")
     return Function(folder, settings)
@@ -217,12 +225,12 @@ def deploy(function: Function) -> bool:
 
     :raises SeedingError: when Lambda does not take it, with Lambda's reason.
     """
-    from botocore.exceptions import ClientError, WaiterError
+    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
     client = _client("lambda")
-    code = package([function.folder, ROOT / LIBRARY])
     changed = True
     try:
+        code = package([function.folder, ROOT / LIBRARY])
         try:
             current = client.get_function_configuration(FunctionName=function.name)
         except client.exceptions.ResourceNotFoundException:
@@ -230,7 +238,7 @@ def deploy(function: Function) -> bool:
         else:
             changed = _update(client, function, current, code)
         client.get_waiter("function_active_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-    except (ClientError, WaiterError) as error:
+    except (ClientError, BotoCoreError, OSError) as error:
         reason = str(error)
         if isinstance(error, WaiterError):
             last = error.last_response.get("Configuration", error.last_response)
@@ -246,23 +254,30 @@ def _update(client: Any, function: Function, current: dict[str, Any], code: byte
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
         changed = True
     comparable = current | {"Layers": [layer["Arn"] for layer in current.get("Layers", [])]}
-    if any(comparable.get(key) != value for key, value in function.settings.items()):
-        client.update_function_configuration(**function.settings)
+    # Some of what a function is created with cannot be changed afterwards, its tags for example.
+    updatable = client.meta.service_model.operation_model("UpdateFunctionConfiguration").input_shape.members
+    settings = {key: value for key, value in function.settings.items() if key in updatable}
+    if any(comparable.get(key) != value for key, value in settings.items()):
+        client.update_function_configuration(**settings)
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
         changed = True
     return changed
 
 
+# Every service has its own name for "it is there already".
+_IS_THERE = ("AlreadyExists", "AlreadyOwned", "ResourceExists", "ResourceInUse")
+
+
 def _create(service: str, operation: str, arguments: dict[str, Any]) -> None:
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         getattr(_client(service), operation)(**arguments)
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        # Every service has its own name for "it is there already".
-        if not any(word in code for word in ("AlreadyExists", "AlreadyOwned", "ResourceExists")):
+        if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
             raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
+    except BotoCoreError as error:
+        raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
 
 
 def failures() -> dict[str, str]:
@@ -270,29 +285,63 @@ def failures() -> dict[str, str]:
     return json.loads(STATE.read_text()) if STATE.exists() else {}
 
 
-def seed() -> dict[str, str]:
-    """Bring LocalStack to what the files say; what is right already stays as it is.
+@contextmanager
+def _account() -> Iterator[dict[str, str]]:
+    """What failed, to be changed: held against other processes, and kept for ``failures``."""
+    with open(f"{STATE}.lock", "w") as lock:
+        # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        wrong = failures()
+        yield wrong
+        STATE.write_text(json.dumps(wrong))
 
-    :returns: what failed and why, which ``failures`` says from then on; everything else is done.
-    """
-    wrong: dict[str, str] = {}
-    try:
-        for call in load_resources(ROOT / "config" / "aws.json"):
-            _create(*call)
-    except SeedingError as error:
-        wrong["aws.json"] = str(error)
-    functions, wrong_folders = read_functions(ROOT / "lambdas")
-    wrong |= wrong_folders
-    for function in functions:
+
+def seed_resources() -> None:
+    """Create what ``config/aws.json`` lists, as far as it is not there; keep account of what failed."""
+    with _account() as wrong:
+        wrong.pop("aws.json", None)
+        reasons = []
         try:
-            if deploy(function):
-                say(f"function {function.name} is deployed")
+            calls = load_resources(ROOT / "config" / "aws.json")
         except SeedingError as error:
-            wrong[function.folder.name] = str(error)
-    for reason in wrong.values():
+            calls = []
+            reasons.append(str(error))
+        for call in calls:
+            try:
+                _create(*call)
+            except SeedingError as error:
+                reasons.append(str(error))
+        if reasons:
+            wrong["aws.json"] = "; ".join(reasons)
+            say(wrong["aws.json"])
+
+
+def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
+    """Deploy what is new or changed of ``lambdas/``; keep account of what failed.
+
+    :param names: of functions or their folders; all where none is given.
+    :returns: what of these failed and why, by folder; the others are deployed.
+    """
+    functions, wrong_folders = read_functions(ROOT / "lambdas")
+    folders = {name: reason for name, reason in wrong_folders.items() if not names or name in names}
+    with _account() as wrong:
+        for name in [] if names else [name for name in wrong if name != "aws.json"]:
+            del wrong[name]
+        for function in functions:
+            if names and not {function.name, function.folder.name} & set(names):
+                continue
+            wrong.pop(function.folder.name, None)
+            try:
+                changed = deploy(function)
+            except SeedingError as error:
+                folders[function.folder.name] = str(error)
+                continue
+            if changed or names:
+                say(f"function {function.name} is {'deployed' if changed else 'up to date'}")
+        wrong |= folders
+    for reason in folders.values():
         say(reason)
-    STATE.write_text(json.dumps(wrong))
-    return wrong
+    return folders
 
 
 def watch(stop: threading.Event) -> None:
@@ -302,9 +351,12 @@ def watch(stop: threading.Event) -> None:
     folders = (ROOT / "lambdas", ROOT / LIBRARY, ROOT / "config")
     options = {"step": 50, "debounce": 200, "rust_timeout": 1000, "yield_on_timeout": True}
     for number, saved in enumerate(changes(*folders, stop_event=stop, raise_interrupt=False, **options)):
+        # Only when it was saved: not every call may be made twice.
+        if any(Path(path).name == "aws.json" for _, path in saved):
+            seed_resources()
         # At the first time in any case: what was saved before the watch began.
         if saved or number == 0:
-            seed()
+            seed_functions()
 
 
 def main_in_localstack() -> None:
@@ -312,7 +364,10 @@ def main_in_localstack() -> None:
 
     What fails does not fail LocalStack's init script, whose state is final: the next edit may mend it.
     """
-    if not seed():
+    STATE.unlink(missing_ok=True)
+    seed_resources()
+    seed_functions()
+    if not failures():
         say("ready")
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(stop,), daemon=True, name="windtunnel-watch")
@@ -327,18 +382,14 @@ def main_in_localstack() -> None:
 
 def main() -> None:
     """Deploy the named functions, or all; exit 1 when one fails and 2 when a name is not known."""
-    folders = {path.name: path for path in function_folders(ROOT / "lambdas")}
-    by_name = folders | {name.replace("_", "-"): path for name, path in folders.items()}
-    names = sys.argv[1:] or list(folders)
-    if unknown := [name for name in names if name not in by_name]:
-        say(f"no function {', '.join(unknown)} in lambdas/; there are {', '.join(folders)}")
+    functions, wrong = read_functions(ROOT / "lambdas")
+    known = {function.name for function in functions}
+    known |= {path.name for path in function_folders(ROOT / "lambdas")}
+    if unknown := [name for name in sys.argv[1:] if name not in known]:
+        say(f"no function {', '.join(unknown)} in lambdas/; there are {', '.join(sorted(known))}")
         sys.exit(2)
-    try:
-        for name in names:
-            function = load_function(by_name[name])
-            say(f"function {function.name} is {'deployed' if deploy(function) else 'up to date'}")
-    except SeedingError as error:
-        sys.exit(f"seeding: {error}")
+    names = sys.argv[1:] or sorted({function.name for function in functions} | set(wrong))
+    sys.exit(1 if seed_functions(names) else 0)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Waiting for something with a deadline and an explanation; nothing of this project sleeps blindly."""
 
+import math
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -18,6 +19,7 @@ def wait_until(
     timeout: float,
     interval: float = 0.1,
     hint: str = "",
+    patience: float = math.inf,
 ) -> T:
     """Call ``probe`` until its answer is true, and return that answer.
 
@@ -27,20 +29,24 @@ def wait_until(
     :param timeout: seconds; the probe is called at least once.
     :param interval: seconds between two calls.
     :param hint: what to look at when it does not come.
+    :param patience: seconds for which the probe may raise without a break before the wait is given up.
     :raises WaitTimeout: with the last answer, or caused by the last exception.
     """
-    start = time.monotonic()
+    start = answered = time.monotonic()
     while True:
         error: Exception | None = None
         answer: T | None = None
         try:
             answer = probe()
+            answered = time.monotonic()
         except Exception as raised:
             error = raised
         if answer:
             return answer
-        if time.monotonic() - start + interval > timeout:
+        now = time.monotonic()
+        impatient = now - answered > patience
+        if impatient or now - start + interval > timeout:
             last = f"error: {type(error).__name__}: {error}" if error else f"answer: {answer!r}"
-            message = f"waited {timeout:g} s for {what}. Last {last}"
+            message = f"waited {patience if impatient else timeout:g} s for {what}. Last {last}"
             raise WaitTimeout(f"{message}. {hint}" if hint else message) from error
         time.sleep(interval)

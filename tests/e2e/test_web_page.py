@@ -8,6 +8,7 @@ from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.support import Stack
 from windtunnel.airflow_api import AirflowClient
+from windtunnel.prepare import CHROMIUM
 
 # As root Chromium refuses its own sandbox; the rest keeps it from calling anyone but the page.
 FLAGS = [
@@ -25,7 +26,7 @@ TIMEOUT = 30_000
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
     assert chromium, "there is no Chromium: install it with `apt-get install chromium`"
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)

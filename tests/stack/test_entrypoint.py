@@ -43,6 +43,9 @@ DANGERS: dict[str, tuple[dict[str, str | None], str]] = {
     ),
     "endpoint of a service": ({"AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com"}, "AWS_ENDPOINT_URL_S3"),
     "address of another machine": ({"AWS_ENDPOINT_URL": "http://10.1.2.3:4566"}, "AWS_ENDPOINT_URL"),
+    "default profile": ({"AWS_DEFAULT_PROFILE": "prod"}, "AWS_DEFAULT_PROFILE"),
+    "loopback's look-alike": ({"AWS_ENDPOINT_URL": "http://127.evil.com"}, "AWS_ENDPOINT_URL"),
+    "an address of IPv6": ({"AWS_ENDPOINT_URL": "http://[2600::1]:4566"}, "AWS_ENDPOINT_URL"),
     "user part": ({"AWS_ENDPOINT_URL": "http://localhost@s3.amazonaws.com"}, "AWS_ENDPOINT_URL"),
     "user and password part": (
         {"AWS_ENDPOINT_URL": "http://localhost:1@s3.amazonaws.com"},

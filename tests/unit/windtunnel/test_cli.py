@@ -173,7 +173,7 @@ def test_unknown_names_are_refused_with_those_there_are(running: Compose) -> Non
         assert hint in result.stderr
 
 
-@pytest.mark.parametrize(("arguments", "asked"), [((), ""), (("better",), " good"), (("good",), " good")])
+@pytest.mark.parametrize(("arguments", "asked"), [((), ""), (("better",), " better"), (("good",), " good")])
 def test_deploy_asks_localstack_to(
     running: Compose, docker: Docker, checkout: Path, arguments: tuple[str, ...], asked: str
 ) -> None:
@@ -296,7 +296,7 @@ def test_test_runs_all_floors_and_ends_with_a_line_for_each(steps: dict[str, int
 
     result = windtunnel("test")
 
-    assert result.exit_code == 3, "pytest's own code"
+    assert result.exit_code == cli.FAILED
     lines = [line.split()[:2] for line in result.stdout.splitlines()[-4:]]
     assert lines == [["unit", "ok"], ["stack", "failed"], ["e2e", "ok"], ["faults", "ok"]]
 

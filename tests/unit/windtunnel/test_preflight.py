@@ -30,7 +30,17 @@ def test_real_keys_are_refused_and_not_repeated(key: str) -> None:
 
 def test_a_profile_is_refused_and_dummy_keys_are_not() -> None:
     assert problems(preflight.real_aws({"AWS_PROFILE": "prod"})) == ["AWS_PROFILE is set (prod)"]
+    assert problems(preflight.real_aws({"AWS_DEFAULT_PROFILE": "prod"})) == [
+        "AWS_DEFAULT_PROFILE is set (prod)"
+    ]
     assert problems(preflight.real_aws({"AWS_ACCESS_KEY_ID": "test"})) == []
+
+
+def test_a_package_that_hides_ours_is_named(compose: Compose, checkout: Path) -> None:
+    (checkout / "custom/__init__.py").touch()
+
+    (problem,) = problems(preflight.settings_files(compose))
+    assert problem.endswith("custom/__init__.py hides Windtunnel's own package `custom`")
 
 
 @pytest.mark.parametrize("value", ["abc", "-1", "65536", "80.5", "127.0.0.1:80", "٨٠"])

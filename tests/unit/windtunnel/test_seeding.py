@@ -231,27 +231,83 @@ def test_a_function_that_does_not_become_active_is_named_with_lambdas_reason(
         seeding.deploy(seeding.load_function(folder))
 
 
+def test_what_a_function_can_only_be_created_with_is_left_out_of_updates(
+    lambda_api: Server, root: Path, folder: Path
+) -> None:
+    (folder / "function.json").write_text(json.dumps({"Tags": {"team": "a"}, "Timeout": 3}))
+    function = present(lambda_api, root, folder, Tags=None)
+
+    assert seeding.deploy(function) is False
+
+
 def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Server, root: Path) -> None:
     broken = root / "lambdas/broken"
     broken.mkdir()
 
-    wrong = seeding.seed()
+    wrong = seeding.seed_functions()
 
     assert list(wrong) == ["broken"]
     assert seeding.failures() == wrong
     assert writes(lambda_api) == [f"POST {PATH}"]
 
     broken.rmdir()
-    assert seeding.seed() == {}
+    assert seeding.seed_functions() == {}
     assert seeding.failures() == {}
 
 
-def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root: Path) -> None:
-    (root / "config/aws.json").write_text(
-        json.dumps({"logs": {"create_log_group": [{"logGroupName": "/a"}]}})
-    )
-    lambda_api.answers("POST /", {"__type": "ResourceAlreadyExistsException"}, status=400)
-    assert seeding.seed() == {}
+def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server, root: Path) -> None:
+    for name in ("broken", "other"):
+        (root / "lambdas" / name).mkdir()
+    seeding.seed_functions()
+
+    (root / "lambdas/broken/lambda_function.py").write_text(HANDLER)
+    missing = {"__type": "ResourceNotFoundException", "Message": "Function not found"}
+    lambda_api.answers(f"GET {PATH}/broken/configuration", missing, status=404)
+    lambda_api.answers(f"GET {PATH}/broken", {"Configuration": {"State": "Active"}})
+
+    assert seeding.seed_functions(["broken"]) == {}
+    assert list(seeding.failures()) == ["other"]
+
+
+@pytest.mark.parametrize("code", ["ResourceAlreadyExistsException", "ResourceInUseException"])
+def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root: Path, code: str) -> None:
+    groups = [{"logGroupName": "/a"}]
+    (root / "config/aws.json").write_text(json.dumps({"logs": {"create_log_group": groups}}))
+    lambda_api.answers("POST /", {"__type": code}, status=400)
+    seeding.seed_resources()
+    assert seeding.failures() == {}
 
     lambda_api.answers("POST /", {"__type": "LimitExceededException"}, status=400)
-    assert "LimitExceededException" in seeding.seed()["aws.json"]
+    seeding.seed_resources()
+    assert "LimitExceededException" in seeding.failures()["aws.json"]
+
+    seeding.seed_functions()
+    assert list(seeding.failures()) == ["aws.json"]
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ({"nosuch": {"create_x": [{}]}}, "knows no service nosuch"),
+        ({"s3": {"make_bucket": [{}]}}, "s3 has no operation make_bucket"),
+    ],
+)
+def test_unknown_services_and_operations_are_refused(root: Path, content: object, reason: str) -> None:
+    (root / "config/aws.json").write_text(json.dumps(content))
+
+    with pytest.raises(seeding.SeedingError, match=reason):
+        seeding.load_resources(root / "config/aws.json")
+
+
+def test_operations_have_boto3s_names(root: Path) -> None:
+    arguments = {"DBInstanceIdentifier": "d", "DBInstanceClass": "c", "Engine": "postgres"}
+    (root / "config/aws.json").write_text(json.dumps({"rds": {"create_db_instance": [arguments]}}))
+
+    assert seeding.load_resources(root / "config/aws.json") == [("rds", "create_db_instance", arguments)]
+
+
+def test_a_source_that_is_not_utf_8_is_named(folder: Path) -> None:
+    (folder / "lambda_function.py").write_bytes(b"\xff\xfe")
+
+    with pytest.raises(seeding.SeedingError, match=r"my_function/lambda_function\.py"):
+        seeding.load_function(folder)

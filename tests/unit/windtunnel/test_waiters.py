@@ -54,3 +54,11 @@ def test_asks_at_least_once_and_does_not_outstay_its_time() -> None:
 
     assert calls == [1]
     assert time.monotonic() - start < 10
+
+
+def test_a_probe_that_only_raises_ends_the_wait_when_patience_does() -> None:
+    def probe() -> None:
+        raise ConnectionError("refused")
+
+    with pytest.raises(WaitTimeout, match="ConnectionError: refused"):
+        wait_until("an answer", probe, timeout=3600, interval=0.01, patience=0.05)
