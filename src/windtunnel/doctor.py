@@ -15,6 +15,7 @@ from typing import Any
 from windtunnel import preflight, seeding
 from windtunnel.compose import Compose, ComposeError
 from windtunnel.preflight import Finding
+from windtunnel.prepare import REGISTRY_TIMEOUT
 
 GIB = 1024**3
 
@@ -27,8 +28,6 @@ LEAST_DISK = 5 * GIB
 # User and group of the containers whose compose file does not name one, by the Dockerfile.
 LOCALSTACK_USER = (1000, 1000)
 
-# How long a registry may take to answer, in seconds.
-REGISTRY_TIMEOUT = 20.0
 
 PREFIX = "AIRFLOW__"
 
