@@ -5,6 +5,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from localstack import config
 from localstack.runtime import events
 from localstack.services.lambda_.invocation import lambda_models
+from localstack.services.lambda_.invocation.event_manager import Poller
 from localstack.services.lambda_.invocation.lambda_service import LambdaService
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
@@ -20,7 +22,7 @@ from localstack.utils.patch import patch
 
 from windtunnel_emulator import interpreter
 from windtunnel_emulator.environment import ExecutionEnvironment, FunctionVersion
-from windtunnel_emulator.limits import MAX_REQUEST_BYTES
+from windtunnel_emulator.limits import MAX_CONCURRENT_EXECUTIONS, MAX_REQUEST_BYTES
 from windtunnel_emulator.runtime_api import Invocation
 
 # LocalStack hands these to its own init binary; on AWS a function does not see them.
@@ -165,6 +167,16 @@ def _stop_version(original: Callable[..., None], service: LambdaService, qualifi
     """Let a function in the state Failed be deleted: LocalStack finds nothing to stop and answers 500."""
     with suppress(ValueError):
         original(service, qualified_arn)
+
+
+@patch(Poller.__init__)  # type: ignore[no-untyped-call, untyped-decorator]
+def _poller(original: Callable[..., None], poller: Poller, *arguments: Any) -> None:
+    """Run a function's asynchronous events beside one another, as on AWS.
+
+    LocalStack's own pool has as many threads as the machine has CPUs, and four.
+    """
+    original(poller, *arguments)
+    poller.invoker_pool = ThreadPoolExecutor(MAX_CONCURRENT_EXECUTIONS, thread_name_prefix="lambda-invoker")
 
 
 @patch(LambdaService.stop)  # type: ignore[no-untyped-call, untyped-decorator]

@@ -8,6 +8,10 @@ INIT_TIMEOUT_SECONDS = 10.0
 # "6291478 byte payload is too large for the RequestResponse invocation type (limit 6291456 bytes)"
 MAX_REQUEST_BYTES = 6_291_456
 
+# "By default, Lambda provides your account with a total concurrency limit of 1,000 concurrent executions"
+# (Developer Guide, function scaling)
+MAX_CONCURRENT_EXECUTIONS = 1_000
+
 # "Response payload size exceeded maximum allowed payload size (6291556 bytes)."
 MAX_RESPONSE_BYTES = 6_291_556
 

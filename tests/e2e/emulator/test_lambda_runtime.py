@@ -7,6 +7,7 @@ after. Details of an environment are proven in tests/unit/emulator; this is what
 import base64
 import io
 import json
+import os
 import re
 import time
 import uuid
@@ -469,6 +470,40 @@ class TestEnvironments:
         for arn in arns:
             layer, version = arn.split(":")[-2:]
             functions.client.delete_layer_version(LayerName=layer, VersionNumber=int(version))
+
+
+class TestEvents:
+    def test_asynchronous_events_run_beside_one_another(self, functions: Functions) -> None:
+        """LocalStack by itself runs as many at once as the machine has CPUs, and four."""
+        # The literal /tmp is the one place that all environments share.
+        source = """
+            import pathlib, time
+
+            def handler(event, context):
+                folder = pathlib.Path("/tmp", event["folder"])
+                folder.mkdir(exist_ok=True)
+                (folder / context.aws_request_id).touch()
+                deadline = time.monotonic() + 10
+                while (met := len(list(folder.iterdir()))) < event["count"] and time.monotonic() < deadline:
+                    time.sleep(0.05)
+                print("met", met)
+            """
+        count = (os.cpu_count() or 1) + 8
+        name = functions.create(source, Timeout=15)
+
+        for _ in range(count):
+            functions.client.invoke(
+                FunctionName=name,
+                InvocationType="Event",
+                Payload=json.dumps({"folder": name, "count": count}),
+            )
+
+        def met() -> list[str] | None:
+            log = "".join(functions.cloudwatch(name, until="met").values())
+            found = re.findall(r"met (\d+)", log)
+            return found if len(found) == count else None
+
+        assert wait_until(met, f"{count} ends in the log of {name}") == [str(count)] * count
 
 
 class TestLogs:
