@@ -6,6 +6,18 @@ from airflow_relay import relay
 def lambda_handler(event, context): ...
 """
 
-from airflow_relay.decorator import LogServiceFailed, relay
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_relay.decorator import LogServiceFailed, relay
 
 __all__ = ["LogServiceFailed", "relay"]
+
+
+def __getattr__(name: str) -> Any:
+    # Airflow's side needs the contract alone, and pays for the rest with each task it starts.
+    if name in __all__:
+        from airflow_relay import decorator
+
+        return getattr(decorator, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,7 @@
 """Catching what a handler says during one call: its ``logging`` records, and what it prints."""
 
 import contextlib
+import functools
 import logging
 import sys
 import threading
@@ -39,17 +40,17 @@ class _Tee:
     """
 
     def __init__(
-        self, stream: TextIO, level: int, sink: Sink, records_are_caught: Callable[[], bool]
+        self, stream: TextIO, level: int, sink: Sink, is_caught_as_record: Callable[[], bool]
     ) -> None:
         self._stream = stream
         self._level = level
         self._sink: Sink | None = sink
-        self._records_are_caught = records_are_caught
+        self._is_caught_as_record = is_caught_as_record
         self._unfinished: dict[int, str] = {}
 
     def write(self, text: str) -> int:
         written = self._stream.write(text)
-        if self._sink is not None and not (self._records_are_caught() and _called_by_logging()):
+        if self._sink is not None and not self._is_caught_as_record():
             self._collect(text)
         return written
 
@@ -83,16 +84,30 @@ class _Tee:
         return getattr(self._stream, name)
 
 
-def _called_by_logging() -> bool:
-    """Say whether a logging handler is writing.
+def _is_caught_as_record(handler: logging.Handler) -> bool:
+    """Say whether what is being written is a record that this handler has seen.
 
-    Lambda's own handler prints each record to standard output, where it would be caught a second time.
+    Lambda's own handler prints each record to standard output, where it would be caught a second time. But
+    a logger that was cut off from the root during the call, or a root that was set up anew, goes past us.
     """
     frame: FrameType | None = sys._getframe(1)
+    in_logging = False
     while frame is not None:
         if frame.f_globals.get("__name__") == "logging":
-            return True
+            in_logging = True
+            if frame.f_code.co_name == "callHandlers":
+                return _reaches(frame.f_locals["self"], handler)
         frame = frame.f_back
+    return in_logging and handler in logging.root.handlers
+
+
+def _reaches(logger: logging.Logger, handler: logging.Handler) -> bool:
+    """Say whether a logger's records come to a handler."""
+    on_the_way: logging.Logger | None = logger
+    while on_the_way is not None:
+        if handler in on_the_way.handlers:
+            return True
+        on_the_way = on_the_way.parent if on_the_way.propagate else None
     return False
 
 
@@ -119,12 +134,9 @@ def captured(sink: Sink, silent_thread: Callable[[], int | None]) -> Iterator[No
     handler = _RecordHandler(sink, silent_thread)
     loggers = _last_loggers()
 
-    def attached() -> bool:
-        # basicConfig(force=True) takes it away; the lines are then caught where they are printed.
-        return handler in logging.root.handlers
-
-    out = _Tee(sys.stdout, logging.INFO, sink, attached)
-    err = _Tee(sys.stderr, logging.WARNING, sink, attached)
+    is_caught = functools.partial(_is_caught_as_record, handler)
+    out = _Tee(sys.stdout, logging.INFO, sink, is_caught)
+    err = _Tee(sys.stderr, logging.WARNING, sink, is_caught)
     for logger in loggers:
         logger.addHandler(handler)
     try:

@@ -11,6 +11,11 @@ everything else under one reserved key, ``airflow_relay``::
      "stream_name": "2025/11/20/[$LATEST]demo-dag/…",
      "airflow_relay": {"version": 1, "idempotency_key": "demo-dag/…/1"}}
 
+A caller that does not wait for Lambda's answer says so with ``"asynchronous": true``. For it the end marker
+is the answer, so the marker carries the result too; and as Lambda delivers such an event more than once
+(again after an error, and now and then without one), whoever makes the stream runs the handler, and nobody
+else.
+
 **The form of an event.** Time is the event's own time, in milliseconds. The rest is plain text behind a
 short prefix::
 
@@ -32,8 +37,9 @@ import json
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
@@ -59,12 +65,15 @@ MAX_BATCH_SPAN_MS = 24 * 60 * 60 * 1000
 MAX_EVENT_BYTES = 262_144
 # CreateLogStream: 1 to 512 characters, "[^:*]*".
 MAX_STREAM_NAME_CHARS = 512
-STREAM_NAME_PATTERN = re.compile(r"[^:*\x00-\x1f\x7f]{1,512}")
+STREAM_NAME_PATTERN = re.compile(r"[^:*\x00-\x1f\x7f\ud800-\udfff]{1,512}")
 # CreateLogGroup: 1 to 512 of these characters; "Log group names can't start with the string aws/".
 GROUP_NAME_PATTERN = re.compile(r"(?!aws/)[A-Za-z0-9_\-/.#]{1,512}")
 
 # What the library itself says in the function's own log begins like this.
 NOTE_PREFIX = "airflow_relay: "
+
+# Of a result that an end marker carries, as JSON: with everything else in the marker it fits into one event.
+MAX_RESULT_BYTES = 200_000
 
 # Room for the longest prefix, "[CRITICAL #999999999 9999/9999] ".
 _PREFIX_BYTES = 40
@@ -86,11 +95,16 @@ class ContractError(ValueError):
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a function's log lines go, as the caller asked for."""
+    """Where a function's log lines go, as the caller asked for.
+
+    :param idempotency_key: names the try that asks; see :func:`idempotency_key`.
+    :param asynchronous: the caller does not wait for Lambda's answer, but for the end marker.
+    """
 
     group_name: str
     stream_name: str
     idempotency_key: str = ""
+    asynchronous: bool = False
 
     @classmethod
     def from_event(cls, event: object) -> "Destination | None":
@@ -109,15 +123,15 @@ class Destination:
             group_name=check_group_name(event.get(GROUP_KEY)),
             stream_name=check_stream_name(event.get(STREAM_KEY)),
             idempotency_key=str(block.get("idempotency_key", "")),
+            asynchronous=block.get("asynchronous") is True,
         )
 
     def as_payload(self) -> dict[str, Any]:
         """Return the keys to add to the function's payload."""
-        return {
-            GROUP_KEY: self.group_name,
-            STREAM_KEY: self.stream_name,
-            RELAY_KEY: {"version": VERSION, "idempotency_key": self.idempotency_key},
-        }
+        block: dict[str, Any] = {"version": VERSION, "idempotency_key": self.idempotency_key}
+        if self.asynchronous:
+            block["asynchronous"] = True
+        return {GROUP_KEY: self.group_name, STREAM_KEY: self.stream_name, RELAY_KEY: block}
 
 
 @dataclass(frozen=True)
@@ -142,6 +156,8 @@ class EndMarker:
     :param clamped: how many carried a time outside of the call, and were given the nearest one inside.
     :param request_id: Lambda's id of this invocation.
     :param error: what the handler raised, in one line.
+    :param result: what the handler returned, for an asynchronous caller; None where it is too long.
+    :param result_bytes: the result's length as JSON; 0 where none was asked for.
     :param number: the marker's own number in the stream.
     """
 
@@ -152,7 +168,13 @@ class EndMarker:
     clamped: int = 0
     request_id: str = ""
     error: str = ""
+    result: Any = None
+    result_bytes: int = 0
     number: int = 0
+
+    def without_result(self) -> "EndMarker":
+        """Return a copy for places where the result is too much, or has no business."""
+        return replace(self, result=None)
 
 
 def check_group_name(name: object) -> str:
@@ -253,8 +275,30 @@ def encode_end(marker: EndMarker) -> str:
     """Turn an end marker into the message of the last event."""
     body = asdict(marker)
     number = body.pop("number")
-    body["error"] = marker.error[:_MAX_ERROR_CHARS].encode("utf-8", errors="replace").decode()
-    return f"[END #{number}] {json.dumps(body, ensure_ascii=False)}"
+    body["error"] = marker.error[:_MAX_ERROR_CHARS]
+    if not marker.result_bytes:
+        del body["result"], body["result_bytes"]
+    text = json.dumps(body, ensure_ascii=False)
+    return f"[END #{number}] {text.encode('utf-8', errors='replace').decode()}"
+
+
+def result_fields(result: object) -> dict[str, Any]:
+    """Return the end marker's fields for what a handler returned.
+
+    :raises ContractError: when it is not JSON, by Lambda's rule: a ``Decimal`` counts as a number.
+    """
+    try:
+        text = json.dumps(result, ensure_ascii=False, default=_decimal)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"the result is not JSON: {error}") from None
+    size = len(text.encode("utf-8", errors="replace"))
+    return {"result": json.loads(text) if size <= MAX_RESULT_BYTES else None, "result_bytes": size}
+
+
+def _decimal(value: object) -> float:
+    if isinstance(value, Decimal):
+        return float(value)
+    raise TypeError(f"{type(value).__name__} is not JSON serializable")
 
 
 def decode(message: str) -> Event | EndMarker | None:

@@ -1,11 +1,13 @@
 """The decorator for a function's handler."""
 
+import contextlib
 import functools
 import logging
 import sys
+import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, TextIO, TypeVar, overload
 
 from airflow_relay import contract
@@ -31,12 +33,16 @@ def relay(
     Use it as ``@relay`` or ``@relay(...)``. The caller asks by a block in the event (see
     :mod:`airflow_relay.contract`); an event without one makes no difference to the handler. The function's
     own log is as before. What the handler raises is sent as a traceback and raised again, unchanged. Lines
-    that threads log after the handler has returned are in the function's own log only.
+    that threads log after the handler has returned are in the function's own log only. Of an event that an
+    asynchronous caller has sent and Lambda delivers again, the handler is run once.
 
-    :param flush_seconds: how long a line may wait before it is sent.
+    :param flush_seconds: how long a line may wait before it is sent; more than 0.
     :param strict: make the call fail with :class:`LogServiceFailed` when the handler succeeded but log
         events were lost. By default the log service never changes a function's result.
+    :raises ValueError: for a ``flush_seconds`` of 0 or less.
     """
+    if not flush_seconds > 0:
+        raise ValueError(f"flush_seconds must be more than 0, not {flush_seconds!r}")
 
     def decorate(function: Handler) -> Handler:
         @functools.wraps(function)
@@ -46,6 +52,13 @@ def relay(
             if destination is None:
                 return call()
             shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
+            if destination.asynchronous and not shipper.claim():
+                _tell(
+                    sys.stderr,
+                    "Lambda has delivered this event before, and its handler is not run again: "
+                    f"log stream {destination.group_name} {destination.stream_name} exists",
+                )
+                return None
             result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
             if strict and (complaint := shipper.complaint()):
                 raise LogServiceFailed(complaint)
@@ -66,23 +79,50 @@ def _destination(event: Any) -> contract.Destination | None:
 
 def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
     """Run the handler with its output captured; end the stream however that goes."""
-    status, error_line = contract.SUCCEEDED, ""
+    ending: dict[str, Any] = {"status": contract.SUCCEEDED}
     shipper.start()
     try:
-        with captured(shipper.add, shipper.thread_id):
-            return call()
+        with captured(shipper.add, shipper.thread_id), _threads_noted():
+            result = call()
+        if shipper.destination.asynchronous:
+            ending = _ending_with(result)
+        return result
     except BaseException as error:
         # SystemExit and KeyboardInterrupt too: Lambda reports them as failures, and needs their lines most.
-        status, error_line = contract.FAILED, "".join(traceback.format_exception_only(error)).strip()
+        line = "".join(traceback.format_exception_only(error)).strip()
+        ending = {"status": contract.FAILED, "error": line}
         shipper.add(logging.ERROR, _traceback(error), time.time())
         raise
     finally:
-        marker = shipper.close(status, request_id, error_line)
+        marker = shipper.close(request_id=request_id, **ending)
         if complaint := shipper.complaint():
             _tell(sys.stderr, complaint)
         # Also in the function's own log: Lambda returns the tail of that with its answer, where the caller
         # finds the marker when the stream is late.
-        _tell(sys.stdout, contract.encode_end(marker))
+        _tell(sys.stdout, contract.encode_end(marker.without_result()))
+
+
+@contextlib.contextmanager
+def _threads_noted() -> Iterator[None]:
+    """Name the threads that were started during the block and outlive it: what they say later is too late."""
+    before = set(threading.enumerate())
+    try:
+        yield
+    finally:
+        if names := [thread.name for thread in threading.enumerate() if thread not in before]:
+            _tell(
+                sys.stderr,
+                f"threads that the handler started run on after it: {', '.join(names):.200}. "
+                "What they say from now on is not relayed with this call",
+            )
+
+
+def _ending_with(result: object) -> dict[str, Any]:
+    try:
+        return {"status": contract.SUCCEEDED, **contract.result_fields(result)}
+    except contract.ContractError as error:
+        # What Lambda itself will say of it, once it is returned.
+        return {"status": contract.FAILED, "error": f"Runtime.MarshalError: {error}"}
 
 
 def _traceback(error: BaseException) -> str:

@@ -134,8 +134,21 @@ class Shipper:
         self._marker: contract.EndMarker | None = None
         self._numbered = self._rejected = self._lost = self._clamped = 0
         self._last_ms = _now_ms()
-        self._stream_is_open = False
+        self._stream_is_open = self._create_is_refused = False
         self._thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
+
+    def claim(self) -> bool:
+        """Make the stream, in the calling thread; False if another delivery of the same event has made it.
+
+        A log service that does not answer claims nothing: then True, rather run twice than never.
+        """
+        try:
+            made = self._create_stream(self._client())
+        except Exception as error:
+            self.error = f"{type(error).__name__}: {error}"
+            return True
+        self._stream_is_open = True
+        return made
 
     def start(self) -> None:
         """Begin to send."""
@@ -164,18 +177,24 @@ class Shipper:
             if self._is_due():
                 self._changed.notify()
 
-    def close(self, status: str, request_id: str = "", error: str = "") -> contract.EndMarker:
+    def close(self, status: str, request_id: str = "", error: str = "", **result: Any) -> contract.EndMarker:
         """Send what is left, then the end marker, and stop.
 
         Waits for the log service, but no longer than ``CLOSE_SECONDS`` and the function's deadline allow.
 
         :param status: ``contract.SUCCEEDED`` or ``contract.FAILED``.
         :param error: what the handler raised, in one line.
+        :param result: from :func:`contract.result_fields`, where the caller wants it.
         :return: the end marker; ``delivered`` says whether it reached the stream.
         """
         with self._changed:
             self._marker = contract.EndMarker(
-                status, self._numbered, request_id=request_id, error=error, number=self._numbered + 1
+                status,
+                self._numbered,
+                request_id=request_id,
+                error=error,
+                number=self._numbered + 1,
+                **result,
             )
             self._changed.notify()
         remaining = self._remaining_seconds()
@@ -249,17 +268,18 @@ class Shipper:
                 self._stream_is_open = True
             except Exception as error:
                 # Where we may not make streams, the stream may be there: putting events will tell.
-                self._stream_is_open = not self._is_passing(error)
+                self._stream_is_open = self._create_is_refused = not self._is_passing(error)
         return self._stream_is_open
 
-    def _create_stream(self, client: Any) -> None:
+    def _create_stream(self, client: Any) -> bool:
+        """Make the stream, and its group where that is missing; False if the stream was there."""
         try:
-            _tolerating(_EXISTS, client.create_log_stream, **self._names)
+            return _tolerating(_EXISTS, client.create_log_stream, **self._names)
         except Exception as error:
             if _code(error) != _NOT_FOUND:
                 raise
             _tolerating(_EXISTS, client.create_log_group, logGroupName=self.destination.group_name)
-            _tolerating(_EXISTS, client.create_log_stream, **self._names)
+            return _tolerating(_EXISTS, client.create_log_stream, **self._names)
 
     def _send(self, batch: list[LogEvent]) -> bool:
         """Send one batch; False if it stays pending, to be tried again."""
@@ -293,6 +313,7 @@ class Shipper:
         self.error = f"{type(error).__name__}: {error}"
         if _code(error) == _NOT_FOUND:
             self._stream_is_open = False
+            return not self._create_is_refused
         response = getattr(error, "response", None)
         if response is None:
             return True
@@ -309,9 +330,12 @@ def _code(error: Exception) -> str:
     return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
-def _tolerating(code: str, call: Callable[..., object], **arguments: str) -> None:
+def _tolerating(code: str, call: Callable[..., object], **arguments: str) -> bool:
+    """Call; False if that failed with this error code."""
     try:
         call(**arguments)
     except Exception as error:
         if _code(error) != code:
             raise
+        return False
+    return True

@@ -74,14 +74,28 @@ def test_records_are_caught_once_and_still_logged(sink: Sink) -> None:
     assert own_log.getvalue() == "[WARNING] 1 of 2\n"
 
 
-def test_time_is_the_records_own_whatever_its_text_says(sink: Sink) -> None:
+@pytest.fixture(params=["UTC0", "AEST-10AEDT,M10.1.0,M4.1.0/3"])
+def _time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.bad_input(42, 43)
+@pytest.mark.usefixtures("_time_zone")
+def test_time_is_the_records_own_whatever_its_text_and_the_zone_say(sink: Sink) -> None:
     with surroundings(), captured(sink, sink.thread):
         before = time.time()
         logging.getLogger().info("2001-01-01 00:00:00,000 long ago")
+        print("2001-01-01 00:00:00,000 long ago")
 
-    assert before <= sink.times[0] <= time.time()
+    assert sink.times == sorted(sink.times)
+    assert before <= sink.times[0] <= sink.times[1] <= time.time()
 
 
+@pytest.mark.bad_input(41)
 def test_a_record_with_traceback_is_one_text(sink: Sink) -> None:
     with surroundings(), captured(sink, sink.thread):
         try:
@@ -121,6 +135,7 @@ def test_loggers_that_do_not_propagate_are_caught_once(sink: Sink) -> None:
     assert logging.getLogger("private").handlers == []
 
 
+@pytest.mark.bad_input(40)
 def test_prints_are_caught_line_by_line_and_still_printed(sink: Sink) -> None:
     with surroundings() as own_log, captured(sink, sink.thread):
         print("one", "two")
@@ -188,6 +203,7 @@ def test_threads_that_print_at_once_do_not_mix_lines(sink: Sink) -> None:
     assert sorted(text for _, text in sink.caught) == ["a a"] * 200 + ["b b"] * 200
 
 
+@pytest.mark.bad_input(45, 48)
 def test_nothing_is_left_behind(sink: Sink) -> None:
     with surroundings() as own_log:
         before = logging.root.handlers[:], sys.stdout, sys.stderr
@@ -203,6 +219,7 @@ def test_nothing_is_left_behind(sink: Sink) -> None:
     assert own_log.getvalue() == "[INFO] after the call\nafter the call\nalso after\n"
 
 
+@pytest.mark.bad_input(45)
 def test_nothing_is_left_behind_by_a_handler_that_raises(sink: Sink) -> None:
     with surroundings():
         before = logging.root.handlers[:], sys.stdout
@@ -221,3 +238,19 @@ def test_the_stream_keeps_its_other_sides(sink: Sink) -> None:
         assert sys.stdout.encoding == own_log.encoding
 
     assert [text for _, text in sink.caught] == ["one", "two"]
+
+
+def test_a_logger_that_is_cut_off_from_the_root_during_the_call_is_caught_where_it_prints() -> None:
+    """As a library does that sets up its logging when it is first used."""
+    sink = Sink()
+    with surroundings(), captured(sink, sink.thread):
+        apart = logging.getLogger("cut.off")
+        apart.propagate = False
+        handler = logging.StreamHandler(sys.stdout)
+        apart.addHandler(handler)
+        apart.error("apart")
+        logging.getLogger("function").warning("beside")
+
+    apart.removeHandler(handler)
+    apart.propagate = True
+    assert [text for _, text in sink.caught] == ["apart", "beside"]

@@ -24,6 +24,7 @@ def test_destination_survives_the_payload() -> None:
     assert Destination.from_event(event) == DESTINATION
 
 
+@pytest.mark.bad_input(30, 31)
 @pytest.mark.parametrize(
     "event",
     [None, "text", [1], 3, {}, {"group_name": "g", "stream_name": "s"}],
@@ -33,6 +34,7 @@ def test_event_without_block_asks_for_no_relay(event: object) -> None:
     assert Destination.from_event(event) is None
 
 
+@pytest.mark.bad_input(32)
 @pytest.mark.parametrize(
     "change",
     [
@@ -48,6 +50,7 @@ def test_event_without_block_asks_for_no_relay(event: object) -> None:
         {"stream_name": "a:b"},
         {"stream_name": "a*b"},
         {"stream_name": "a\nb"},
+        {"stream_name": "lone \ud800"},
         {"stream_name": "s" * 513},
     ],
     ids=repr,
@@ -57,6 +60,7 @@ def test_block_that_cannot_be_followed_is_refused(change: dict[str, object]) -> 
         Destination.from_event({**DESTINATION.as_payload(), **change})
 
 
+@pytest.mark.bad_input(17)
 def test_idempotency_key_can_be_decoded() -> None:
     key = contract.idempotency_key("d/ä", "manual__2025-11-20T00:00:00+00:00", "t*", 3, 2)
 
@@ -64,6 +68,7 @@ def test_idempotency_key_can_be_decoded() -> None:
     assert parts == ["d/ä", "manual__2025-11-20T00:00:00+00:00", "t*", "3", "2"]
 
 
+@pytest.mark.bad_input(17)
 def test_stream_name_is_lawful_and_tells_the_try() -> None:
     key = contract.idempotency_key("demo-dag", "manual__2025-11-20T00:00:00+00:00", "demo*task", -1, 1)
 
@@ -73,6 +78,7 @@ def test_stream_name_is_lawful_and_tells_the_try() -> None:
     assert contract.check_stream_name(name) == name
 
 
+@pytest.mark.bad_input(17)
 def test_long_stream_names_are_cut_and_stay_distinct() -> None:
     day = datetime(2025, 11, 20, tzinfo=UTC)
     names = {
@@ -88,7 +94,16 @@ def test_long_stream_names_are_cut_and_stay_distinct() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["plain", "", " ", "two\nlines", "[INFO #1] not a prefix", "::group::x", "日本"]
+    "text",
+    [
+        "plain",
+        pytest.param("", marks=pytest.mark.bad_input(40)),
+        pytest.param(" ", marks=pytest.mark.bad_input(40)),
+        "two\nlines",
+        "[INFO #1] not a prefix",
+        "::group::x",
+        "日本",
+    ],
 )
 @pytest.mark.parametrize(
     "level", [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL]
@@ -109,10 +124,13 @@ def test_level_between_names_counts_as_the_lower(level: int, name: str) -> None:
     assert contract.encode_line(level, "x", 1) == [f"[{name} #1] x"]
 
 
+@pytest.mark.bad_input(28)
 def test_lone_surrogate_is_replaced() -> None:
     assert contract.encode_line(logging.INFO, "a\ud800b", 1) == ["[INFO #1] a?b"]
+    assert '"error": "a?b"' in contract.encode_end(EndMarker("failed", 0, error="a\ud800b"))
 
 
+@pytest.mark.bad_input(38, 39)
 @pytest.mark.parametrize("character", ["a", "é", "語", "😀"])
 @pytest.mark.parametrize("offset", range(4))
 def test_long_line_is_split_on_character_borders(character: str, offset: int) -> None:
@@ -145,7 +163,7 @@ def test_end_marker_survives_the_stream() -> None:
 
 
 def test_end_marker_of_a_later_version_is_understood() -> None:
-    message = '[END #4] {"status": "succeeded", "events": 3, "result": {"new": "key"}}'
+    message = '[END #4] {"status": "succeeded", "events": 3, "mood": {"new": "key"}}'
 
     assert contract.decode(message) == EndMarker("succeeded", 3, number=4)
 

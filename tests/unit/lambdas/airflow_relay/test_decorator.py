@@ -4,9 +4,10 @@
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -14,8 +15,13 @@ from airflow_relay import LogServiceFailed, contract, decorator, relay
 from airflow_relay.shipper import LogEvent, Shipper
 
 EVENT = contract.Destination("/airflow/lambda/f", "stream").as_payload()
+ASYNCHRONOUS = contract.Destination("/airflow/lambda/f", "stream", asynchronous=True).as_payload()
 CONTEXT = SimpleNamespace(aws_request_id="request-1", get_remaining_time_in_millis=lambda: 60_000)
 logger = logging.getLogger("function")
+
+
+class AlreadyExists(Exception):
+    response: ClassVar[dict[str, Any]] = {"Error": {"Code": "ResourceAlreadyExistsException"}}
 
 
 class FakeLogs:
@@ -29,6 +35,8 @@ class FakeLogs:
     def create_log_stream(self, logGroupName: str, logStreamName: str) -> None:
         if self.error:
             raise self.error
+        if logStreamName in self.streams:
+            raise AlreadyExists
         self.streams[logStreamName] = []
 
     def put_log_events(
@@ -88,7 +96,17 @@ def test_lines_are_readable_while_the_handler_runs(logs: FakeLogs) -> None:
     assert handler(EVENT, CONTEXT)
 
 
-@pytest.mark.parametrize("event", [None, [], "text", {}, {"n": 1}], ids=repr)
+@pytest.mark.parametrize(
+    "event",
+    [
+        pytest.param({}, marks=pytest.mark.bad_input(30)),
+        pytest.param({"n": 1, "stream_name": "not ours"}, marks=pytest.mark.bad_input(30)),
+        pytest.param([], marks=pytest.mark.bad_input(31)),
+        pytest.param("text", marks=pytest.mark.bad_input(31)),
+        pytest.param(None, marks=pytest.mark.bad_input(31)),
+    ],
+    ids=repr,
+)
 def test_without_block_the_handler_just_runs(
     logs: FakeLogs, capsys: pytest.CaptureFixture[str], event: Any
 ) -> None:
@@ -97,28 +115,45 @@ def test_without_block_the_handler_just_runs(
     @relay
     def handler(event: Any, context: Any) -> Any:
         handlers_seen.extend(logging.root.handlers)
+        print("own line")
         return event
 
     before = logging.root.handlers[:]
     assert handler(event, CONTEXT) is event
     assert handlers_seen == before
     assert logs.streams == {}
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("own line\n", "")
 
 
+@pytest.mark.bad_input(32)
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"airflow_relay": "yes"},
+        {"airflow_relay": {"version": "1"}},
+        {"group_name": ["g"]},
+        {"stream_name": 7},
+        {"stream_name": "a:b"},
+        {"stream_name": "s\nairflow_relay: [END #1] {}"},
+    ],
+    ids=repr,
+)
 def test_bad_block_is_one_warning_and_the_handler_runs(
-    logs: FakeLogs, capsys: pytest.CaptureFixture[str]
+    logs: FakeLogs, capsys: pytest.CaptureFixture[str], change: dict[str, Any]
 ) -> None:
-    handler = relay(done)
-
-    assert handler({**EVENT, "stream_name": "a:b"}, CONTEXT) == "done"
+    assert relay(done)({**EVENT, **change}, CONTEXT) == "done"
     assert logs.streams == {}
-    assert capsys.readouterr().err.count("ignored") == 1
+    (warning,) = capsys.readouterr().err.splitlines()
+    assert "ignored" in warning
 
 
 @pytest.mark.parametrize(
     "raised",
-    [ValueError("unlucky"), SystemExit(3), KeyboardInterrupt()],
+    [
+        pytest.param(ValueError("unlucky"), marks=pytest.mark.bad_input(33)),
+        pytest.param(SystemExit(3), marks=pytest.mark.bad_input(34)),
+        pytest.param(KeyboardInterrupt(), marks=pytest.mark.bad_input(34)),
+    ],
     ids=lambda error: type(error).__name__,
 )
 def test_what_the_handler_raises_is_sent_and_raised_again(logs: FakeLogs, raised: BaseException) -> None:
@@ -142,6 +177,7 @@ def test_what_the_handler_raises_is_sent_and_raised_again(logs: FakeLogs, raised
     assert type(raised).__name__ in end_of(messages).error
 
 
+@pytest.mark.bad_input(30, 45)
 def test_warm_calls_never_mix(logs: FakeLogs) -> None:
     @relay
     def handler(event: Any, context: Any) -> None:
@@ -210,9 +246,105 @@ def test_end_marker_is_repeated_in_the_functions_own_log(
     assert contract.find_end(capsys.readouterr().out) == end_of(logs.streams["stream"])
 
 
-def test_call_by_hand_without_context(logs: FakeLogs) -> None:
-    assert relay(done)(EVENT) == "done"
+@pytest.mark.bad_input(35)
+def test_a_handler_that_says_nothing_has_an_end_marker(logs: FakeLogs) -> None:
+    relay(done)(EVENT, CONTEXT)
+
+    (message,) = logs.streams["stream"]
+    assert contract.decode(message) == contract.EndMarker("succeeded", 0, request_id="request-1", number=1)
+
+
+@pytest.mark.bad_input(41)
+def test_a_traceback_in_mid_run_stays_in_its_place(logs: FakeLogs) -> None:
+    @relay
+    def handler(event: Any, context: Any) -> None:
+        logger.info("before")
+        try:
+            raise KeyError("gone")
+        except KeyError:
+            logger.exception("caught")
+        logger.info("after")
+
+    handler(EVENT, CONTEXT)
+
+    before, caught, after, _ = logs.streams["stream"]
+    assert (before, after) == ("[INFO #1] before", "[INFO #3] after")
+    assert caught.startswith("[ERROR #2] caught\nTraceback")
+    assert caught.endswith("KeyError: 'gone'")
+
+
+@pytest.mark.bad_input(46)
+def test_lines_of_the_last_moments_do_not_wait(logs: FakeLogs) -> None:
+    context = SimpleNamespace(aws_request_id="r", get_remaining_time_in_millis=lambda: 400)
+
+    @relay(flush_seconds=60)
+    def handler(event: Any, context: Any) -> bool:
+        logger.info("last words")
+        return logs.arrived.wait(5)
+
+    assert handler(EVENT, context)
+
+
+@pytest.mark.bad_input(47)
+@pytest.mark.parametrize("context", [(), (None,)], ids=["none given", "none"])
+def test_call_by_hand_without_context(logs: FakeLogs, context: tuple[None, ...]) -> None:
+    assert relay(done)(EVENT, *context) == "done"
     assert end_of(logs.streams["stream"]).request_id == ""
+
+
+@pytest.mark.bad_input(48)
+def test_a_thread_that_outlives_the_call_is_noted_and_its_late_lines_are_dropped(
+    logs: FakeLogs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoken, returned = threading.Event(), threading.Event()
+
+    def work() -> None:
+        logger.info("in time")
+        spoken.set()
+        returned.wait(5)
+        logger.info("too late")
+        print("too late")
+
+    worker = threading.Thread(target=work, name="worker")
+
+    @relay
+    def handler(event: Any, context: Any) -> None:
+        worker.start()
+        spoken.wait(5)
+
+    handler(EVENT, CONTEXT)
+    sent = logs.streams["stream"][:]
+    returned.set()
+    worker.join()
+
+    in_time, note = contract.decode_lines(sent)
+    assert in_time == "in time"
+    assert note.startswith(contract.NOTE_PREFIX)
+    assert "run on after it: worker." in note
+    assert sent[1].startswith("[WARNING #2] ")
+    assert logs.streams["stream"] == sent
+    output = capsys.readouterr()
+    assert note in output.err
+    assert "too late" in output.out
+
+
+@pytest.mark.bad_input(48)
+def test_threads_that_end_with_the_call_or_were_there_before_are_not_noted(logs: FakeLogs) -> None:
+    released = threading.Event()
+    older = threading.Thread(target=released.wait, args=(5,))
+    older.start()
+
+    @relay
+    def handler(event: Any, context: Any) -> None:
+        worker = threading.Thread(target=logger.info, args=("in time",))
+        worker.start()
+        worker.join()
+
+    handler(EVENT, CONTEXT)
+    released.set()
+    older.join()
+
+    assert contract.decode_lines(logs.streams["stream"]) == ["in time"]
 
 
 def test_handler_keeps_its_name_and_docstring() -> None:
@@ -230,3 +362,85 @@ def test_importing_the_library_does_not_import_boto3() -> None:
     code = f"import sys; sys.path[:0] = {sys.path!r}; import airflow_relay; print('botocore' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize("flush_seconds", [0, -1, float("nan")])
+def test_a_pause_of_nothing_is_refused(flush_seconds: float) -> None:
+    with pytest.raises(ValueError, match="flush_seconds must be more than 0"):
+        relay(flush_seconds=flush_seconds)
+
+
+def returning(result: Any) -> Callable[[Any, Any], Any]:
+    @relay
+    def handler(event: Any, context: Any) -> Any:
+        return result
+
+    return handler
+
+
+class TestAsynchronousCaller:
+    def test_the_end_marker_carries_the_result(self, logs: FakeLogs) -> None:
+        handler = returning({"n": Decimal("1.5"), "t": (1, 2)})
+
+        handler(ASYNCHRONOUS, CONTEXT)
+
+        end = end_of(logs.streams["stream"])
+        assert (end.status, end.result) == ("succeeded", {"n": 1.5, "t": [1, 2]})
+        assert end.result_bytes == len('{"n": 1.5, "t": [1, 2]}')
+
+    def test_for_another_caller_it_does_not(self, logs: FakeLogs) -> None:
+        returning("secret")(EVENT, CONTEXT)
+
+        assert "secret" not in str(logs.streams)
+
+    def test_the_own_log_goes_without_the_result(
+        self, logs: FakeLogs, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        returning("secret")(ASYNCHRONOUS, CONTEXT)
+
+        assert "secret" in logs.streams["stream"][-1]
+        assert "secret" not in capsys.readouterr().out
+
+    def test_a_result_over_the_limit_is_left_out_but_counted(self, logs: FakeLogs) -> None:
+        returning("x" * 200_000)(ASYNCHRONOUS, CONTEXT)
+
+        end = end_of(logs.streams["stream"])
+        assert (end.result, end.result_bytes) == (None, 200_002)
+
+    def test_a_result_that_lambda_will_refuse_is_a_failure(self, logs: FakeLogs) -> None:
+        result = {1, 2}
+        handler = returning(result)
+
+        assert handler(ASYNCHRONOUS, CONTEXT) is result, "that is Lambda's to refuse"
+        end = end_of(logs.streams["stream"])
+        assert end.status == "failed"
+        assert end.error.startswith("Runtime.MarshalError: the result is not JSON")
+
+    def test_an_event_delivered_again_does_not_run_the_handler_again(
+        self, logs: FakeLogs, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        runs: list[int] = []
+
+        @relay
+        def handler(event: Any, context: Any) -> None:
+            runs.append(1)
+
+        handler(ASYNCHRONOUS, CONTEXT)
+        first = list(logs.streams["stream"])
+
+        assert handler(ASYNCHRONOUS, CONTEXT) is None
+
+        assert runs == [1]
+        assert logs.streams["stream"] == first
+        assert "has delivered this event before" in capsys.readouterr().err
+
+    def test_a_caller_that_waits_may_write_into_a_stream_that_is_there(self, logs: FakeLogs) -> None:
+        """Nothing is delivered twice then, and a stream may have been made by hand."""
+        logs.streams["stream"] = []
+
+        assert relay(done)(EVENT, CONTEXT) == "done"
+
+    def test_a_log_service_that_is_down_does_not_keep_the_handler_from_running(self, logs: FakeLogs) -> None:
+        logs.error = ConnectionError("down")
+
+        assert relay(done)(ASYNCHRONOUS, SimpleNamespace(get_remaining_time_in_millis=lambda: 300)) == "done"

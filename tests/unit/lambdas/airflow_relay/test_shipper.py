@@ -23,6 +23,20 @@ class AwsError(Exception):
         self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
+def lawful(events: list[LogEvent]) -> bool:
+    """What PutLogEvents asks of a batch; for the size of one event, in the regions that allow the least."""
+    sizes = [len(event["message"].encode()) + 26 for event in events]
+    times = [event["timestamp"] for event in events]
+    return (
+        0 < len(events) <= 10_000
+        and min(sizes) > 26
+        and max(sizes) <= 262_144
+        and sum(sizes) <= 1_048_576
+        and times == sorted(times)
+        and times[-1] - times[0] < 24 * 60 * 60 * 1000
+    )
+
+
 class FakeLogs:
     """CloudWatch Logs as far as the shipper uses it, with errors to raise from a script."""
 
@@ -33,6 +47,7 @@ class FakeLogs:
         self.put_script: list[Exception | dict[str, int]] = []
         self.create_error: Exception | None = None
         self.arrived = threading.Event()
+        self.unlawful = 0
 
     def create_log_group(self, logGroupName: str) -> None:
         self.groups.add(logGroupName)
@@ -54,6 +69,9 @@ class FakeLogs:
             raise answer
         if logStreamName not in self.streams:
             raise AwsError("ResourceNotFoundException")
+        if not lawful(logEvents):
+            self.unlawful += 1
+            raise AwsError("InvalidParameterException")
         self.batches.append(logEvents)
         self.arrived.set()
         return {"rejectedLogEventsInfo": answer} if answer else {}
@@ -87,13 +105,16 @@ def event(message: str = "m", timestamp: int = 0) -> LogEvent:
 
 
 class TestLawfulBatches:
+    @pytest.mark.bad_input(35)
     def test_no_events_no_batch(self) -> None:
         assert list(lawful_batches([])) == []
 
+    @pytest.mark.bad_input(36)
     def test_ten_thousand_events_are_one_batch_and_one_more_makes_two(self) -> None:
         assert [len(batch) for batch in lawful_batches([event()] * 10_000)] == [10_000]
         assert [len(batch) for batch in lawful_batches([event()] * 25_000)] == [10_000, 10_000, 5_000]
 
+    @pytest.mark.bad_input(37)
     def test_bytes_count_with_26_for_each_event(self) -> None:
         # 1,048,576 = 8 * 131,072: eight events of 131,072 - 26 bytes fill a batch to the last byte.
         full = [event("x" * (131_072 - 26))] * 8
@@ -101,10 +122,12 @@ class TestLawfulBatches:
         assert [len(batch) for batch in lawful_batches(full)] == [8]
         assert [len(batch) for batch in lawful_batches([event("x" * (131_072 - 25)), *full[1:]])] == [7, 1]
 
+    @pytest.mark.bad_input(39)
     def test_bytes_count_as_utf8(self) -> None:
         assert event_bytes(event("語")) == 3 + 26
         assert [len(batch) for batch in lawful_batches([event("語" * 43_681)] * 9)] == [8, 1]
 
+    @pytest.mark.bad_input(44)
     def test_a_batch_spans_less_than_a_day(self) -> None:
         day = 24 * 60 * 60 * 1000
 
@@ -112,6 +135,7 @@ class TestLawfulBatches:
         assert len(list(lawful_batches([event(timestamp=0), event(timestamp=day)]))) == 2
 
 
+@pytest.mark.bad_input(44)
 @pytest.mark.parametrize(
     ("info", "count"),
     [
@@ -141,10 +165,34 @@ def test_everything_is_sent_in_order_and_ends_with_the_marker(
     assert made.complaint() == ""
 
 
+@pytest.mark.parametrize(
+    "lines",
+    [
+        pytest.param(["x"] * 25_000, marks=pytest.mark.bad_input(36), id="25,000 lines"),
+        pytest.param(["x" * 100_000] * 31, marks=pytest.mark.bad_input(37), id="3 MB"),
+        pytest.param(["x" * 5_000_000], marks=pytest.mark.bad_input(38), id="one line of 5 MB"),
+        pytest.param(["x" + "語" * 1_000_000], marks=pytest.mark.bad_input(39), id="three bytes each"),
+        pytest.param(["", " ", "\n"], marks=pytest.mark.bad_input(40), id="empty lines"),
+    ],
+)
+def test_whatever_a_call_says_is_sent_in_lawful_batches(logs: FakeLogs, lines: list[str]) -> None:
+    made = Shipper(DESTINATION, lambda: None, client=lambda: logs)
+    add(made, *lines)
+    # All of it is there when the thread begins, as after a log service that was away for a while.
+    made.start()
+    marker = made.close(contract.SUCCEEDED)
+
+    assert contract.decode_lines(logs.messages()) == lines
+    assert (logs.unlawful, marker.lost) == (0, 0)
+    assert made.delivered
+
+
+@pytest.mark.bad_input(35)
 def test_a_silent_call_sends_the_marker_alone(make: Callable[..., Shipper], logs: FakeLogs) -> None:
     make().close(contract.SUCCEEDED)
 
     assert [len(batch) for batch in logs.batches] == [1]
+    assert logs.unlawful == 0
 
 
 def test_lines_are_sent_while_the_call_goes_on(make: Callable[..., Shipper], logs: FakeLogs) -> None:
@@ -164,6 +212,7 @@ def test_a_full_batch_does_not_wait(make: Callable[..., Shipper], logs: FakeLogs
     made.close(contract.SUCCEEDED)
 
 
+@pytest.mark.bad_input(46)
 def test_near_the_deadline_lines_do_not_wait(make: Callable[..., Shipper], logs: FakeLogs) -> None:
     made = make(remaining=shipper.DEADLINE_MARGIN_SECONDS)
     add(made, "late")
@@ -172,6 +221,7 @@ def test_near_the_deadline_lines_do_not_wait(make: Callable[..., Shipper], logs:
     made.close(contract.SUCCEEDED)
 
 
+@pytest.mark.bad_input(46)
 def test_far_from_the_deadline_the_wait_ends_at_the_margin() -> None:
     made = Shipper(DESTINATION, lambda: 1.3, 0.4)
 
@@ -248,6 +298,7 @@ def test_a_lasting_refusal_counts_as_lost_and_the_rest_goes_on(
     assert "2 of 2 log events are not in CloudWatch" in made.complaint()
 
 
+@pytest.mark.bad_input(44)
 def test_rejected_events_are_in_the_marker(make: Callable[..., Shipper], logs: FakeLogs) -> None:
     logs.put_script = [{"tooOldLogEventEndIndex": 1}]
     made = make()
@@ -303,12 +354,14 @@ def test_memory_is_bounded_while_nothing_can_be_sent(
     assert made.close(contract.SUCCEEDED).lost == 1
 
 
+@pytest.mark.bad_input(48)
 def test_lines_after_the_end_are_dropped(make: Callable[..., Shipper], logs: FakeLogs) -> None:
     made = make()
     made.close(contract.SUCCEEDED)
     add(made, "too late")
 
     assert len(logs.messages()) == 1
+    assert made.complaint() == ""
 
 
 def test_client_gives_up_in_time_and_leaves_trying_again_to_the_shipper(
@@ -332,10 +385,14 @@ class TestTimes:
         marker = made.close(contract.SUCCEEDED)
         sent = [event["timestamp"] / 1000 - start for batch in logs.batches for event in batch]
         assert sent == sorted(sent)
+        assert len(sent) == len(offsets) + 1
         return sent, marker.clamped
 
+    @pytest.mark.bad_input(44)
     @pytest.mark.parametrize(
-        "offset", [3 * 3600, -15 * 86400, -11 * 3600], ids=["ahead", "old", "wrong zone"]
+        "offset",
+        [3 * 3600, -15 * 86400, -25 * 3600, -11 * 3600],
+        ids=["ahead", "old", "a day before the others", "wrong zone"],
     )
     def test_time_outside_of_the_call_is_clamped_and_counted(
         self, make: Callable[..., Shipper], logs: FakeLogs, offset: float
@@ -345,6 +402,7 @@ class TestTimes:
         assert clamped == 1
         assert all(-0.01 < moment < 5 for moment in sent)
 
+    @pytest.mark.bad_input(41)
     def test_records_that_overtake_one_another_keep_their_order(
         self, make: Callable[..., Shipper], logs: FakeLogs
     ) -> None:
@@ -352,6 +410,7 @@ class TestTimes:
 
         assert clamped == 0
 
+    @pytest.mark.bad_input(42)
     def test_milliseconds_are_kept(self, make: Callable[..., Shipper], logs: FakeLogs) -> None:
         made = make()
         moment = time.time()
@@ -372,3 +431,60 @@ def test_threads_may_add_at_once(make: Callable[..., Shipper], logs: FakeLogs) -
 
     numbers = [decoded.number for decoded in map(contract.decode, logs.messages()) if decoded]
     assert numbers == list(range(1, 2002))
+
+
+class TestClaim:
+    """Whoever makes the stream has the event."""
+
+    @pytest.fixture
+    def unstarted(self, logs: FakeLogs) -> Shipper:
+        return Shipper(DESTINATION, lambda: None, client=lambda: logs)
+
+    def test_who_makes_the_stream_has_it(self, logs: FakeLogs, unstarted: Shipper) -> None:
+        assert unstarted.claim()
+        assert logs.streams == {STREAM}
+
+    def test_who_finds_the_stream_there_has_not(self, logs: FakeLogs, unstarted: Shipper) -> None:
+        logs.streams.add(STREAM)
+
+        assert not unstarted.claim()
+
+    @pytest.mark.parametrize("there", [False, True])
+    def test_a_missing_group_is_made(self, logs: FakeLogs, unstarted: Shipper, there: bool) -> None:
+        logs.groups.clear()
+        if there:
+            logs.streams.add(STREAM)
+
+        assert unstarted.claim() is not there
+        assert logs.groups == {GROUP}
+
+    def test_a_log_service_that_fails_keeps_nobody_from_running(
+        self, logs: FakeLogs, unstarted: Shipper
+    ) -> None:
+        logs.create_error = AwsError("ServiceUnavailableException", 503)
+
+        assert unstarted.claim()
+
+    def test_the_claimed_stream_is_not_made_again(self, logs: FakeLogs, unstarted: Shipper) -> None:
+        unstarted.claim()
+        logs.create_error = AssertionError("made twice")
+        unstarted.start()
+        add(unstarted, "line")
+
+        unstarted.close(contract.SUCCEEDED)
+
+        assert logs.messages()[0] == "[INFO #1] line"
+
+
+def test_a_stream_that_may_not_be_made_and_is_not_there_does_not_hold_up_the_call(
+    logs: FakeLogs, make: Callable[..., Shipper]
+) -> None:
+    logs.create_error = AwsError("AccessDeniedException")
+    made = make()
+    add(made, "lost")
+    begin = time.monotonic()
+
+    marker = made.close(contract.SUCCEEDED)
+
+    assert marker.lost == 1
+    assert time.monotonic() - begin < shipper.CLOSE_SECONDS / 2
