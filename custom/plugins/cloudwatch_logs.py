@@ -1,0 +1,158 @@
+"""A page of the webserver that shows a CloudWatch log stream: an emulated AWS has no console to look into.
+
+``GET /cloudwatch/log-events?group=…&stream=…`` answers with the stream as plain text; without a stream, with
+all streams of the group, those events that match ``filter_pattern``. For users who may read task logs.
+Airflow's own credentials read, those of the connection ``aws_default``.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, Annotated, Any
+
+from airflow.plugins_manager import AirflowPlugin
+
+# Every Airflow process loads all plugins, each task too. Only the webserver asks for the app, and only a
+# request for boto3: what they need is imported there.
+if TYPE_CHECKING:
+    from fastapi import FastAPI, Response
+
+# So much a browser still shows at once. 100,000 lines of 100 characters.
+MAX_CHARS = 10_000_000
+CONNECT_TIMEOUT_SECONDS = 2
+READ_TIMEOUT_SECONDS = 10
+
+# Below the time, which is that wide.
+_INDENT = "\n" + " " * len("2026-01-31T23:59:59.999Z ")
+
+
+class CloudWatchLogsPlugin(AirflowPlugin):
+    """Puts the page into the webserver."""
+
+    name = "cloudwatch_logs"
+
+    @cached_property
+    def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow only reads it
+        """Return the page's app, made for whoever asks: that is the webserver."""
+        return [{"name": "CloudWatch Logs", "url_prefix": "/cloudwatch", "app": make_app()}]
+
+
+def make_app() -> "FastAPI":
+    """Make the app."""
+    from airflow.api_fastapi.app import get_auth_manager
+    from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
+    from airflow.api_fastapi.core_api.security import GetUserDep
+    from fastapi import Depends, FastAPI, HTTPException, Query, Response
+
+    def may_read_task_logs(user: GetUserDep) -> None:
+        # Airflow's requires_access_dag would take the DAG from the query, where anyone can name one that is
+        # theirs; a log group belongs to no DAG.
+        if not get_auth_manager().is_authorized_dag(
+            method="GET", access_entity=DagAccessEntity.TASK_LOGS, user=user
+        ):
+            raise HTTPException(403, "Forbidden")
+
+    app = FastAPI(openapi_url=None, dependencies=[Depends(may_read_task_logs)])
+
+    @app.get("/log-events")
+    def log_events(
+        group: Annotated[str, Query(min_length=1)],
+        stream: str = "",
+        filter_pattern: str = "",
+        region: str = "",
+    ) -> Response:
+        return _answer(region, group, stream, filter_pattern)
+
+    return app
+
+
+def _answer(region: str, group: str, stream: str, filter_pattern: str) -> "Response":
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    where = f"log stream {stream} in the group {group}" if stream else f"log group {group}"
+    try:
+        client = _client(region)
+        pages = _stream(client, group, stream) if stream else _group(client, group, filter_pattern)
+        return _plain(200, _text(chain.from_iterable(pages)))
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return _plain(
+                404,
+                f"There is no {where}. A function makes it as it sends its first lines: load again then.\n",
+            )
+        return _plain(502, f"CloudWatch Logs refuses to show the {where}: {error}\n")
+    except BotoCoreError as error:
+        return _plain(502, f"The {where} cannot be read from CloudWatch Logs: {error}\n")
+
+
+def _plain(status: int, text: str) -> "Response":
+    """Answer with text that no browser takes for anything else: functions wrote it, or the query did."""
+    from fastapi.responses import PlainTextResponse
+
+    return PlainTextResponse(
+        # JSON may bring half of a surrogate pair, which is not to be encoded.
+        text.encode("utf-8", errors="backslashreplace"),
+        status,
+        {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
+    )
+
+
+def _client(region: str) -> Any:
+    from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
+    from botocore.config import Config
+
+    # A person waits, and can ask again.
+    config = Config(
+        connect_timeout=CONNECT_TIMEOUT_SECONDS,
+        read_timeout=READ_TIMEOUT_SECONDS,
+        retries={"total_max_attempts": 1},
+    )
+    return AwsLogsHook(aws_conn_id="aws_default", region_name=region or None, config=config).conn
+
+
+def _stream(client: Any, group: str, stream: str) -> Iterator[list[dict[str, Any]]]:
+    """Read a stream from its head, page by page."""
+    position: dict[str, str] = {}
+    while True:
+        page = client.get_log_events(logGroupName=group, logStreamName=stream, startFromHead=True, **position)
+        yield page["events"]
+        # At the end CloudWatch returns the token it was given. Pages before that may be empty.
+        if page["nextForwardToken"] == position.get("nextToken"):
+            return
+        position = {"nextToken": page["nextForwardToken"]}
+
+
+def _group(client: Any, group: str, pattern: str) -> Iterator[list[dict[str, Any]]]:
+    """Read what matches in all streams of a group, page by page; each event says its stream."""
+    # LocalStack applies no pattern. A phrase, the kind that our links have, is looked for here.
+    phrase = pattern[1:-1] if pattern[:1] == pattern[-1:] == '"' else ""
+    # AWS puts the streams' events in order of time in any case.
+    arguments = {
+        "logGroupName": group,
+        "interleaved": True,
+        **({"filterPattern": pattern} if pattern else {}),
+    }
+    for page in client.get_paginator("filter_log_events").paginate(**arguments):
+        yield [
+            event | {"message": f"{event['logStreamName']} {event['message']}"}
+            for event in page["events"]
+            if phrase in event["message"]
+        ]
+
+
+def _text(events: Iterable[dict[str, Any]]) -> str:
+    lines: list[str] = []
+    chars = 0
+    for event in events:
+        if chars > MAX_CHARS:
+            lines.append(
+                f"… [cut: more than {MAX_CHARS:,} characters; the AWS command line shows the rest]\n"
+            )
+            break
+        seconds, milliseconds = divmod(event["timestamp"], 1000)
+        moment = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"
+        message = event["message"].rstrip("\n").replace("\n", _INDENT)
+        lines.append(f"{moment} {message}\n")
+        chars += len(lines[-1])
+    return "".join(lines) or "No events yet.\n"

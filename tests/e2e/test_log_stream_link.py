@@ -1,0 +1,102 @@
+"""From a task's page to the log stream of its function: the link, and the page of the webserver behind it."""
+
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+import urllib3
+
+from airflow_relay import contract
+from tests.run_logs import Try, events, streams
+from tests.support import Stack
+from windtunnel.airflow_api import AirflowClient
+from windtunnel.waiters import wait_until
+
+NAME = "CloudWatch log stream"
+FUNCTION = "airflow-test"
+TIMEOUT = 30.0
+
+
+class Visitor:
+    """Someone with a browser."""
+
+    def __init__(self, address: str, cookies: str = "") -> None:
+        self.address = address
+        self._headers = {"Cookie": cookies} if cookies else {}
+
+    def get(self, path: str) -> urllib3.BaseHTTPResponse:
+        url = f"{self.address}/{path}"
+        return urllib3.request("GET", url, headers=self._headers, timeout=TIMEOUT)
+
+    def link(self, of: Try) -> str | None:
+        """Where the button on the task's page leads; None while there is none."""
+        run = f"api/v2/dags/{of.dag_id}/dagRuns/{quote(of.run_id)}"
+        answer = self.get(f"{run}/taskInstances/{of.task_id}/links?map_index=-1").json()
+        url: str | None = answer["extra_links"][NAME]
+        return url
+
+
+@pytest.fixture
+def admin(airflow_stack: Stack) -> Visitor:
+    user, password = airflow_stack.compose.login()
+    address = airflow_stack.compose.address("webserver")
+    login = {"username": user, "password": password}
+    answer = urllib3.request("POST", f"{address}/auth/token", json=login, timeout=TIMEOUT)
+    return Visitor(address, f"_token={answer.json()['access_token']}")
+
+
+@pytest.fixture
+def running(airflow: AirflowClient) -> Iterator[Try]:
+    """A task whose function takes 4 s."""
+    conf = {"function_name": FUNCTION, "payloads": [{"max_len": 4, "interval": 1, "fails_at": None}]}
+    run = airflow.trigger("test-once", conf)
+    yield Try(run.dag_id, run.dag_run_id, "invoke")
+    airflow.wait(run, timeout=60)
+
+
+def test_the_link_is_there_while_the_task_runs_and_leads_to_the_functions_lines(
+    airflow: AirflowClient, admin: Visitor, logs_client: Any, running: Try
+) -> None:
+    def line_on_the_page() -> str:
+        text = admin.get(admin.link(running) or "").data.decode()
+        return text if "step 0 of 4" in text else ""
+
+    wait_until("the function's first line on the page", line_on_the_page, timeout=TIMEOUT)
+    run = airflow.run(running.dag_id, running.run_id)
+    assert run.state == "running"
+
+    assert airflow.wait(run, timeout=60).state == "success"
+    link = admin.link(running) or ""
+    page = admin.get(link)
+
+    (stream,) = streams(logs_client, running, FUNCTION)
+    assert parse_qs(urlsplit(link).query)["stream"] == [stream]
+    assert page.status == 200
+    assert page.headers["content-type"] == "text/plain; charset=utf-8"
+    messages = [line.partition("Z ")[2] for line in page.data.decode().splitlines()]
+    assert messages == [event["message"] for event in events(logs_client, stream, FUNCTION)]
+    assert isinstance(contract.decode(messages[-1]), contract.EndMarker)
+
+
+def test_without_login_the_page_shows_nothing(airflow: AirflowClient) -> None:
+    answer = Visitor(airflow.address).get(f"cloudwatch/log-events?group=/airflow/lambda/{FUNCTION}")
+
+    assert answer.status == 401
+    assert b"step" not in answer.data
+
+
+def test_a_stream_that_is_not_there_is_named(admin: Visitor) -> None:
+    answer = admin.get(f"cloudwatch/log-events?group=/airflow/lambda/{FUNCTION}&stream=not-yet")
+
+    assert answer.status == 404
+    assert b"There is no log stream not-yet" in answer.data
+
+
+def test_the_page_is_loaded_by_airflow_and_found_by_links_of_any_page(admin: Visitor) -> None:
+    """Links to it are relative, and so go by the base that the web page has."""
+    assert b'<base href="/"' in admin.get("dags/test-once/runs").data
+    plugins = admin.get("api/v2/plugins").json()["plugins"]
+    assert [plugin["source"] for plugin in plugins if plugin["name"] == "cloudwatch_logs"] == [
+        "$PLUGINS_FOLDER/cloudwatch_logs.py"
+    ]
