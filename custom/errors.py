@@ -32,7 +32,7 @@ class LambdaUnreachable(LambdaError):
 
 
 class LambdaOutcomeUnknown(LambdaError):
-    """The connection broke after the request was sent: the function may have run. It was not sent again."""
+    """The function may have run, or may yet: the connection broke, or it was not heard of. Not sent again."""
 
 
 class LambdaFunctionFailed(LambdaError):

@@ -31,16 +31,19 @@ class Try:
     run_id: str
     task_id: str
     number: int = 1
+    map_index: int = -1
 
     @property
     def stream_key(self) -> str:
         """The part of the log stream's name that says whose it is."""
-        return contract.idempotency_key(self.dag_id, self.run_id, self.task_id, -1, self.number)
+        return contract.idempotency_key(self.dag_id, self.run_id, self.task_id, self.map_index, self.number)
 
     @property
     def path(self) -> str:
         """Below Airflow's log folder and in the bucket, by Airflow's own template."""
-        return f"dag_id={self.dag_id}/run_id={self.run_id}/task_id={self.task_id}/attempt={self.number}.log"
+        mapped = f"map_index={self.map_index}/" if self.map_index >= 0 else ""
+        task = f"dag_id={self.dag_id}/run_id={self.run_id}/task_id={self.task_id}"
+        return f"{task}/{mapped}attempt={self.number}.log"
 
 
 def streams(logs_client: Any, of: Try, function: str) -> list[str]:
@@ -82,7 +85,8 @@ def in_cloudwatch(logs_client: Any, of: Try, function: str) -> list[Line]:
 
 def in_api(airflow: AirflowClient, of: Try, function: str) -> list[Line]:
     """The function's lines in the task log, as the web page shows them."""
-    records = airflow.task_log(airflow.run(of.dag_id, of.run_id), of.task_id, of.number).records
+    run = airflow.run(of.dag_id, of.run_id)
+    records = airflow.task_log(run, of.task_id, of.number, of.map_index).records
     return [
         Line(record.level, record.message, _milliseconds(record.time))
         for record in records
@@ -115,11 +119,25 @@ def in_s3(body: bytes, function: str) -> list[Line]:
     ]
 
 
+def deferred_in_s3(s3_client: Any, of: Try, function: str) -> list[Line]:
+    """The function's lines of a task that was deferred: the triggerer has an object of its own."""
+
+    def triggerers() -> list[str]:
+        listing = s3_client.list_objects_v2(Bucket=BUCKET, Prefix=f"{of.path}.trigger.")
+        return [found["Key"] for found in listing.get("Contents", [])]
+
+    what = f"s3://{BUCKET}/{of.path}.trigger.*"
+    keys = wait_until(what, triggerers, timeout=UPLOAD_TIMEOUT, hint="See the triggerer's log.")
+    bodies = [s3_client.get_object(Bucket=BUCKET, Key=key)["Body"].read() for key in [*keys, of.path]]
+    return [line for body in bodies for line in in_s3(body, function)]
+
+
 def invocations(logs_client: Any, function: str) -> int:
     """How often the function was started, by its own log."""
     group = f"/aws/lambda/{function}"
+    pages = logs_client.get_paginator("describe_log_streams").paginate(logGroupName=group)
     try:
-        streams = logs_client.describe_log_streams(logGroupName=group)["logStreams"]
+        streams = [stream for page in pages for stream in page["logStreams"]]
     except logs_client.exceptions.ResourceNotFoundException:
         return 0
     messages = [

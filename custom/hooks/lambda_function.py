@@ -3,9 +3,11 @@
 import base64
 import binascii
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.lambda_function import LambdaHook
@@ -15,12 +17,16 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
+    NoCredentialsError,
+    ParamValidationError,
+    PartialCredentialsError,
     ProxyConnectionError,
-    ReadTimeoutError,
 )
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
+from airflow_relay import contract
 from custom.errors import (
     ConnectionMissing,
     LambdaError,
@@ -37,28 +43,66 @@ MAX_FUNCTION_SECONDS = 900
 # The answer needs this much longer than the function: cold start, network, and Lambda's own bookkeeping.
 ANSWER_MARGIN_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
-# For so long an invocation that did not start is tried again, with pauses drawn from 0 to a bound that
-# doubles from FIRST to LONGEST.
-START_SECONDS = 60
+CLOCK_SKEW_SECONDS = 60
+# An invocation that did not start is tried again with pauses drawn from 0 to a bound that doubles from FIRST
+# to LONGEST.
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15
 
 # Reading a log stream is repeated anyway, and a killed task has but 5 seconds for its last look at it.
 _READING = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
 
+# Lambda's own lines, as against what the function has printed.
+_PLATFORM_LINE = re.compile(
+    r'REPORT RequestId: |RequestId: \S+ Error: |\S+Z \S+ Task timed out after |\{.*"type":\s*"platform\.'
+)
+# What they say when an invocation ends in another way than by returning or raising.
+_END_REASON = re.compile(
+    r"Task timed out after [\d.]+ seconds|Runtime exited[^\n]*|Status: (?:timeout|error)[^\n]*"
+    r'|"status":\s*"(?:timeout|error)"|"errorType":\s*"[\w.]+"'
+)
+
 _NOT_FOUND = "ResourceNotFoundException"
-_DENIED = "AccessDeniedException"
 # Refusals before the function ran. The last one: its code or settings are just being changed.
 _NOT_STARTED = frozenset({"TooManyRequestsException", "EC2ThrottledException", "ResourceConflictException"})
+_SERVER_ERROR_STATUS = 500
+# botocore itself has stopped at these.
+_NOT_SENT = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, ParamValidationError)
 # No connection came about, so no request was sent.
 _NOT_CONNECTED = (EndpointConnectionError, ConnectTimeoutError, ProxyConnectionError)
+
+
+@dataclass(frozen=True)
+class FunctionSettings:
+    """What a call has to know of a function.
+
+    :param timeout: seconds after which Lambda ends it.
+    :param log_group: where Lambda puts the function's own log.
+    """
+
+    timeout: int
+    log_group: str
+
+
+@dataclass(frozen=True)
+class OwnLog:
+    """What a function's own log says of one invocation.
+
+    :param stream_name: the stream of the execution environment that ran it; empty while nothing is there.
+    :param ended: whether Lambda has reported its end.
+    :param reason: why it ended, where that was not by returning or raising.
+    """
+
+    stream_name: str = ""
+    ended: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Answer:
     """What Lambda answered to one invocation.
 
-    :param payload: what the function returned, or the error object.
+    :param payload: what the function returned, or the error object; empty for an asynchronous call.
     :param function_error: empty when the function returned.
     :param log_tail: the last 4 KB of the function's own log.
     """
@@ -72,9 +116,12 @@ class Answer:
         """Return the payload decoded: from JSON, else as text, None when empty."""
         text = self.payload.decode("utf-8", errors="replace")
         try:
-            return json.loads(text) if text.strip() else None
+            result = json.loads(text) if text.strip() else None
+            # Python reads NaN and 1e999 without a word, but Airflow cannot store them as an XCom.
+            json.dumps(result, allow_nan=False)
         except ValueError:
             return text
+        return result
 
 
 class LambdaFunctionHook(LambdaHook):
@@ -87,6 +134,8 @@ class LambdaFunctionHook(LambdaHook):
         """Connect to nothing yet."""
         super().__init__(*args, **kwargs)
         self._session: Any = None
+        if self.aws_conn_id == "":  # which the provider takes for None
+            raise _connection_missing("")
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
@@ -97,10 +146,7 @@ class LambdaFunctionHook(LambdaHook):
         try:
             return super().get_connection(conn_id)
         except AirflowNotFoundException:
-            raise ConnectionMissing(
-                f"there is no Airflow connection {conn_id!r}: create it, or pass aws_conn_id=None "
-                "to use the credentials of the environment"
-            ) from None
+            raise _connection_missing(conn_id) from None
 
     def get_session(self, region_name: str | None = None, deferrable: bool = False) -> Any:
         """Return the session, made once: a client takes 80 ms in a new one, 5 to 15 ms in this."""
@@ -108,74 +154,90 @@ class LambdaFunctionHook(LambdaHook):
             self._session = super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
 
+    def _get_caller(self, target_function_name: str = "execute") -> str:
+        """Return what the user agent names; the provider inspects the stack for it, which takes 13 ms."""
+        return "LambdaOperator"
+
     def place(self) -> str:
         """Say where functions are looked for, for error messages."""
-        meta = self.conn_client_meta
+        meta = self.lambda_client.meta
         return f"region {meta.region_name}, endpoint {meta.endpoint_url}"
 
-    def function_timeout(self, function_name: str, qualifier: str | None) -> int:
-        """Return the function's timeout in seconds.
+    @cached_property
+    def lambda_client(self) -> Any:
+        """Return the client for Lambda, for any thread; each of its calls is one request.
 
-        Where reading settings is not permitted, that is the longest a function may have.
-
-        :raises LambdaNotFound: there is no such function, version or alias.
+        botocore would send a request again that was not answered in time, and so run the function up to five
+        times; that is switched off.
         """
-        client: Any = self.conn
+        return self.get_client_type(
+            region_name=self.region_name,
+            config=self.config.merge(
+                Config(
+                    retries={"total_max_attempts": 1},
+                    connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                    read_timeout=MAX_FUNCTION_SECONDS + ANSWER_MARGIN_SECONDS,
+                    # NAT gateways drop a connection on which nothing was sent for 350 s.
+                    tcp_keepalive=True,
+                )
+            ),
+        )
+
+    def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
+        """Return the function's settings.
+
+        Where they cannot be read: the longest timeout there is, and the usual log group. Whether the function
+        exists, and may be called, is for its invocation to say.
+        """
         try:
-            settings = client.get_function_configuration(**_target(function_name, qualifier))
-        except ClientError as error:
-            if _code(error) == _DENIED:
-                self.log.warning("May not read the settings of %s: %s", function_name, error)
-                return MAX_FUNCTION_SECONDS
-            raise self._explained(error, function_name, qualifier) from error
-        except BotoCoreError as error:
-            raise self._explained(error, function_name, qualifier) from error
-        return int(settings["Timeout"])
+            settings = self.lambda_client.get_function_configuration(**_target(function_name, qualifier))
+        except (ClientError, BotoCoreError) as error:
+            self.log.warning("The settings of %s cannot be read: %s", function_name, error)
+            settings = {}
+        log_group = settings.get("LoggingConfig", {}).get("LogGroup")
+        return FunctionSettings(
+            timeout=int(settings.get("Timeout", MAX_FUNCTION_SECONDS)),
+            log_group=log_group or f"/aws/lambda/{short_name(function_name)}",
+        )
 
     def invoke_once(
         self,
         function_name: str,
         qualifier: str | None,
         payload: bytes,
-        function_seconds: int,
+        *,
+        start_timeout: float,
+        asynchronous: bool = False,
         pause: Callable[[float], None] = time.sleep,
+        on_request: Callable[[], None] = lambda: None,
     ) -> Answer:
-        """Run the function and wait for its answer.
+        """Run the function and wait for its answer, or only hand the event to Lambda.
 
-        botocore would send a request again that was not answered in time, and so run the function up to five
-        times; that is switched off. Only a request that proves not to have run the function (throttled, no
-        connection) is sent again, for ``START_SECONDS``.
+        Only a request that proves not to have run the function (throttled, no connection) is sent again.
 
-        :param function_seconds: the function's timeout; the answer is awaited a margin longer.
+        :param start_timeout: for so many seconds requests are sent again, with pauses drawn from 0 to a bound
+            that doubles.
+        :param asynchronous: do not wait; the answer has a request id and nothing else.
         :param pause: sleeps between two requests, for so many seconds.
+        :param on_request: called before each request.
         :raises LambdaError: one of its subclasses, by what is to be done next.
         """
-        client: Any = self.get_client_type(
-            region_name=self.region_name,
-            config=self.config.merge(
-                Config(
-                    retries={"total_max_attempts": 1},
-                    connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                    read_timeout=function_seconds + ANSWER_MARGIN_SECONDS,
-                    # NAT gateways drop a connection on which nothing was sent for 350 s.
-                    tcp_keepalive=True,
-                )
-            ),
-        )
         attempts = Retrying(
             retry=retry_if_exception(_did_not_run),
+            before=lambda _: on_request(),
             wait=_pause_seconds,
-            stop=stop_after_delay(START_SECONDS),
+            stop=stop_after_delay(start_timeout),
             sleep=pause,
             reraise=True,
         )
+        kind = {"InvocationType": "Event"} if asynchronous else {"LogType": "Tail"}
         try:
             answer = attempts(
-                client.invoke, **_target(function_name, qualifier), Payload=payload, LogType="Tail"
+                self.lambda_client.invoke, **_target(function_name, qualifier), Payload=payload, **kind
             )
             body = answer["Payload"].read()
         except (ClientError, BotoCoreError) as error:
-            raise self._explained(error, function_name, qualifier) from error
+            raise self._explained(error, function_name, qualifier, start_timeout) from error
         return Answer(
             payload=body,
             function_error=answer.get("FunctionError", ""),
@@ -183,41 +245,89 @@ class LambdaFunctionHook(LambdaHook):
             request_id=answer["ResponseMetadata"].get("RequestId", ""),
         )
 
-    def stream_reader(self, group: str, stream: str) -> Reader:
-        """Return what reads a log stream piece by piece.
+    def no_answer(self, function_name: str, qualifier: str | None) -> LambdaError:
+        """Return the error for an answer that does not come, though the function's time is over."""
+        return LambdaTimedOut(
+            f"no answer from {_named(function_name, qualifier)} within its timeout and "
+            f"{ANSWER_MARGIN_SECONDS} s, {self.place()}. It may still be running and was not invoked again"
+        )
 
-        The provider's reader gives up after three empty pages, and may so miss what comes later. This one
-        leaves it to its caller, who knows the end marker, when to stop. Makes the client right away:
-        botocore cannot make two at once in different threads.
+    @cached_property
+    def logs_client(self) -> Any:
+        """Return the client for CloudWatch Logs, for any thread.
 
-        :return: takes a token (None for the start) and returns the events after it, oldest first, and the
-            next token; no events and the token given while the stream does not exist.
+        Not to be made by two threads at once, nor beside :attr:`lambda_client`: botocore cannot.
         """
-        client = self.get_session(region_name=self.region_name).client(
+        return self.get_session(region_name=self.region_name).client(
             "logs",
             endpoint_url=self.conn_config.get_service_endpoint_url(service_name="logs"),
             config=self._get_config(self.config.merge(_READING)),
             verify=self.verify,
         )
 
+    def stream_reader(self, group: str, stream: str) -> Reader:
+        """Return what reads a log stream piece by piece.
+
+        The provider's reader gives up after three empty pages, and may so miss what comes later. This one
+        leaves it to its caller, who knows the end marker, when to stop.
+
+        :return: takes a token (None for the start) and returns the events after it, oldest first, and the
+            next token; no events and None while the stream does not exist yet. It raises what botocore does.
+        """
+
         def read(token: str | None) -> tuple[list[dict[str, Any]], str | None]:
             events: list[dict[str, Any]] = []
             while True:
                 position = {"nextToken": token} if token else {}
                 try:
-                    page = client.get_log_events(
+                    page = self.logs_client.get_log_events(
                         logGroupName=group, logStreamName=stream, startFromHead=True, **position
                     )
-                except client.exceptions.ResourceNotFoundException:
+                except self.logs_client.exceptions.ResourceNotFoundException:
+                    if token is not None:
+                        raise
                     return events, token
                 events += page["events"]
                 # "If you have reached the end of the stream, it returns the same token you passed in."
                 # Pages before the end may be empty.
-                if page["nextForwardToken"] == token:
-                    return events, token
+                at_end = page["nextForwardToken"] == token or _is_end(page["events"])
                 token = page["nextForwardToken"]
+                if at_end:
+                    return events, token
 
         return read
+
+    def last_event(self, group: str, stream: str) -> str:
+        """Return the message of a stream's last event; raises what botocore does."""
+        page = self.logs_client.get_log_events(
+            logGroupName=group, logStreamName=stream, startFromHead=False, limit=1
+        )
+        return str(page["events"][-1]["message"]) if page["events"] else ""
+
+    def own_log(self, log_group: str, request_id: str, since: float) -> OwnLog:
+        """Return what a function's own log says of an invocation; raises what botocore does.
+
+        Lambda's lines are known by their form, in text and in JSON:
+        https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
+
+        :param since: when it was invoked, in seconds since the epoch.
+        """
+        stream, ended, reasons = "", False, []
+        pages = self.logs_client.get_paginator("filter_log_events").paginate(
+            logGroupName=log_group,
+            filterPattern=f'"{request_id}"',
+            # The clock of whoever invoked may be ahead of Lambda's.
+            startTime=int((since - CLOCK_SKEW_SECONDS) * 1000),
+        )
+        for event in (event for page in pages for event in page["events"]):
+            message = event["message"].strip()
+            if request_id not in message:  # emulators are lax about patterns
+                continue
+            stream = event["logStreamName"]
+            if _PLATFORM_LINE.match(message):
+                ended = ended or message.startswith("REPORT") or '"platform.report"' in message
+                reasons += [match[0] for match in _END_REASON.finditer(message)]
+        return OwnLog(stream, ended, "; ".join(dict.fromkeys(reasons)))
 
     def _decoded(self, log_result: str) -> str:
         try:
@@ -227,9 +337,13 @@ class LambdaFunctionHook(LambdaHook):
             return ""
 
     def _explained(
-        self, error: ClientError | BotoCoreError, function_name: str, qualifier: str | None
+        self,
+        error: ClientError | BotoCoreError,
+        function_name: str,
+        qualifier: str | None,
+        start_timeout: float,
     ) -> LambdaError:
-        name = f"{function_name} ({qualifier})" if qualifier else function_name
+        name = _named(function_name, qualifier)
         what = f"{type(error).__name__}: {error}"
         if _code(error) == _NOT_FOUND:
             return LambdaNotFound(
@@ -237,22 +351,41 @@ class LambdaFunctionHook(LambdaHook):
             )
         if _code(error) in _NOT_STARTED:
             return LambdaThrottled(
-                f"{name} was not started within {START_SECONDS} s in {self.place()}: {what}. "
+                f"{name} was not started within {start_timeout:g} s in {self.place()}: {what}. "
                 "Raise its concurrency or run fewer tasks at once (pool, max_active_tis_per_dag)"
             )
         if isinstance(error, _NOT_CONNECTED):
             return LambdaUnreachable(f"{name} was not started, {self.place()} takes no connection: {what}")
-        if isinstance(error, ReadTimeoutError):
-            return LambdaTimedOut(
-                f"no answer from {name} within its timeout and {ANSWER_MARGIN_SECONDS} s, {self.place()}. "
-                "It may still be running and was not invoked again"
-            )
-        if isinstance(error, ClientError):
+        if isinstance(error, _NOT_SENT):
+            return LambdaError(f"no request was sent for {name}: {what}")
+        status = error.response["ResponseMetadata"]["HTTPStatusCode"] if _code(error) else 0
+        if 0 < status < _SERVER_ERROR_STATUS:
             return LambdaError(f"Lambda refused the request for {name} in {self.place()}: {what}")
         return LambdaOutcomeUnknown(
-            f"the connection to {self.place()} broke while {name} was being invoked: {what}. "
+            f"{self.place()} gave no answer while {name} was being invoked: {what}. "
             "Whether it ran is unknown; it was not invoked again"
         )
+
+
+def _connection_missing(conn_id: str) -> ConnectionMissing:
+    return ConnectionMissing(
+        f"there is no Airflow connection {conn_id!r}: create it, or pass aws_conn_id=None "
+        "to use the credentials of the environment"
+    )
+
+
+def short_name(function_name: str) -> str:
+    """Return a function's name from its name or ARN without version."""
+    return function_name.rpartition(":")[2]
+
+
+def _named(function_name: str, qualifier: str | None) -> str:
+    return f"{function_name} ({qualifier})" if qualifier else function_name
+
+
+def _is_end(events: list[dict[str, Any]]) -> bool:
+    """Say whether these events end with an end marker, behind which there is nothing to ask for."""
+    return bool(events) and isinstance(contract.decode(events[-1]["message"]), contract.EndMarker)
 
 
 def _target(function_name: str, qualifier: str | None) -> dict[str, str]:

@@ -4,7 +4,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -46,15 +46,28 @@ class Follower:
     Events may come twice (a request of the function that was sent again) or late: their numbers tell.
     """
 
-    def __init__(self) -> None:
-        """Begin before the first event."""
-        self.end: contract.EndMarker | None = None
-        """The end marker, once it was read."""
-        self.lines = 0
+    def __init__(self, position: dict[str, Any] | None = None) -> None:
+        """Begin before the first event, or where another follower of the same stream has ended.
+
+        :param position: from that one's :meth:`position`.
+        """
+        position = position or {"end": None, "lines": 0, "last": 0, "awaited": []}
+        self.end = contract.EndMarker(**position["end"]) if position["end"] else None
+        """The end marker, once it was read; one from a position comes without its result."""
+        self.lines: int = position["lines"]
         """How many lines were given out."""
-        self._last = 0
-        self._awaited: set[int] = set()
+        self._last: int = position["last"]
+        self._awaited = {number for first, last in position["awaited"] for number in range(first, last + 1)}
         self._pieces: list[tuple[contract.Event, int]] = []
+
+    def position(self) -> dict[str, Any]:
+        """Return what another follower needs to go on from here, as JSON; only after :meth:`flush`."""
+        return {
+            "end": asdict(self.end.without_result()) if self.end else None,
+            "lines": self.lines,
+            "last": self._last,
+            "awaited": _ranges(self._awaited),
+        }
 
     def feed(self, events: Iterable[dict[str, Any]]) -> Iterator[Line]:
         """Take events as GetLogEvents returns them; give out the lines they complete."""
@@ -110,23 +123,47 @@ class Follower:
         return Line(level, text, timestamp)
 
 
+def _ranges(numbers: set[int]) -> list[list[int]]:
+    """Return numbers as pairs of first and last: a gap in a stream is one pair, however wide."""
+    ranges: list[list[int]] = []
+    for number in sorted(numbers):
+        if ranges and ranges[-1][1] == number - 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    return ranges
+
+
 class StreamRelay:
     """Copies a stream to the task log, bit by bit, and never lets a failing log service stop the task.
 
     :param read: takes a token, returns the events after it and the next token (None: no stream yet).
     :param write: takes a line.
     :param poll_seconds: pause between two reads; doubled up to ``LONGEST_POLL_SECONDS`` while reads fail.
+    :param position: where another relay of the same stream has ended, from its :meth:`position`.
     """
 
-    def __init__(self, read: Reader, write: Callable[[Line], None], poll_seconds: float) -> None:
-        """Begin before the start of the stream."""
-        self.follower = Follower()
+    def __init__(
+        self,
+        read: Reader,
+        write: Callable[[Line], None],
+        poll_seconds: float,
+        position: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin before the start of the stream, or at a position."""
+        position = position or {"token": None, "follower": None}
+        self.follower = Follower(position["follower"])
         self.pause = poll_seconds
+        self.error = ""
+        """Why the latest read failed; empty after one that did not."""
         self._poll_seconds = poll_seconds
         self._read = read
         self._write = write
-        self._token: str | None = None
-        self._failing = False
+        self._token: str | None = position["token"]
+
+    def position(self) -> dict[str, Any]:
+        """Return what another relay, in another process, needs to go on from here, as JSON."""
+        return {"token": self._token, "follower": self.follower.position()}
 
     def stream_exists(self) -> bool:
         """Say whether the function has made the stream, that is, whether it knows of the relay."""
@@ -134,18 +171,32 @@ class StreamRelay:
 
     def copy_new(self) -> None:
         """Copy what has come since the last call."""
+        was_failing = bool(self.error)
+        self.show(self.fetch())
+        if self.error and not was_failing:
+            log.warning("Log events cannot be read at the moment, trying on: %s", self.error)
+
+    def fetch(self) -> list[dict[str, Any]]:
+        """Return what has come since the last call, for :meth:`show`; nothing where reading fails."""
         try:
             events, self._token = self._read(self._token)
         except Exception as error:
             # Any error of any client: what the function returns decides, not whether its log can be read.
             self.pause = min(self.pause * 2, max(LONGEST_POLL_SECONDS, self._poll_seconds))
-            if not self._failing:
-                log.warning("Log events cannot be read at the moment, trying on: %s", error)
-            self._failing = True
-            return
+            self.error = f"{type(error).__name__}: {error}"
+            return []
         self.pause = self._poll_seconds
-        self._failing = False
+        self.error = ""
+        return events
+
+    def show(self, events: Iterable[dict[str, Any]]) -> None:
+        """Write the lines that these events complete."""
         for line in self.follower.feed(events):
+            self._write(line)
+
+    def flush(self) -> None:
+        """Write a line of which not all pieces came."""
+        for line in self.follower.flush():
             self._write(line)
 
     def drain(self, seconds: float) -> None:
@@ -154,8 +205,7 @@ class StreamRelay:
         while not self.is_complete() and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(self.pause, left))
             self.copy_new()
-        for line in self.follower.flush():
-            self._write(line)
+        self.flush()
 
     def is_complete(self) -> bool:
         """Say whether the end marker and everything before it has been copied, or is known to be lost."""

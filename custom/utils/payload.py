@@ -10,6 +10,8 @@ from custom.errors import PayloadRefused
 
 # Invoke: "The maximum payload size is 6 MB" for a synchronous invocation.
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
+# And "1 MB for an asynchronous" one.
+MAX_ASYNCHRONOUS_PAYLOAD_BYTES = 1024 * 1024
 
 
 def checked_payload(payload: Mapping[str, Any] | str | None) -> dict[str, Any]:
@@ -31,9 +33,11 @@ def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -
     :raises PayloadRefused: when it is more than Lambda takes.
     """
     data = json.dumps({**body, **destination.as_payload()}).encode()
-    if len(data) > MAX_PAYLOAD_BYTES:
+    limit = MAX_ASYNCHRONOUS_PAYLOAD_BYTES if destination.asynchronous else MAX_PAYLOAD_BYTES
+    if len(data) > limit:
+        way = " from a deferrable task" if destination.asynchronous else ""
         raise PayloadRefused(
-            f"payload is {len(data):,} bytes as JSON, Lambda takes {MAX_PAYLOAD_BYTES:,}: "
+            f"payload is {len(data):,} bytes as JSON, Lambda takes {limit:,}{way}: "
             "put the data into S3 and send its key"
         )
     return data

@@ -1,10 +1,23 @@
 """LocalStack keeps nothing over a restart, and may go away in the middle of a call."""
 
-from tests.run_logs import Try, in_api, invocations, raised
+import time
+from functools import partial
+
+from tests.run_logs import (
+    Try,
+    deferred_in_s3,
+    in_api,
+    in_cloudwatch,
+    in_s3,
+    invocations,
+    raised,
+    s3_object,
+)
 from tests.support import BUCKET, Stack
 from windtunnel.waiters import wait_until
 
 FUNCTION = "airflow-test"
+TALKATIVE = "test-talkative"
 QUICK = {"payloads": [{"max_len": 2, "interval": 0, "fails_at": None}]}
 # Some seconds: time enough to break something meanwhile.
 SLOW = {"payloads": [{"max_len": 12, "interval": 0.5, "fails_at": None}]}
@@ -57,7 +70,7 @@ def test_after_a_restart_everything_is_there_again(stack: Stack) -> None:
     s3 = stack.aws("s3")
     wait_until("the log in S3", lambda: s3.head_object(Bucket=BUCKET, Key=this.path), timeout=20)
     names = {function["FunctionName"] for function in stack.aws("lambda").list_functions()["Functions"]}
-    assert names == {FUNCTION, "test-plain", "test-relayed"}
+    assert names == {FUNCTION, "test-plain", "test-relayed", TALKATIVE}
     groups = {group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]}
     assert f"/airflow/lambda/{FUNCTION}" in groups
 
@@ -78,6 +91,43 @@ def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(
     stack.wait_for_health("localstack")
     # It starts with an empty memory, so whatever it has seen came after the kill.
     assert invocations(stack.aws("logs"), FUNCTION) == 0
+
+
+def test_away_for_twenty_seconds_in_the_middle_of_two_calls_it_loses_nothing(stack: Stack) -> None:
+    """One task waits for the answer, the other one is deferred; each has called its function once."""
+    airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
+    before = invocations(logs, TALKATIVE)
+    conf = {"function_name": TALKATIVE, "payloads": [{"lines": 80, "seconds": 8}]}
+    runs = [airflow.trigger(dag_id, conf) for dag_id in ("test-once", "test-deferred")]
+    waiting, deferred = (Try(run.dag_id, run.dag_run_id, "invoke") for run in runs)
+    for this in (waiting, deferred):
+        lines = partial(in_api, airflow, this, TALKATIVE)
+        wait_until(f"lines of {this.dag_id}", lines, timeout=30)
+
+    container = stack.container("localstack")
+    container.pause()
+    try:
+        stay_away(20)
+    finally:
+        container.unpause()
+
+    assert [airflow.wait(run, timeout=90).state for run in runs] == ["success", "success"]
+    stored = {
+        waiting: in_s3(s3_object(s3, waiting)["Body"], TALKATIVE),
+        deferred: deferred_in_s3(s3, deferred, TALKATIVE),
+    }
+    for this in (waiting, deferred):
+        cloudwatch = in_cloudwatch(logs, this, TALKATIVE)
+        assert len(cloudwatch) == 80
+        assert in_api(airflow, this, TALKATIVE) == cloudwatch
+        assert stored[this] == cloudwatch
+    assert invocations(logs, TALKATIVE) == before + 2
+
+
+def stay_away(seconds: float) -> None:
+    """Let time pass: how long it is away is what the test is about."""
+    back = time.monotonic() + seconds
+    wait_until(f"{seconds:g} s to pass", lambda: time.monotonic() >= back, timeout=seconds + 5)
 
 
 def test_while_it_is_down_a_task_fails_and_names_the_address(stack: Stack) -> None:

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
-from urllib.parse import unquote
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import pytest
 from airflow.sdk.bases.operator import ExecutorSafeguard
@@ -16,7 +17,7 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow_relay import contract
 from airflow_relay.contract import EndMarker
 from custom import errors
-from custom.hooks.lambda_function import Answer
+from custom.hooks.lambda_function import Answer, FunctionSettings, OwnLog
 from custom.operators import lambda_function
 from custom.operators.lambda_function import LambdaOperator
 from custom.utils.log_relay import Line
@@ -49,23 +50,43 @@ class Hook:
         self.calls: list[dict[str, Any]] = []
         self.streams: list[tuple[str, str]] = []
         self.shown = threading.Event()
-        self.endless = False
+        self.endless = self.done = False
         self.late: list[str] = []
+        self.own: OwnLog | Exception = OwnLog("own stream", ended=True)
+        meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
+        self.lambda_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.settings = FunctionSettings(42, "/aws/lambda/f")
         self._read = 0
         self._reads = 0
 
-    def function_timeout(self, function_name: str, qualifier: str | None) -> int:
-        return 42
+    def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
+        return self.settings
+
+    def own_log(self, log_group: str, request_id: str, since: float) -> OwnLog:
+        if isinstance(self.own, Exception):
+            raise self.own
+        return self.own
+
+    def no_answer(self, function_name: str, qualifier: str | None) -> errors.LambdaError:
+        return errors.LambdaTimedOut("no answer")
 
     def invoke_once(
-        self, function_name: str, qualifier: str | None, payload: bytes, seconds: int, pause: Any
+        self,
+        function_name: str,
+        qualifier: str | None,
+        payload: bytes,
+        *,
+        start_timeout: float,
+        pause: Any,
+        on_request: Any,
     ) -> Answer:
+        on_request()
         self.calls.append(
             {
                 "name": function_name,
                 "qualifier": qualifier,
                 "payload": json.loads(payload),
-                "seconds": seconds,
+                "start_timeout": start_timeout,
             }
         )
         if self.during:
@@ -75,6 +96,7 @@ class Hook:
         if isinstance(self.answer, Exception):
             raise self.answer
         self.during += self.after
+        self.done = True
         return self.answer
 
     def stream_reader(self, group: str, stream: str) -> Callable[[str | None], Any]:
@@ -122,10 +144,11 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
 def run(hook: Hook, shown: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     monkeypatch.setattr(lambda_function, "UNLIKELY_DRAIN_SECONDS", 0.05)
 
-    def run(ti: dict[str, Any] | None = None, **arguments: Any) -> Any:
+    def run(ti: dict[str, Any] | None = None, conf: dict[str, Any] | None = None, **arguments: Any) -> Any:
         operator = make(**arguments)
         operator.__dict__["hook"] = hook
-        return operator.execute({"ti": task_instance(**(ti or {}))})  # type: ignore[typeddict-item]
+        context = {"ti": task_instance(**(ti or {})), "dag_run": SimpleNamespace(conf=conf)}
+        return operator.execute(context)  # type: ignore[arg-type]
 
     return run
 
@@ -145,6 +168,13 @@ def task_instance(**more: Any) -> SimpleNamespace:
     )  # fmt: skip
 
 
+def rendered(payload: str, **context: Any) -> Any:
+    """What Airflow makes of a template before the operator runs."""
+    operator = make(payload=payload)
+    operator.render_template_fields(context)  # type: ignore[arg-type]
+    return operator.payload
+
+
 def end(number: int, status: str = "succeeded", **more: Any) -> str:
     return contract.encode_end(EndMarker(status, number - 1, number=number, **more))
 
@@ -161,12 +191,13 @@ class TestRequest:
 
         (call,) = hook.calls
         ((group, stream),) = hook.streams
-        assert (call["name"], call["qualifier"], call["seconds"]) == ("f", "$LATEST", 42)
+        assert (call["name"], call["qualifier"], call["start_timeout"]) == ("f", "$LATEST", 60)
         assert call["payload"]["max_len"] == 3
         assert contract.Destination.from_event(call["payload"]) == contract.Destination(
             group, stream, "d/manual__2025-11-20T00%3A00%3A00%2B00%3A00/t/-1/1".replace("%2B", "+")
         )
 
+    @pytest.mark.bad_input(17, 18)
     def test_stream_name_tells_the_try(self, run: Callable[..., Any], hook: Hook) -> None:
         run({"map_index": 4, "try_number": 2}, qualifier="live")
 
@@ -178,6 +209,7 @@ class TestRequest:
         )  # fmt: skip
         assert len(unique) == 32
 
+    @pytest.mark.bad_input(18)
     def test_each_try_each_mapped_task_and_each_execution_has_its_own_stream(
         self, run: Callable[..., Any], hook: Hook
     ) -> None:
@@ -189,11 +221,20 @@ class TestRequest:
         assert len(set(keys)) == 4
         assert keys[0] == keys[1]
 
-    def test_payload_may_be_rendered_text(self, run: Callable[..., Any], hook: Hook) -> None:
-        run(payload='{"max_len": 2}')
+    @pytest.mark.bad_input(14)
+    def test_payload_may_be_a_template_of_text(self, run: Callable[..., Any], hook: Hook) -> None:
+        run(payload=rendered("{{ question | tojson }}", question={"max_len": 2, "why": "d'accord"}))
 
-        assert hook.calls[0]["payload"]["max_len"] == 2
+        sent = hook.calls[0]["payload"]
+        assert (sent["max_len"], sent["why"]) == (2, "d'accord")
 
+    @pytest.mark.bad_input(14)
+    def test_template_that_renders_to_no_json_is_refused(self, run: Callable[..., Any], hook: Hook) -> None:
+        with pytest.raises(errors.PayloadRefused, match=r"line 1, column 2.*tojson"):
+            run(payload=rendered("{{ question }}", question={"max_len": 2}))
+        assert hook.calls == []
+
+    @pytest.mark.bad_input(5)
     @pytest.mark.parametrize("qualifier", [None, ""])
     def test_no_qualifier(self, run: Callable[..., Any], hook: Hook, qualifier: str | None) -> None:
         run(qualifier=qualifier)
@@ -214,27 +255,35 @@ class TestRequest:
     @pytest.mark.parametrize(
         ("arguments", "named"),
         [
-            ({"function_name": ""}, "function_name"),
-            ({"function_name": None}, "function_name"),
-            ({"function_name": "f" * 65}, "function_name"),
-            ({"function_name": "two words"}, "function_name"),
-            ({"function_name": "a/b"}, "function_name"),
+            pytest.param({"function_name": ""}, "function_name", marks=pytest.mark.bad_input(1)),
+            pytest.param({"function_name": None}, "function_name", marks=pytest.mark.bad_input(2)),
+            pytest.param({"function_name": "f" * 65}, "function_name", marks=pytest.mark.bad_input(3)),
+            pytest.param({"function_name": "two words"}, "function_name", marks=pytest.mark.bad_input(3)),
+            pytest.param({"function_name": "a/b"}, "function_name", marks=pytest.mark.bad_input(3)),
             ({"function_name": "f:live"}, "function_name"),
             ({"qualifier": "no pe"}, "qualifier"),
             ({"qualifier": "q" * 129}, "qualifier"),
             ({"awslogs_group": ""}, "awslogs_group"),
-            ({"awslogs_group": "a b"}, "awslogs_group"),
-            ({"awslogs_group": "a:b"}, "awslogs_group"),
-            ({"awslogs_group": "g" * 513}, "awslogs_group"),
-            ({"awslogs_group": "aws/g"}, "awslogs_group"),
-            ({"poll_seconds": 0}, "poll_seconds"),
-            ({"poll_seconds": -1}, "poll_seconds"),
-            ({"drain_seconds": -1}, "drain_seconds"),
-            ({"drain_seconds": 901}, "drain_seconds"),
-            ({"drain_seconds": "long"}, "drain_seconds"),
-            ({"payload": "not json"}, "payload"),
-            ({"payload": {"stream_name": "mine"}}, "stream_name"),
-            ({"payload": {"data": "x" * 6_291_456}}, "6,291,456"),
+            pytest.param({"awslogs_group": "a b"}, "awslogs_group", marks=pytest.mark.bad_input(15)),
+            pytest.param({"awslogs_group": "a:b"}, "awslogs_group", marks=pytest.mark.bad_input(15)),
+            pytest.param({"awslogs_group": "g" * 513}, "awslogs_group", marks=pytest.mark.bad_input(15)),
+            pytest.param({"awslogs_group": "aws/g"}, "awslogs_group", marks=pytest.mark.bad_input(16)),
+            pytest.param({"poll_seconds": 0}, "poll_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"poll_seconds": -1}, "poll_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"poll_seconds": 901}, "poll_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"poll_seconds": float("nan")}, "poll_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"start_timeout": -1}, "start_timeout", marks=pytest.mark.bad_input(21)),
+            pytest.param({"start_timeout": 901}, "start_timeout", marks=pytest.mark.bad_input(21)),
+            pytest.param({"start_timeout": None}, "start_timeout", marks=pytest.mark.bad_input(21)),
+            pytest.param({"drain_seconds": -1}, "drain_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"drain_seconds": 901}, "drain_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"drain_seconds": float("inf")}, "drain_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"drain_seconds": "long"}, "drain_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"deferrable": "no"}, "deferrable", marks=pytest.mark.bad_input(20)),
+            pytest.param({"deferrable": None}, "deferrable", marks=pytest.mark.bad_input(20)),
+            pytest.param({"payload": "not json"}, "line 1, column 1", marks=pytest.mark.bad_input(7)),
+            pytest.param({"payload": {"stream_name": "s"}}, "stream_name", marks=pytest.mark.bad_input(11)),
+            pytest.param({"payload": {"x": "x" * 6_291_456}}, "6,291,456", marks=pytest.mark.bad_input(12)),
         ],
         ids=lambda value: f"{value!r:.50}",
     )
@@ -246,6 +295,12 @@ class TestRequest:
         assert hook.calls == []
         assert hook.streams == []
 
+    @pytest.mark.bad_input(11)
+    def test_conf_of_a_run_cannot_set_reserved_keys(self, run: Callable[..., Any], hook: Hook) -> None:
+        with pytest.raises(errors.PayloadRefused, match="stream_name"):
+            run(conf={"stream_name": "mine"}, conf_overrides=True)
+        assert hook.calls == []
+
     @pytest.mark.parametrize(
         "name",
         ["f", "airflow-test_1", "x" * 64, "arn:aws:lambda:ap-southeast-2:123456789012:function:f",
@@ -255,7 +310,13 @@ class TestRequest:
         make(function_name=name)._check_arguments()
 
     @pytest.mark.parametrize(
-        "unknown", [{"invocation_type": "Event"}, {"deferrable": True}, {"log_type": "None"}]
+        "unknown",
+        [
+            pytest.param({"invocation_type": "Event"}, marks=pytest.mark.bad_input(19)),
+            pytest.param({"invocation_type": "Requestresponse"}, marks=pytest.mark.bad_input(20)),
+            {"log_type": "None"},
+        ],
+        ids=repr,
     )
     def test_unknown_argument_is_refused_when_the_dag_is_parsed(self, unknown: dict[str, Any]) -> None:
         with pytest.raises(TypeError, match=next(iter(unknown))):
@@ -263,6 +324,7 @@ class TestRequest:
 
 
 class TestRelay:
+    @pytest.mark.bad_input(26)
     def test_lines_are_shown_while_the_function_runs(
         self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]]
     ) -> None:
@@ -328,6 +390,16 @@ class TestRelay:
         assert run() == 1
         assert "3 never sent" in warned()
         assert (logging.INFO, "START") in shown
+
+    @pytest.mark.bad_input(44)
+    def test_events_with_a_time_that_was_changed_or_refused_are_counted_in_a_warning(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.after = ["[INFO #1] one", end(4, rejected=2, clamped=7)]
+
+        assert run() == {"lines": 3}
+        assert "2 log events are missing (2 refused by CloudWatch, 0 never sent)" in warned()
+        assert "7 lines carried a time outside of the call" in warned()
 
     @pytest.mark.parametrize("after", [["[INFO #1] one"], ["[INFO #1] one", end(3)]], ids=["no end", "a gap"])
     def test_incomplete_relay_fails_the_task_if_asked(
@@ -447,11 +519,32 @@ class TestJudgement:
 
 
 class TestResult:
+    @pytest.mark.bad_input(23)
+    @pytest.mark.parametrize(
+        ("payload", "result"), [(b"", None), (b"null", None), (b"not json", "not json")], ids=repr
+    )
+    def test_result_that_is_no_json_becomes_text_or_nothing(
+        self, run: Callable[..., Any], hook: Hook, payload: bytes, result: str | None
+    ) -> None:
+        hook.answer = Answer(payload)
+
+        assert run() == result
+
+    @pytest.mark.bad_input(24)
+    def test_there_is_a_limit_unless_another_is_given(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.answer = Answer(b'"' + b"x" * 6_000_000 + b'"')
+
+        assert run() is None
+        assert "6000002 bytes, is over the limit of 262144" in warned()
+
     def test_result_up_to_the_limit_is_returned(self, run: Callable[..., Any], hook: Hook) -> None:
         hook.answer = Answer(b'"' + b"x" * 98 + b'"')
 
         assert run(max_result_bytes=100) == "x" * 98
 
+    @pytest.mark.bad_input(24)
     def test_result_over_the_limit_is_left_out_with_a_warning(
         self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
     ) -> None:
@@ -506,6 +599,7 @@ def test_template_fields() -> None:
     assert set(LambdaOperator.template_fields) == {"function_name", "payload", "qualifier", "awslogs_group"}
 
 
+@pytest.mark.bad_input(13)
 def test_arguments_are_kept_as_they_are() -> None:
     payload = {"a": 1}
 
@@ -513,6 +607,20 @@ def test_arguments_are_kept_as_they_are() -> None:
     assert make().payload is None
 
 
+@pytest.mark.bad_input(29)
+def test_an_operator_is_made_without_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("AWS or Airflow was asked before the task ran")
+
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr("airflow.sdk.bases.hook.BaseHook.get_connection", refuse)
+    monkeypatch.setattr("boto3.session.Session", refuse)
+
+    LambdaOperator(task_id="t", function_name="f", awslogs_group="/g")
+
+
+@pytest.mark.bad_input(29)
 def test_parsing_a_dag_imports_neither_boto3_nor_the_provider() -> None:
     code = (
         f"import sys; sys.path[:0] = {sys.path!r}\n"
@@ -526,3 +634,100 @@ def test_parsing_a_dag_imports_neither_boto3_nor_the_provider() -> None:
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_answer_within_the_functions_time_and_a_margin_ends_it(
+    run: Any, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that says nothing any more; the function is not invoked a second time."""
+    monkeypatch.setattr("custom.hooks.lambda_function.ANSWER_MARGIN_SECONDS", 0.1)
+    hook.settings = FunctionSettings(0, "/aws/lambda/f")
+    hook.endless = True
+
+    with pytest.raises(errors.LambdaTimedOut, match="no answer"):
+        run()
+
+    assert len(hook.calls) == 1
+
+
+class Links:
+    """What a task instance has shown as its link, in turn, and whether the function was done by then."""
+
+    def __init__(self, hook: Hook) -> None:
+        self.hook = hook
+        self.pushed: list[tuple[str, bool]] = []
+
+    def xcom_push(self, key: str, value: str) -> None:
+        assert key == LambdaOperator.operator_extra_links[0].xcom_key
+        self.pushed.append((value, self.hook.done))
+
+
+def test_the_stream_is_linked_while_the_function_runs(run: Any, hook: Hook) -> None:
+    links = Links(hook)
+    hook.during = [end(1)]
+    hook.after = []
+
+    run({"xcom_push": links.xcom_push})
+
+    ((url, done),) = links.pushed
+    assert not done
+    ((group, stream),) = hook.streams
+    assert dict(parse_qsl(urlsplit(url).query)) == {"region": "r", "group": group, "stream": stream}
+
+
+def test_of_a_function_without_the_relay_its_own_stream_is_linked(run: Any, hook: Hook) -> None:
+    hook.stream_exists, hook.after = False, []
+    links = Links(hook)
+
+    run({"xcom_push": links.xcom_push})
+
+    url, _ = links.pushed[-1]
+    asked = dict(parse_qsl(urlsplit(url).query))
+    assert asked == {"region": "r", "group": "/aws/lambda/f", "stream": "own stream"}
+
+
+def test_where_that_is_not_known_the_request_is_looked_for(run: Any, hook: Hook) -> None:
+    hook.stream_exists, hook.after = False, []
+    hook.answer = Answer(b"1", request_id="r-1")
+    hook.own = PermissionError("denied")
+    links = Links(hook)
+
+    run({"xcom_push": links.xcom_push})
+
+    url, _ = links.pushed[-1]
+    asked = dict(parse_qsl(urlsplit(url).query))
+    assert asked == {"region": "r", "group": "/aws/lambda/f", "filter_pattern": '"r-1"'}
+
+
+class TestConfOverrides:
+    PAYLOAD: ClassVar[dict[str, int]] = {"one": 1, "two": 2}
+    CONF: ClassVar[dict[str, int]] = {"two": 22, "three": 33}
+
+    @pytest.mark.parametrize(
+        ("allowed", "sent"),
+        [
+            (False, {"one": 1, "two": 2}),
+            (True, {"one": 1, "two": 22, "three": 33}),
+            ({"two"}, {"one": 1, "two": 22}),
+            (["three", "four"], {"one": 1, "two": 2, "three": 33}),
+            ([], {"one": 1, "two": 2}),
+        ],
+    )
+    def test_a_run_sets_what_the_author_allows(
+        self, run: Any, hook: Hook, allowed: Any, sent: dict[str, int]
+    ) -> None:
+        run(conf=self.CONF, payload=self.PAYLOAD, conf_overrides=allowed)
+
+        payload = hook.calls[0]["payload"]
+        assert {key: payload[key] for key in payload.keys() - contract.RESERVED_KEYS} == sent
+
+    def test_a_run_without_conf_changes_nothing(self, run: Any, hook: Hook) -> None:
+        run(conf=None, payload=self.PAYLOAD, conf_overrides=True)
+
+        assert hook.calls[0]["payload"]["two"] == 2
+
+    @pytest.mark.parametrize("wrong", ["two", None, 2])
+    def test_what_is_no_list_of_keys_is_refused(self, run: Any, hook: Hook, wrong: Any) -> None:
+        with pytest.raises(errors.InvalidRequest, match="conf_overrides"):
+            run(conf={"t": 1}, payload=self.PAYLOAD, conf_overrides=wrong)
+        assert hook.calls == []

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -93,19 +94,23 @@ class TestFollower:
         ("plain", "plain"),
         ("", ""),
         ("tab\tand\nline", "tab\tand\nline"),
-        ("\x1b[31mred\x1b[0m", "red"),
-        ("\x1b]0;title\x07x\x1b]8;;http://evil\x1b\\y", "xy"),
+        pytest.param("\x1b[31mred\x1b[0m", "red", marks=pytest.mark.bad_input(27)),
+        pytest.param("\x1b]0;title\x07x\x1b]8;;http://evil\x1b\\y", "xy", marks=pytest.mark.bad_input(27)),
         ("\x1b(Bx\x1b7y", "xy"),
-        ("windows\r\nline", "windows\nline"),
-        ("10%\r20%", "10%\n20%"),
-        ("nul\x00bell\x07del\x7fcsi\x9b", "nul\\x00bell\\x07del\\x7fcsi\\x9b"),
+        pytest.param("windows\r\nline", "windows\nline", marks=pytest.mark.bad_input(27)),
+        pytest.param("10%\r20%", "10%\n20%", marks=pytest.mark.bad_input(27)),
+        pytest.param(
+            "nul\x00bell\x07del\x7fcsi\x9b",
+            "nul\\x00bell\\x07del\\x7fcsi\\x9b",
+            marks=pytest.mark.bad_input(27),
+        ),
         ("a\u2028b", "a\\u2028b"),
-        ("::group::fold", ": :group::fold"),
-        ("x ::endgroup::", "x : :endgroup::"),
+        pytest.param("::group::fold", ": :group::fold", marks=pytest.mark.bad_input(27)),
+        pytest.param("x ::endgroup::", "x : :endgroup::", marks=pytest.mark.bad_input(27)),
         ("::::group::", "::: :group::"),
-        ("\x1b[0m::gro\x1b[0mup::x", ": :group::x"),
+        pytest.param("\x1b[0m::gro\x1b[0mup::x", ": :group::x", marks=pytest.mark.bad_input(27)),
         ("std::vector", "std::vector"),
-        ("lone \ud800", "lone ?"),
+        pytest.param("lone \ud800", "lone ?", marks=pytest.mark.bad_input(28)),
         ("日本語 😀", "日本語 😀"),
     ],
     ids=repr,
@@ -114,12 +119,14 @@ def test_text_is_made_harmless(text: str, shown: str) -> None:
     assert sanitised(text) == shown
 
 
+@pytest.mark.bad_input(27)
 def test_group_markers_do_not_survive_in_any_form() -> None:
     for text in ("::group::", "::endgroup::", "::\x1b[0mgroup::", "::::group::"):
         assert "::group::" not in sanitised(text)
         assert "::endgroup::" not in sanitised(text)
 
 
+@pytest.mark.bad_input(27)
 def test_long_line_is_cut_with_a_note() -> None:
     shown = sanitised("x" * (log_relay.MAX_LINE_CHARS + 1_234))
 
@@ -252,6 +259,16 @@ class TestTaskLogWriter:
             write(line)
         return [json.loads(record) for record in self.output.getvalue().splitlines()]
 
+    @pytest.fixture(params=["UTC0", "AEST-10AEDT,M10.1.0,M4.1.0/3"])
+    def _time_zone(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+        with monkeypatch.context() as patch:
+            patch.setenv("TZ", request.param)
+            time.tzset()
+            yield
+        time.tzset()
+
+    @pytest.mark.bad_input(42)
+    @pytest.mark.usefixtures("_time_zone")
     def test_record_has_the_functions_level_and_time(self) -> None:
         (record,) = self.records(Line(logging.ERROR, "two\nlines", 1_700_000_000_123))
 
@@ -285,5 +302,6 @@ class TestTaskLogWriter:
 
         assert {record["timestamp"][-8:-4] for record in records} == {".005"}
 
+    @pytest.mark.bad_input(27)
     def test_text_is_sanitised(self) -> None:
         assert self.records(Line(logging.INFO, "::group::\x00", 0))[0]["event"] == ": :group::\\x00"

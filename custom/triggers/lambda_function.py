@@ -1,0 +1,230 @@
+"""A trigger that follows a function's log stream to its end marker, while no worker slot is held."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from cachetools import TTLCache
+
+from custom.utils import trigger_log
+from custom.utils.log_relay import StreamRelay, task_log_writer
+
+# boto3 and the amazon provider take a second to import, which the triggerer's event loop must not wait for.
+if TYPE_CHECKING:
+    from custom.hooks.lambda_function import LambdaFunctionHook
+
+Result = TypeVar("Result")
+
+# The last events, and the end marker, may come so long after the function's timeout.
+END_MARGIN_SECONDS = 30
+# A stream that is quiet for so long may be one that nobody writes any more: the function's own log tells. It
+# is asked with pauses that double, as FilterLogEvents has a quota of 5 to 10 a second for the account.
+QUIET_SECONDS = 5.0
+LONGEST_QUIET_SECONDS = 60.0
+# Once that says that the function has ended without an end marker, its last events have this long to come.
+UNLIKELY_DRAIN_SECONDS = 2.0
+# So many events are shown before it is looked whether there is room for more.
+EVENTS_AT_ONCE = 100
+
+# Reading blocks, so it is done in threads: a few, and not asyncio's own, so that an AWS that hangs holds up
+# nothing else. One client serves all triggers of a connection, and is made anew every five minutes, in case
+# the connection was changed.
+_threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lambda-trigger")
+_hooks: TTLCache[tuple[str | None, str | None], "LambdaFunctionHook"] = TTLCache(maxsize=32, ttl=300)
+_hooks_lock = threading.Lock()
+
+# How the watch over a function has ended.
+COMPLETE = "complete"
+ENDED = "ended"
+NOT_STARTED = "not started"
+OVERDUE = "overdue"
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """An asynchronous invocation that is under way.
+
+    :param log_group: of the function's own log.
+    :param invoked_at: seconds since the epoch.
+    :param start_timeout: so many seconds the event may wait for a free execution environment.
+    :param timeout: the function's, in seconds.
+    """
+
+    function_name: str
+    group_name: str
+    stream_name: str
+    request_id: str
+    log_group: str
+    invoked_at: float
+    start_timeout: float
+    timeout: int
+
+    @property
+    def deadline(self) -> float:
+        """Return when the end marker must be there, in seconds since the epoch."""
+        return self.invoked_at + self.start_timeout + self.timeout + END_MARGIN_SECONDS
+
+
+class LambdaTrigger(BaseTrigger):
+    """Copies a log stream to the task log as it grows, and fires once when the function has ended.
+
+    What it writes follows from the stream alone, record for record: a triggerer that takes over from one that
+    has died writes the same file again from the start. Of the dead one's file nothing is in S3, and Airflow's
+    reader shows equal neighbours once, so each line is there once. That is why it writes nothing else.
+
+    The event says how the watch has ended (``outcome``), why (``reason``), and how far the relay has come
+    (``position``); the task goes on from there.
+
+    :param invocation: fields of an :class:`Invocation`.
+    :param poll_seconds: pause between two looks at the stream.
+    :param drain_seconds: how long to wait for late log events once the end marker is there.
+    """
+
+    def __init__(
+        self,
+        *,
+        invocation: dict[str, Any],
+        poll_seconds: float,
+        drain_seconds: float,
+        aws_conn_id: str | None,
+        region_name: str | None,
+    ) -> None:
+        """Keep the arguments; nothing is connected before :meth:`run`."""
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.invocation = Invocation(**invocation)
+        self.poll_seconds = poll_seconds
+        self.drain_seconds = drain_seconds
+        self.aws_conn_id = aws_conn_id
+        self.region_name = region_name
+        self._relay: StreamRelay | None = None
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what a triggerer needs to make this trigger again."""
+        return f"{type(self).__module__}.{type(self).__qualname__}", {
+            "invocation": asdict(self.invocation),
+            "poll_seconds": self.poll_seconds,
+            "drain_seconds": self.drain_seconds,
+            "aws_conn_id": self.aws_conn_id,
+            "region_name": self.region_name,
+        }
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Follow the stream; fire once."""
+        hook = await _in_thread(lambda: _shared_hook(self.aws_conn_id, self.region_name))
+        read = hook.stream_reader(self.invocation.group_name, self.invocation.stream_name)
+        write = task_log_writer(self.invocation.function_name)
+        relay = self._relay = StreamRelay(read, write, self.poll_seconds)
+        watch = _Watch(self.invocation, relay, hook, self.drain_seconds)
+        while not (outcome := await watch.outcome()):
+            await asyncio.sleep(relay.pause)
+        trigger_log.write_plainly(relay.flush)
+        await trigger_log.read_by_supervisor()
+        event = {"outcome": outcome, "reason": watch.reason, "position": relay.position()}
+        yield TriggerEvent(event)  # type: ignore[no-untyped-call]
+
+    async def on_kill(self) -> None:
+        """Show what is there when the task is taken away from its function, and say that this goes on."""
+        if self._relay is not None:
+            await _copy(self._relay)
+        self.log.warning(
+            "%s goes on to its end: an asynchronous invocation cannot be cancelled. "
+            "Its further lines are in the log stream only",
+            self.invocation.function_name,
+        )
+        await trigger_log.read_by_supervisor()
+
+
+class _Watch:
+    """Tells from a stream, a clock and the function's own log whether a function has ended."""
+
+    def __init__(
+        self, invocation: Invocation, relay: StreamRelay, hook: "LambdaFunctionHook", drain_seconds: float
+    ) -> None:
+        self.reason = ""
+        self._invocation = invocation
+        self._relay = relay
+        self._hook = hook
+        self._drain_seconds = drain_seconds
+        self._drain_until: float | None = None
+        self._own_log_ended = False
+        self._quiet_seconds = QUIET_SECONDS
+        self._ask_own_log_at = time.monotonic() + QUIET_SECONDS
+
+    async def outcome(self) -> str:
+        """Copy what is new; return how it has ended, or an empty text."""
+        if await _copy(self._relay):
+            self._quiet_seconds = QUIET_SECONDS
+            self._ask_own_log_at = time.monotonic() + QUIET_SECONDS
+        if self._relay.is_complete():
+            return COMPLETE
+        if self._relay.follower.end is not None:
+            return COMPLETE if self._is_drained(self._drain_seconds) else ""
+        if await self._has_ended():
+            return ENDED if self._is_drained(UNLIKELY_DRAIN_SECONDS) else ""
+        return self._is_overdue()
+
+    def _is_drained(self, seconds: float) -> bool:
+        now = time.monotonic()
+        self._drain_until = self._drain_until or now + seconds
+        return now >= self._drain_until
+
+    async def _has_ended(self) -> bool:
+        """Ask the function's own log, if it is time to."""
+        if not self._own_log_ended and time.monotonic() >= self._ask_own_log_at:
+            self._quiet_seconds = min(self._quiet_seconds * 2, LONGEST_QUIET_SECONDS)
+            self._own_log_ended = await _in_thread(self._ask_own_log)
+            self._ask_own_log_at = time.monotonic() + self._quiet_seconds
+        return self._own_log_ended
+
+    def _ask_own_log(self) -> bool:
+        try:
+            own = self._hook.own_log(
+                self._invocation.log_group, self._invocation.request_id, self._invocation.invoked_at
+            )
+        except Exception:
+            # Not there yet, or not ours to read: then time decides.
+            return False
+        self.reason = own.reason
+        return own.ended
+
+    def _is_overdue(self) -> str:
+        now = time.time()
+        if now < self._invocation.invoked_at + self._invocation.start_timeout:
+            return ""
+        if self._relay.error:
+            self.reason = f"the log stream could not be read: {self._relay.error}"
+        elif not self._relay.stream_exists():
+            return NOT_STARTED
+        return OVERDUE if now >= self._invocation.deadline else ""
+
+
+async def _copy(relay: StreamRelay) -> int:
+    """Copy what is new in a stream; return how many events that was."""
+    events = await _in_thread(relay.fetch)
+    for start in range(0, len(events), EVENTS_AT_ONCE):
+        await trigger_log.room()
+        trigger_log.write_plainly(partial(relay.show, events[start : start + EVENTS_AT_ONCE]))
+    return len(events)
+
+
+def _shared_hook(aws_conn_id: str | None, region_name: str | None) -> "LambdaFunctionHook":
+    from custom.hooks.lambda_function import LambdaFunctionHook
+
+    key = (aws_conn_id, region_name)
+    with _hooks_lock:
+        hook = _hooks.get(key)
+        if hook is None:
+            hook = _hooks[key] = LambdaFunctionHook(aws_conn_id=aws_conn_id, region_name=region_name)
+            _ = hook.logs_client
+        return hook
+
+
+async def _in_thread(call: Callable[[], Result]) -> Result:
+    return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, call)

@@ -1,0 +1,81 @@
+"""The way of a trigger's records: over a socket to the triggerer's supervisor, which writes them to the log.
+
+The supervisor closes and uploads a trigger's log as soon as the trigger has ended. Records that are still in
+the socket by then are lost to it; and while the socket is full, the triggerer's event loop stands still.
+"""
+
+import asyncio
+import fcntl
+import termios
+from array import array
+from collections.abc import Callable
+from contextvars import copy_context
+
+import structlog
+from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+
+# Far below what a socket holds (200 KB), so that other triggers find room.
+MAX_UNREAD_BYTES = 32_768
+# The supervisor reads 4 KB each time that it has looked after its triggers, some 50 to 100 times a second.
+POLL_SECONDS = 0.02
+# A supervisor that has not read in this time is not going to.
+PATIENCE_SECONDS = 60.0
+
+
+def unread_bytes() -> int:
+    """Return how much of what this process has logged its supervisor has not read yet, in bytes.
+
+    Zero also where the system cannot tell: outside of a triggerer, and on others than Linux.
+    """
+    count = array("i", [0])
+    try:
+        fcntl.ioctl(structlog.get_config()["logger_factory"].io.fileno(), termios.TIOCOUTQ, count)
+    except (AttributeError, OSError, ValueError):
+        return 0
+    return count[0]
+
+
+async def room() -> None:
+    """Wait until more can be logged without holding up the event loop."""
+    await _until(lambda: unread_bytes() <= MAX_UNREAD_BYTES)
+
+
+async def read_by_supervisor() -> None:
+    """Wait until everything that was logged before this call is in the log.
+
+    Others log meanwhile, so the socket need not run empty: what is seen to leave it is counted.
+    """
+    before = unread_bytes()
+    left = before
+
+    def all_read() -> bool:
+        nonlocal before, left
+        now = unread_bytes()
+        left -= max(before - now, 0)
+        before = now
+        return left <= 0 or now == 0
+
+    await _until(all_read)
+
+
+def write_plainly(write: Callable[[], None]) -> None:
+    """Call what logs, with records that say no more than they would in the task itself.
+
+    Airflow binds dag, run, task and so on to each record of a trigger: three times the bytes, in a log that
+    belongs to that task anyway.
+    """
+
+    def plainly() -> None:
+        trigger_id = get_contextvars().get("trigger_id")
+        clear_contextvars()
+        # By this the supervisor knows whose log it is.
+        bind_contextvars(trigger_id=trigger_id)
+        write()
+
+    copy_context().run(plainly)
+
+
+async def _until(done: Callable[[], bool]) -> None:
+    deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
+    while not done() and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(POLL_SECONDS)
