@@ -40,6 +40,8 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = ()) -> Compose
             shutil.copytree(source, folder / kind, dirs_exist_ok=True, ignore=ignored)
         # pytest's own folders are for their owner alone; the containers have users of their own.
         (folder / kind).chmod(0o755)
+    (folder / "custom").mkdir()
+    (folder / "custom").chmod(0o755)
     settings = {
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
         "WEBSERVER_PORT": "0",
@@ -49,6 +51,8 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = ()) -> Compose
         "POSTGRES_PORT": "0",
         "DAGS_FOLDER": str(folder / "dags"),
         "LAMBDAS_FOLDER": str(folder / "lambdas"),
+        # Empty, for the tests to fill: the checkout's own is there beside it.
+        "CUSTOM_FOLDER": str(folder / "custom"),
     }
     return Compose(f"windtunnel-{floor}-{os.getpid()}", settings, files)
 
@@ -146,6 +150,7 @@ class Stack:
         self.evidence = evidence
         self.dags = Path(compose.environment["DAGS_FOLDER"])
         self.lambdas = Path(compose.environment["LAMBDAS_FOLDER"])
+        self.custom = Path(compose.environment["CUSTOM_FOLDER"])
 
     @property
     def airflow(self) -> AirflowClient:

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support import Stack
 from windtunnel.airflow_api import AirflowClient
+from windtunnel.compose import ROOT
 from windtunnel.waiters import wait_until
 
 # The benchmark measures the bar of 2 s; here it is enough that no one had to do anything.
@@ -48,6 +49,30 @@ def save(airflow_stack: Stack) -> Callable[[Path, str], None]:
         unsaved.rename(path)
 
     return write
+
+
+def test_the_next_task_uses_what_was_saved_in_custom(
+    airflow_stack: Stack, airflow: AirflowClient, save: Callable[[Path, str], None]
+) -> None:
+    """Also where it takes the place of a module that the scheduler has imported."""
+    module = airflow_stack.custom / "operators" / "lambda_function.py"
+    ours = (ROOT / "custom" / "operators" / "lambda_function.py").read_text()
+
+    def first_word() -> str:
+        run = airflow.wait(airflow.trigger("test-once", {"payloads": [{"max_len": 0}]}), timeout=60)
+        assert run.state == "success"
+        records = airflow.task_log(run, "invoke").records
+        return next(record.message.split()[0] for record in records if "Operator" in record.logger)
+
+    assert first_word() == "Invoking"
+    try:
+        for word in ("Calling", "Asking"):
+            save(module, ours.replace('"Invoking %s', f'"{word} %s'))
+            assert first_word() == word
+    finally:
+        module.unlink()
+        module.parent.rmdir()
+    assert first_word() == "Invoking"
 
 
 def test_a_dag_is_seen_when_saved_and_again_when_edited(

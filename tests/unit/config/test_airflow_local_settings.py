@@ -1,0 +1,88 @@
+"""What tasks find imported, and that it is not what was edited since."""
+
+import importlib.util
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from windtunnel.compose import ROOT
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[ModuleType]:
+    """The file, loaded as in a process that is no scheduler, and a package of ours to preload."""
+    spec = importlib.util.spec_from_file_location("settings", ROOT / "config" / "airflow_local_settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    (tmp_path / "editable").mkdir()
+    (tmp_path / "editable" / "module.py").write_text("VALUE = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(module, "PRELOADED", ("json",))
+    monkeypatch.setattr(module, "PRELOADED_UNLESS_EDITED", ("editable.module",))
+    monkeypatch.setattr(module, "EDITABLE_PACKAGES", ("editable",))
+    yield module
+    for name in module.editable_modules():
+        del sys.modules[name]
+
+
+@pytest.fixture
+def fork(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Do what happens in a process just after it was forked."""
+    hooks: list[Callable[[], None]] = []
+    monkeypatch.setattr(os, "register_at_fork", lambda after_in_child: hooks.append(after_in_child))
+
+    def happen() -> None:
+        for hook in hooks:
+            hook()
+
+    return happen
+
+
+def test_a_task_finds_it_imported(settings: ModuleType, fork: Callable[[], None]) -> None:
+    settings.preload()
+    before = sys.modules["editable.module"]
+
+    fork()
+
+    assert sys.modules["editable.module"] is before
+
+
+def edited(folder: Path) -> None:
+    (folder / "module.py").write_text("VALUE = 2  # changed\n")
+
+
+def put_in_the_shade(folder: Path) -> None:
+    (folder / "another.py").write_text("")
+
+
+def removed(folder: Path) -> None:
+    (folder / "module.py").unlink()
+
+
+@pytest.mark.parametrize("change", [edited, put_in_the_shade, removed])
+def test_a_task_imports_anew_what_was_changed(
+    settings: ModuleType, fork: Callable[[], None], tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    settings.preload()
+    change(tmp_path / "editable")
+
+    fork()
+
+    assert settings.editable_modules() == []
+
+
+def test_a_file_that_cannot_be_imported_does_not_keep_the_scheduler_from_starting(
+    settings: ModuleType, fork: Callable[[], None], tmp_path: Path, caplog: Any
+) -> None:
+    (tmp_path / "editable" / "module.py").write_text("import no_such_module\n")
+
+    settings.preload()
+
+    assert "no_such_module" in caplog.text
