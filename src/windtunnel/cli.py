@@ -400,17 +400,21 @@ def run_steps(compose: Compose, steps: list[suite.Step]) -> None:
 
 
 @app.command(
-    epilog=example("./windtunnel bench", "./windtunnel bench -- --help"),
+    epilog=example(
+        "./windtunnel bench", "./windtunnel bench operator", "./windtunnel bench -- --help    # its options"
+    ),
 )
 def bench(
-    arguments: Annotated[list[str] | None, typer.Argument(help="For benchmarks/bench.py.")] = None,
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="stack or operator; both where none is given.")
+    ] = None,
 ) -> None:
-    """Measure what the README claims, on a stack of its own."""
+    """Measure what the README claims, each part on a stack of its own."""
     compose = Compose()
     with failures_explained():
         prepare.engine(compose, say)
         get_images(compose)
-    step = suite.Step("bench", [sys.executable, "benchmarks/bench.py", *(arguments or [])])
+    step = suite.Step("bench", [sys.executable, "-m", "benchmarks.bench", *(arguments or [])])
     raise typer.Exit(step.run(compose))
 
 

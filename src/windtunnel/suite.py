@@ -31,7 +31,11 @@ class Beside:
 
 
 IMAGES = (
-    Beside("airflow", ("tests/unit/custom", "tests/unit/dags"), ("custom", "dags", "tests/dags")),
+    Beside(
+        "airflow",
+        ("tests/unit/custom", "tests/unit/dags"),
+        ("custom", "dags", "tests/dags", "benchmarks/dags"),
+    ),
     # These tests run functions for real and want the functions' Python; types want LocalStack's.
     Beside("localstack", ("tests/unit/emulator",), ("emulator/src",), test_python="/opt/lambda/bin/python"),
 )

@@ -1,4 +1,6 @@
+import importlib.util
 import json
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -263,7 +265,7 @@ def test_run_refuses_a_paused_dag(runnable: Compose, server: Server) -> None:
     assert "demo-dag is paused" in result.stderr
 
 
-# doctor, test, check
+# doctor, test, check, bench
 
 
 def test_doctor_names_each_finding_with_its_remedy(running: Compose, docker: Docker) -> None:
@@ -308,6 +310,26 @@ def test_test_runs_one_floor(steps: dict[str, int]) -> None:
 
     assert result.exit_code == 0
     assert "e2e" not in result.stdout
+
+
+def test_bench_runs_the_benchmarks_with_its_arguments(
+    steps: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+
+    def call(command: list[str], **_: Any) -> int:
+        commands.append(command)
+        return 1
+
+    monkeypatch.setattr(subprocess, "call", call)
+
+    result = windtunnel("bench", "operator", "--", "--save")
+
+    assert result.exit_code == cli.FAILED
+    ((_, *module, part, option),) = commands
+    assert (part, option) == ("operator", "--save")
+    assert module[0] == "-m"
+    assert importlib.util.find_spec(module[1])
 
 
 def test_the_checkout_is_the_one_this_code_lies_in() -> None:
