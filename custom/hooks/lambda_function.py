@@ -43,6 +43,7 @@ MAX_FUNCTION_SECONDS = 900
 # The answer needs this much longer than the function: cold start, network, and Lambda's own bookkeeping.
 ANSWER_MARGIN_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
+CONTROL_TIMEOUT_SECONDS = 10
 CLOCK_SKEW_SECONDS = 60
 # An invocation that did not start is tried again with pauses drawn from 0 to a bound that doubles from FIRST
 # to LONGEST.
@@ -160,12 +161,21 @@ class LambdaFunctionHook(LambdaHook):
 
     def place(self) -> str:
         """Say where functions are looked for, for error messages."""
-        meta = self.lambda_client.meta
+        meta = self.control_client.meta
         return f"region {meta.region_name}, endpoint {meta.endpoint_url}"
 
     @cached_property
     def lambda_client(self) -> Any:
-        """Return the client for Lambda, for any thread; each of its calls is one request.
+        """Return the client for calls that wait for the function, for any thread."""
+        return self._lambda_client(MAX_FUNCTION_SECONDS + ANSWER_MARGIN_SECONDS)
+
+    @cached_property
+    def control_client(self) -> Any:
+        """Return the client for calls that Lambda answers at once, for any thread."""
+        return self._lambda_client(CONTROL_TIMEOUT_SECONDS)
+
+    def _lambda_client(self, read_timeout: int) -> Any:
+        """Make a client for Lambda. Each of its calls is one request.
 
         botocore would send a request again that was not answered in time, and so run the function up to five
         times; that is switched off.
@@ -176,7 +186,7 @@ class LambdaFunctionHook(LambdaHook):
                 Config(
                     retries={"total_max_attempts": 1},
                     connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                    read_timeout=MAX_FUNCTION_SECONDS + ANSWER_MARGIN_SECONDS,
+                    read_timeout=read_timeout,
                     # NAT gateways drop a connection on which nothing was sent for 350 s.
                     tcp_keepalive=True,
                 )
@@ -190,7 +200,7 @@ class LambdaFunctionHook(LambdaHook):
         exists, and may be called, is for its invocation to say.
         """
         try:
-            settings = self.lambda_client.get_function_configuration(**_target(function_name, qualifier))
+            settings = self.control_client.get_function_configuration(**_target(function_name, qualifier))
         except (ClientError, BotoCoreError) as error:
             self.log.warning("The settings of %s cannot be read: %s", function_name, error)
             settings = {}
@@ -231,10 +241,9 @@ class LambdaFunctionHook(LambdaHook):
             reraise=True,
         )
         kind = {"InvocationType": "Event"} if asynchronous else {"LogType": "Tail"}
+        client = self.control_client if asynchronous else self.lambda_client
         try:
-            answer = attempts(
-                self.lambda_client.invoke, **_target(function_name, qualifier), Payload=payload, **kind
-            )
+            answer = attempts(client.invoke, **_target(function_name, qualifier), Payload=payload, **kind)
             body = answer["Payload"].read()
         except (ClientError, BotoCoreError) as error:
             raise self._explained(error, function_name, qualifier, start_timeout) from error
@@ -287,6 +296,10 @@ class LambdaFunctionHook(LambdaHook):
                     if token is not None:
                         raise
                     return events, token
+                except (ClientError, BotoCoreError):
+                    if events:  # the next call goes on behind them
+                        return events, token
+                    raise
                 events += page["events"]
                 # "If you have reached the end of the stream, it returns the same token you passed in."
                 # Pages before the end may be empty.

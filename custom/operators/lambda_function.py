@@ -175,10 +175,18 @@ class LambdaOperator(BaseOperator):
         told = Invocation(**invocation)
         relay = self._relay(told.group_name, told.stream_name, event["position"])
         if relay.follower.end is None:
-            relay.copy_new()
-            relay.flush()
+            self._look_once_more(relay)
         answer = self._answer_of(told, event, relay)
         return self._conclude(answer, relay, None, told.log_group)
+
+    def _look_once_more(self, relay: StreamRelay) -> None:
+        """Read what has come since the trigger has ended; try again where that fails."""
+        deadline = time.monotonic() + self.drain_seconds
+        relay.copy_new()
+        while relay.error and time.monotonic() < deadline:
+            self._pause(relay.pause)
+            relay.copy_new()
+        relay.flush()
 
     def on_kill(self) -> None:
         """Make ``execute`` stop waiting."""
@@ -204,6 +212,8 @@ class LambdaOperator(BaseOperator):
             raise InvalidRequest(
                 f"conf_overrides must be True, False or a list of keys, not {self.conf_overrides!r:.100}"
             )
+        if not isinstance(self.max_result_bytes, int) or self.max_result_bytes < 0:
+            raise InvalidRequest(f"max_result_bytes must be a number, not {self.max_result_bytes!r:.100}")
         for name, least in (("start_timeout", 0), ("poll_seconds", 0.05), ("drain_seconds", 0)):
             value = getattr(self, name)
             if value is None and name == "poll_seconds":
@@ -233,7 +243,7 @@ class LambdaOperator(BaseOperator):
 
     def _link(self, context: "Context", group: str, stream: str, filter_pattern: str = "") -> None:
         """Put a link to a log stream on the task's page."""
-        meta = self.hook.lambda_client.meta
+        meta = self.hook.control_client.meta
         url = log_stream_url(
             meta.region_name, meta.partition, meta.endpoint_url, group, stream, filter_pattern=filter_pattern
         )
@@ -272,15 +282,20 @@ class LambdaOperator(BaseOperator):
             start_timeout=self.start_timeout,
             pause=self._pause,
         )
-        self._link(context, destination.group_name, destination.stream_name)
-        settings = self.hook.function_settings(self.function_name, self.qualifier)
+        invoked_at = time.time()
+        try:
+            self._link(context, destination.group_name, destination.stream_name)
+            settings = self.hook.function_settings(self.function_name, self.qualifier)
+        except BaseException:
+            self.log.warning("%s: Lambda has taken the event, which cannot be recalled", self.function_name)
+            raise
         invocation = Invocation(
             function_name=self._short_name(),
             group_name=destination.group_name,
             stream_name=destination.stream_name,
             request_id=answer.request_id,
             log_group=settings.log_group,
-            invoked_at=time.time(),
+            invoked_at=invoked_at,
             start_timeout=self.start_timeout,
             timeout=settings.timeout,
         )
@@ -304,7 +319,7 @@ class LambdaOperator(BaseOperator):
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             if self._kill_asked:
-                raise LambdaAbandoned("stopped before the function was started")
+                raise LambdaAbandoned(f"the task for {self.function_name} was told to stop while it waited")
             time.sleep(min(left, POLL_SECONDS))
 
     def _answer_of(self, told: "Invocation", event: dict[str, Any], relay: StreamRelay) -> "Answer":
@@ -328,11 +343,17 @@ class LambdaOperator(BaseOperator):
                 f"{told.function_name} took the event, but its log stream {told.group_name} "
                 f"{told.stream_name} cannot be read: {relay.error}. Whether it ran is unknown ({where})"
             )
+        if event["outcome"] == NOT_STARTED and relay.stream_exists():
+            raise LambdaOutcomeUnknown(
+                f"{told.function_name} has begun so late that it was given up (start_timeout "
+                f"{told.start_timeout:g} s). It may still run ({where})"
+            )
         if event["outcome"] == NOT_STARTED or (event["outcome"] == ENDED and not relay.stream_exists()):
+            waited = told.start_deadline - told.invoked_at
             seen = (
                 f"has ended ({event['reason'] or 'no error is reported'})"
                 if event["outcome"] == ENDED
-                else f"was not heard of for {told.start_timeout:g} s (start_timeout)"
+                else f"was not heard of for {waited:g} s (start_timeout and a margin)"
             )
             raise LambdaOutcomeUnknown(
                 f"{told.function_name} took the event and {seen}, but never made its log stream. Does its "
@@ -344,7 +365,7 @@ class LambdaOperator(BaseOperator):
             kind = "Sandbox.Timedout" if _TIMEOUT.search(reason) else "Runtime.ExitError"
         else:
             kind = "Sandbox.Timedout"
-            reason = event["reason"] or f"nothing came for {told.deadline - told.invoked_at:.0f} s"
+            reason = event["reason"] or f"not within {told.deadline - told.invoked_at:.0f} s"
         message = f"it left no end marker: {reason}"
         body = json.dumps({"errorType": kind, "errorMessage": message}).encode()
         return Answer(body, "Unhandled", request_id=told.request_id)
@@ -396,14 +417,17 @@ class LambdaOperator(BaseOperator):
 
         stop = threading.Event()
         requested_at = time.monotonic()
+        may_run = False
 
         def pause(pause_seconds: float) -> None:
+            nonlocal may_run
+            may_run = False
             if stop.wait(pause_seconds):
                 raise LambdaAbandoned("stopped before the function was started")
 
         def on_request() -> None:
-            nonlocal requested_at
-            requested_at = time.monotonic()
+            nonlocal may_run, requested_at
+            may_run, requested_at = True, time.monotonic()
 
         # Made here: botocore cannot make two clients at once, and the other one is made below.
         _ = self.hook.lambda_client
@@ -429,12 +453,13 @@ class LambdaOperator(BaseOperator):
         except BaseException:
             # Also Airflow's execution_timeout, which is raised into whatever runs.
             stop.set()
-            relay.copy_new()
-            self.log.warning(
-                "%s goes on to its end: a synchronous invocation cannot be cancelled. "
-                "Its further lines are in the log stream only",
-                self.function_name,
-            )
+            if may_run:
+                relay.copy_new()
+                self.log.warning(
+                    "%s goes on to its end: a synchronous invocation cannot be cancelled. "
+                    "Its further lines are in the log stream only",
+                    self.function_name,
+                )
             raise
         relay.copy_new()
         return invocation.result(), settings, relay
@@ -447,7 +472,7 @@ class LambdaOperator(BaseOperator):
         deadline = time.monotonic() + seconds
         while not invocation.done() and (left := deadline - time.monotonic()) > 0:
             if self._kill_asked:
-                raise LambdaAbandoned(f"the task was told to stop while {self.function_name} was running")
+                raise LambdaAbandoned(f"the task for {self.function_name} was told to stop while it waited")
             # Airflow kills a task that has not stopped 5 s after it was told to.
             wait([invocation], timeout=min(left, 1))
         return invocation.done()

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+# A cold start takes its time, and the clocks of worker and triggerer differ.
+START_MARGIN_SECONDS = 30
 # The last events, and the end marker, may come so long after the function's timeout.
 END_MARGIN_SECONDS = 30
 # A stream that is quiet for so long may be one that nobody writes any more: the function's own log tells. It
@@ -30,8 +31,8 @@ QUIET_SECONDS = 5.0
 LONGEST_QUIET_SECONDS = 60.0
 # Once that says that the function has ended without an end marker, its last events have this long to come.
 UNLIKELY_DRAIN_SECONDS = 2.0
-# So many events are shown before it is looked whether there is room for more.
-EVENTS_AT_ONCE = 100
+# So many characters are shown before it is looked whether there is room for more.
+CHARS_AT_ONCE = 16_384
 
 # Reading blocks, so it is done in threads: a few, and not asyncio's own, so that an AWS that hangs holds up
 # nothing else. One client serves all triggers of a connection, and is made anew every five minutes, in case
@@ -67,9 +68,14 @@ class Invocation:
     timeout: int
 
     @property
+    def start_deadline(self) -> float:
+        """Return when the stream must be there, in seconds since the epoch."""
+        return self.invoked_at + self.start_timeout + START_MARGIN_SECONDS
+
+    @property
     def deadline(self) -> float:
         """Return when the end marker must be there, in seconds since the epoch."""
-        return self.invoked_at + self.start_timeout + self.timeout + END_MARGIN_SECONDS
+        return self.start_deadline + self.timeout + END_MARGIN_SECONDS
 
 
 class LambdaTrigger(BaseTrigger):
@@ -153,7 +159,7 @@ class _Watch:
         self._hook = hook
         self._drain_seconds = drain_seconds
         self._drain_until: float | None = None
-        self._own_log_ended = False
+        self._own_log_ended = self._end_seen = False
         self._quiet_seconds = QUIET_SECONDS
         self._ask_own_log_at = time.monotonic() + QUIET_SECONDS
 
@@ -162,9 +168,14 @@ class _Watch:
         if await _copy(self._relay):
             self._quiet_seconds = QUIET_SECONDS
             self._ask_own_log_at = time.monotonic() + QUIET_SECONDS
+        if self._relay.error:
+            # What cannot be read is neither quiet nor drained.
+            return self._is_overdue()
         if self._relay.is_complete():
             return COMPLETE
         if self._relay.follower.end is not None:
+            if not self._end_seen:
+                self._end_seen, self._drain_until = True, None
             return COMPLETE if self._is_drained(self._drain_seconds) else ""
         if await self._has_ended():
             return ENDED if self._is_drained(UNLIKELY_DRAIN_SECONDS) else ""
@@ -196,7 +207,7 @@ class _Watch:
 
     def _is_overdue(self) -> str:
         now = time.time()
-        if now < self._invocation.invoked_at + self._invocation.start_timeout:
+        if now < self._invocation.start_deadline:
             return ""
         if self._relay.error:
             self.reason = f"the log stream could not be read: {self._relay.error}"
@@ -207,11 +218,12 @@ class _Watch:
 
 async def _copy(relay: StreamRelay) -> int:
     """Copy what is new in a stream; return how many events that was."""
-    events = await _in_thread(relay.fetch)
-    for start in range(0, len(events), EVENTS_AT_ONCE):
+    count = await _in_thread(relay.fetch)
+    more = True
+    while more:
         await trigger_log.room()
-        trigger_log.write_plainly(partial(relay.show, events[start : start + EVENTS_AT_ONCE]))
-    return len(events)
+        more = trigger_log.write_plainly(lambda: relay.show(CHARS_AT_ONCE))
+    return count
 
 
 def _shared_hook(aws_conn_id: str | None, region_name: str | None) -> "LambdaFunctionHook":

@@ -1,8 +1,11 @@
 """From the events of a log stream to the lines of a task log."""
 
 import logging
+import math
 import re
+import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,7 +27,7 @@ Reader = Callable[[str | None], tuple[list[dict[str, Any]], str | None]]
 log = logging.getLogger(__name__)
 
 # Terminal sequences: CSI (colours, cursor), OSC (titles, links) and the two-character ones.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
 # Control characters but tab and line feed, and the two separators that browsers break lines at.
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # Airflow's log page folds lines between these; text from a function must not fold the page.
@@ -160,6 +163,8 @@ class StreamRelay:
         self._read = read
         self._write = write
         self._token: str | None = position["token"]
+        self._unshown: deque[dict[str, Any]] = deque()
+        self._reading = threading.Lock()
 
     def position(self) -> dict[str, Any]:
         """Return what another relay, in another process, needs to go on from here, as JSON."""
@@ -172,27 +177,41 @@ class StreamRelay:
     def copy_new(self) -> None:
         """Copy what has come since the last call."""
         was_failing = bool(self.error)
-        self.show(self.fetch())
+        self.fetch()
+        self.show()
         if self.error and not was_failing:
             log.warning("Log events cannot be read at the moment, trying on: %s", self.error)
 
-    def fetch(self) -> list[dict[str, Any]]:
-        """Return what has come since the last call, for :meth:`show`; nothing where reading fails."""
-        try:
-            events, self._token = self._read(self._token)
-        except Exception as error:
-            # Any error of any client: what the function returns decides, not whether its log can be read.
-            self.pause = min(self.pause * 2, max(LONGEST_POLL_SECONDS, self._poll_seconds))
-            self.error = f"{type(error).__name__}: {error}"
-            return []
-        self.pause = self._poll_seconds
-        self.error = ""
-        return events
+    def fetch(self) -> int:
+        """Read what has come since the last call, for :meth:`show`; return how many events that is.
 
-    def show(self, events: Iterable[dict[str, Any]]) -> None:
-        """Write the lines that these events complete."""
-        for line in self.follower.feed(events):
-            self._write(line)
+        Any thread may call this. Who stops waiting for it loses nothing: what it reads is kept.
+        """
+        with self._reading:
+            try:
+                events, self._token = self._read(self._token)
+            except Exception as error:
+                # Any error of any client: what the function returns decides, not whether its log can be read.
+                self.pause = min(self.pause * 2, max(LONGEST_POLL_SECONDS, self._poll_seconds))
+                self.error = f"{type(error).__name__}: {error}"
+                return 0
+            self._unshown += events
+            self.pause = self._poll_seconds
+            self.error = ""
+            return len(events)
+
+    def show(self, max_chars: float = math.inf) -> bool:
+        """Write the lines that were read; say whether there are more.
+
+        :param max_chars: stop after so many characters.
+        """
+        shown = 0
+        while self._unshown and shown < max_chars:
+            event = self._unshown.popleft()
+            shown += len(event["message"])
+            for line in self.follower.feed([event]):
+                self._write(line)
+        return bool(self._unshown)
 
     def flush(self) -> None:
         """Write a line of which not all pieces came."""

@@ -10,9 +10,12 @@ import termios
 from array import array
 from collections.abc import Callable
 from contextvars import copy_context
+from typing import TypeVar
 
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
+
+Result = TypeVar("Result")
 
 # Far below what a socket holds (200 KB), so that other triggers find room.
 MAX_UNREAD_BYTES = 32_768
@@ -58,21 +61,21 @@ async def read_by_supervisor() -> None:
     await _until(all_read)
 
 
-def write_plainly(write: Callable[[], None]) -> None:
+def write_plainly(write: Callable[[], Result]) -> Result:
     """Call what logs, with records that say no more than they would in the task itself.
 
     Airflow binds dag, run, task and so on to each record of a trigger: three times the bytes, in a log that
     belongs to that task anyway.
     """
 
-    def plainly() -> None:
+    def plainly() -> Result:
         trigger_id = get_contextvars().get("trigger_id")
         clear_contextvars()
         # By this the supervisor knows whose log it is.
         bind_contextvars(trigger_id=trigger_id)
-        write()
+        return write()
 
-    copy_context().run(plainly)
+    return copy_context().run(plainly)
 
 
 async def _until(done: Callable[[], bool]) -> None:

@@ -14,6 +14,9 @@ from airflow_relay import contract
 from airflow_relay.capture import captured
 from airflow_relay.shipper import FLUSH_SECONDS, Shipper
 
+# The calls under way in this process: one, but for tests.
+_active: set[contract.Destination] = set()
+
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
@@ -49,20 +52,25 @@ def relay(
         def wrapper(event: Any, context: Any = None, *args: Any, **kwargs: Any) -> Any:
             call = functools.partial(function, event, context, *args, **kwargs)
             destination = _destination(event)
-            if destination is None:
+            if destination is None or destination in _active:
+                # The latter: a handler that calls another one with its own event.
                 return call()
-            shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
-            if destination.asynchronous and not shipper.claim():
-                _tell(
-                    sys.stderr,
-                    "Lambda has delivered this event before, and its handler is not run again: "
-                    f"log stream {destination.group_name} {destination.stream_name} exists",
-                )
-                return None
-            result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
-            if strict and (complaint := shipper.complaint()):
-                raise LogServiceFailed(complaint)
-            return result
+            _active.add(destination)
+            try:
+                shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
+                if destination.asynchronous and not shipper.claim():
+                    _tell(
+                        sys.stderr,
+                        "Lambda has delivered this event before, and its handler is not run again: "
+                        f"log stream {destination.group_name} {destination.stream_name} exists",
+                    )
+                    return None
+                result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
+                if strict and (complaint := shipper.complaint()):
+                    raise LogServiceFailed(complaint)
+                return result
+            finally:
+                _active.discard(destination)
 
         return wrapper  # type: ignore[return-value]
 

@@ -28,7 +28,7 @@ class Outcome:
     [
         (
             "sleep over the timeout",
-            r"LambdaTimedOut: test-relayed failed: .*Task timed out after 2\.00 seconds",
+            r"LambdaTimedOut: test-relayed failed: .*Task timed out after 4\.00 seconds",
         ),
         ("end the process", r"LambdaFunctionFailed: test-relayed failed: .*exit status 7"),
     ],

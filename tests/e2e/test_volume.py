@@ -49,12 +49,20 @@ def test_ten_thousand_lines_of_one_call(
     assert (in_s3(s3_object(s3_client, this)["Body"], FUNCTION) == cloudwatch) is True
 
 
-@pytest.mark.parametrize(("dag_id", "count"), [("test-mapped-deferred", 50), ("test-mapped", 8)])
+@pytest.mark.parametrize(
+    ("dag_id", "count", "seconds"), [("test-mapped-deferred", 50, 50), ("test-mapped", 8, 1)]
+)
 def test_mapped_tasks_keep_their_lines_apart(
-    airflow: AirflowClient, logs_client: Any, s3_client: Any, metadata_db: Any, dag_id: str, count: int
+    airflow: AirflowClient,
+    logs_client: Any,
+    s3_client: Any,
+    metadata_db: Any,
+    dag_id: str,
+    count: int,
+    seconds: float,
 ) -> None:
     """Deferred, all of them are at work at once; otherwise as many as there are slots."""
-    payloads = [{"lines": 200, "name": f"task {number}", "seconds": 1} for number in range(count)]
+    payloads = [{"lines": 200, "name": f"task {number}", "seconds": seconds} for number in range(count)]
 
     run = airflow.wait(
         airflow.trigger(dag_id, {"function_name": FUNCTION, "payloads": payloads}), timeout=240
@@ -62,10 +70,13 @@ def test_mapped_tasks_keep_their_lines_apart(
 
     assert run.state == "success"
     returned = results(metadata_db, run.dag_run_id)
+    first, last = [], []
     for index in range(count):
         this = Try(dag_id, run.dag_run_id, "invoke", map_index=index)
         cloudwatch = in_cloudwatch(logs_client, this, FUNCTION)
         assert returned[index] == {"lines": 200, "sha256": digest(cloudwatch)}
+        first.append(cloudwatch[0].milliseconds)
+        last.append(cloudwatch[-1].milliseconds)
         assert all(line.text.startswith(f"task {index} line ") for line in cloudwatch)
         assert in_api(airflow, this, FUNCTION) == cloudwatch, index
         stored = (
@@ -74,3 +85,5 @@ def test_mapped_tasks_keep_their_lines_apart(
             else in_s3(s3_object(s3_client, this)["Body"], FUNCTION)
         )
         assert stored == cloudwatch, index
+    if dag_id == "test-mapped-deferred":
+        assert max(first) < min(last), "there is no moment at which all of them were at work"

@@ -33,9 +33,9 @@ class Hook:
         self.calls: list[dict[str, Any]] = []
         self.error: Exception | None = None
         self.reads = 0
-        self.failing_reads = 0
+        self.failing_reads = self.failing_streams = 0
         meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
-        self.lambda_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.control_client = SimpleNamespace(meta=SimpleNamespace(**meta))
 
     def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
         return FunctionSettings(42, "/own")
@@ -49,6 +49,9 @@ class Hook:
     def stream_reader(self, group: str, stream: str) -> Callable[[str | None], Any]:
         def read(token: str | None) -> tuple[list[dict[str, Any]], str | None]:
             self.reads += 1
+            if self.failing_streams:
+                self.failing_streams -= 1
+                raise OSError("throttled")
             return [{"message": message, "timestamp": 1} for message in self.stream], token
 
         return read
@@ -217,7 +220,7 @@ def test_a_failed_function_fails_the_task(shown: list[str]) -> None:
         ("ended", "Task timed out after 3.00 seconds", errors.LambdaTimedOut, "timed out after 3.00"),
         ("ended", "Runtime exited with error: exit status 7", errors.LambdaFunctionFailed, "exit status 7"),
         ("ended", "", errors.LambdaFunctionFailed, "Lambda reports no error"),
-        ("overdue", "", errors.LambdaTimedOut, "nothing came for 132 s"),
+        ("overdue", "", errors.LambdaTimedOut, "not within 162 s"),
         ("overdue", "OSError: away", errors.LambdaTimedOut, "OSError: away"),
     ],
 )
@@ -232,7 +235,7 @@ def test_an_end_without_marker_fails_with_the_reason(
 
 @pytest.mark.parametrize(
     ("outcome", "says"),
-    [("not started", "not heard of for 60 s"), ("ended", "has ended .no error is reported")],
+    [("not started", "not heard of for 90 s"), ("ended", "has ended .no error is reported")],
 )
 def test_a_function_without_stream_is_told_apart(shown: list[str], outcome: str, says: str) -> None:
     """It may never have started, or not wear the decorator."""
@@ -290,3 +293,43 @@ def test_an_execution_timeout_bounds_the_deferral() -> None:
     handed = deferred(Hook(), execution_timeout=timedelta(seconds=30))
 
     assert handed.timeout == timedelta(seconds=30)
+
+
+def test_the_last_look_is_repeated_while_reading_fails(shown: list[str]) -> None:
+    """The function has succeeded; a throttled read must not make the task run it again."""
+    hook = Hook(contract.encode_end(succeeded()))
+    hook.failing_streams = 3
+
+    operator = make(hook, poll_seconds=0.05, drain_seconds=5)
+
+    assert operator.execute_complete(context(), event(None, "ended", has_stream=False), TOLD) is None
+
+
+def test_what_cannot_be_read_at_all_is_told(shown: list[str]) -> None:
+    hook = Hook()
+    hook.failing_streams = 99
+
+    with pytest.raises(errors.RelayIncomplete, match="OSError: throttled"):
+        make(hook, poll_seconds=0.05, drain_seconds=0.1).execute_complete(
+            context(), event(None, "overdue"), TOLD
+        )
+
+
+def test_a_function_that_has_begun_too_late_is_told_apart(shown: list[str]) -> None:
+    with pytest.raises(errors.LambdaOutcomeUnknown, match="begun so late"):
+        make(Hook("[INFO #1] late")).execute_complete(context(), event(None, "not started"), TOLD)
+
+
+def test_an_event_that_was_taken_is_named_when_the_task_ends_before_it_is_deferred(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hook = Hook()
+
+    def stopped(*_: Any) -> FunctionSettings:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hook, "function_settings", stopped)
+
+    with pytest.raises(KeyboardInterrupt):
+        make(hook).execute(context())
+    assert "Lambda has taken the event" in capsys.readouterr().out

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -50,11 +50,13 @@ class Hook:
         self.calls: list[dict[str, Any]] = []
         self.streams: list[tuple[str, str]] = []
         self.shown = threading.Event()
-        self.endless = self.done = False
+        self.endless = self.throttled = self.done = False
+        self.released = threading.Event()
+        self.on_throttled: Callable[[], None] = lambda: None
         self.late: list[str] = []
         self.own: OwnLog | Exception = OwnLog("own stream", ended=True)
         meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
-        self.lambda_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.lambda_client = self.control_client = SimpleNamespace(meta=SimpleNamespace(**meta))
         self.settings = FunctionSettings(42, "/aws/lambda/f")
         self._read = 0
         self._reads = 0
@@ -92,6 +94,9 @@ class Hook:
         if self.during:
             assert self.shown.wait(5), "the lines of a running function are not read while it runs"
         if self.endless:
+            self.released.wait(5)
+        if self.throttled:
+            threading.Timer(0.1, self.on_throttled).start()
             pause(30)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -123,8 +128,10 @@ def _outside_of_the_task_runner(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def hook() -> Hook:
-    return Hook()
+def hook() -> Iterator[Hook]:
+    made = Hook()
+    yield made
+    made.released.set()
 
 
 @pytest.fixture
@@ -272,6 +279,8 @@ class TestRequest:
             pytest.param({"poll_seconds": -1}, "poll_seconds", marks=pytest.mark.bad_input(21)),
             pytest.param({"poll_seconds": 901}, "poll_seconds", marks=pytest.mark.bad_input(21)),
             pytest.param({"poll_seconds": float("nan")}, "poll_seconds", marks=pytest.mark.bad_input(21)),
+            pytest.param({"max_result_bytes": None}, "max_result_bytes", marks=pytest.mark.bad_input(24)),
+            pytest.param({"max_result_bytes": "long"}, "max_result_bytes", marks=pytest.mark.bad_input(24)),
             pytest.param({"start_timeout": -1}, "start_timeout", marks=pytest.mark.bad_input(21)),
             pytest.param({"start_timeout": 901}, "start_timeout", marks=pytest.mark.bad_input(21)),
             pytest.param({"start_timeout": None}, "start_timeout", marks=pytest.mark.bad_input(21)),
@@ -569,11 +578,24 @@ class TestKill:
 
         threading.Thread(target=kill).start()
 
-        with pytest.raises(errors.LambdaAbandoned, match="told to stop while f was running"):
+        with pytest.raises(errors.LambdaAbandoned, match="the task for f was told to stop"):
             operator.execute({"ti": task_instance()})  # type: ignore[typeddict-item]
 
         assert shown == [(logging.INFO, "one")]
         assert "cannot be cancelled" in warned()
+
+    def test_killed_before_it_started_nothing_is_said_to_go_on(
+        self, hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
+    ) -> None:
+        operator = make()
+        operator.__dict__["hook"] = hook
+        hook.throttled = True
+        hook.on_throttled = operator.on_kill
+
+        with pytest.raises(errors.LambdaAbandoned):
+            operator.execute({"ti": task_instance()})  # type: ignore[typeddict-item]
+
+        assert "goes on" not in warned()
 
     def test_execution_timeout_is_passed_on_after_a_last_look(
         self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]],

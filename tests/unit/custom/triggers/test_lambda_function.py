@@ -1,6 +1,7 @@
 """The trigger: what it shows, when it fires, and what it tells the task."""
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,6 +14,7 @@ from airflow_relay.contract import EndMarker
 from custom.hooks.lambda_function import OwnLog
 from custom.triggers import lambda_function
 from custom.triggers.lambda_function import LambdaTrigger
+from custom.utils import trigger_log
 from custom.utils.log_relay import Line, StreamRelay
 
 REASON = "Task timed out after 3.00 seconds"
@@ -204,14 +206,15 @@ def test_an_own_log_that_cannot_be_read_ends_nothing(fire: Any) -> None:
 
 
 def test_a_stream_that_never_comes_ends_it(fire: Any) -> None:
-    long_ago = time.time() - 60 - 1
+    long_ago = time.time() - 60 - lambda_function.START_MARGIN_SECONDS - 1
 
     assert fire(Hook(*[None] * 100), invoked_at=long_ago)["outcome"] == "not started"
 
 
 def test_no_end_marker_by_the_deadline_ends_it(fire: Any) -> None:
     """Start, timeout, margin: as long as a function can be at work."""
-    long_ago = time.time() - 60 - 3 - lambda_function.END_MARGIN_SECONDS - 1
+    margins = lambda_function.START_MARGIN_SECONDS + lambda_function.END_MARGIN_SECONDS
+    long_ago = time.time() - 60 - 3 - margins - 1
 
     assert fire(Hook([line(1, "one")]), invoked_at=long_ago)["outcome"] == "overdue"
 
@@ -302,3 +305,69 @@ def test_one_hook_serves_all_triggers_of_a_connection(monkeypatch: pytest.Monkey
 
     assert lambda_function._shared_hook(None, "ap-southeast-2") is first
     assert lambda_function._shared_hook(None, "eu-central-1") is not first
+
+
+def test_a_cold_start_has_its_time_whatever_the_start_timeout(fire: Any) -> None:
+    assert fire(Hook(*[None] * 5, [end(1)]), start_timeout=0)["outcome"] == "complete"
+
+
+def test_reads_that_fail_are_neither_quiet_nor_drained(fire: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Throttled reading is not a sign of an end: what the own log says may come long before the lines."""
+    monkeypatch.setattr(lambda_function, "QUIET_SECONDS", 0)
+    monkeypatch.setattr(lambda_function, "UNLIKELY_DRAIN_SECONDS", 0)
+    throttled = [OSError("throttled")] * 5
+    hook = Hook(*throttled, [line(1, "one"), end(2)], own_log=OwnLog("own", ended=True))
+
+    assert fire(hook)["outcome"] == "complete"
+    assert hook.asked == []
+
+
+def test_long_lines_are_shown_bit_by_bit(
+    fire: Any, shown: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All at once they would fill the way to the log, and the event loop would stand still."""
+    rooms: list[int] = []
+
+    async def room() -> None:
+        rooms.append(len(shown))
+
+    monkeypatch.setattr(trigger_log, "room", room)
+
+    fire(Hook([*(line(number, "x" * 10_000) for number in range(1, 7)), end(7)]))
+
+    assert rooms[:4] == [0, 2, 4, 6]
+
+
+def test_what_was_read_while_it_was_killed_is_shown(
+    monkeypatch: pytest.MonkeyPatch, shown: list[str]
+) -> None:
+    """The thread that reads goes on, though nobody waits for it any more."""
+    reading, go_on = threading.Event(), threading.Event()
+
+    class SlowHook(Hook):
+        def stream_reader(self, group: str, stream: str) -> Callable[[str | None], Any]:
+            read = super().stream_reader(group, stream)
+
+            def slowly(token: str | None) -> tuple[list[dict[str, Any]], str | None]:
+                reading.set()
+                assert go_on.wait(5)
+                answer: tuple[list[dict[str, Any]], str | None] = read(token)
+                return answer
+
+            return slowly
+
+    monkeypatch.setattr(lambda_function, "_shared_hook", lambda *_: SlowHook([line(1, "one")]))
+
+    async def kill() -> None:
+        trigger = make()
+        running = asyncio.ensure_future(anext(aiter(trigger.run())))
+        while not reading.is_set():
+            await asyncio.sleep(0.01)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        go_on.set()
+        await trigger.on_kill()
+
+    asyncio.run(asyncio.wait_for(kill(), 5))
+
+    assert shown == ["one"]

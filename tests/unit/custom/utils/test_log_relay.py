@@ -305,3 +305,7 @@ class TestTaskLogWriter:
     @pytest.mark.bad_input(27)
     def test_text_is_sanitised(self) -> None:
         assert self.records(Line(logging.INFO, "::group::\x00", 0))[0]["event"] == ": :group::\\x00"
+
+
+def test_a_terminal_sequence_without_an_end_takes_no_more_than_its_line() -> None:
+    assert sanitised("\x1b]oops\nTraceback: the reason") == "\nTraceback: the reason"

@@ -444,3 +444,22 @@ class TestAsynchronousCaller:
         logs.error = ConnectionError("down")
 
         assert relay(done)(ASYNCHRONOUS, SimpleNamespace(get_remaining_time_in_millis=lambda: 300)) == "done"
+
+
+@pytest.mark.parametrize("event", [EVENT, ASYNCHRONOUS], ids=["waiting", "asynchronous"])
+def test_a_decorated_handler_that_calls_another_one_with_its_event(logs: FakeLogs, event: Any) -> None:
+    """One stream, one claim, one end marker: those of the outer call."""
+
+    @relay
+    def inner(event: Any, context: Any) -> str:
+        logger.info("inner")
+        return "done"
+
+    @relay
+    def outer(event: Any, context: Any) -> Any:
+        logger.info("outer")
+        return inner(event, context)
+
+    assert outer(event, CONTEXT) == "done"
+    assert logs.streams["stream"][:2] == ["[INFO #1] outer", "[INFO #2] inner"]
+    assert len(logs.streams["stream"]) == 3
