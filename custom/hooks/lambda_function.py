@@ -36,10 +36,9 @@ from custom.errors import (
     LambdaTimedOut,
     LambdaUnreachable,
 )
+from custom.utils.lambda_function import MAX_FUNCTION_SECONDS, short_name
 from custom.utils.log_relay import Reader
 
-# Lambda quotas: a function runs for 15 minutes at most.
-MAX_FUNCTION_SECONDS = 900
 # The answer needs this much longer than the function: cold start, network, and Lambda's own bookkeeping.
 ANSWER_MARGIN_SECONDS = 30
 CONNECT_TIMEOUT_SECONDS = 5
@@ -202,7 +201,8 @@ class LambdaFunctionHook(LambdaHook):
         try:
             settings = self.control_client.get_function_configuration(**_target(function_name, qualifier))
         except (ClientError, BotoCoreError) as error:
-            self.log.warning("The settings of %s cannot be read: %s", function_name, error)
+            if _code(error) != _NOT_FOUND:
+                self.log.warning("The settings of %s cannot be read: %s", function_name, error)
             settings = {}
         log_group = settings.get("LoggingConfig", {}).get("LogGroup")
         return FunctionSettings(
@@ -385,11 +385,6 @@ def _connection_missing(conn_id: str) -> ConnectionMissing:
         f"there is no Airflow connection {conn_id!r}: create it, or pass aws_conn_id=None "
         "to use the credentials of the environment"
     )
-
-
-def short_name(function_name: str) -> str:
-    """Return a function's name from its name or ARN without version."""
-    return function_name.rpartition(":")[2]
 
 
 def _named(function_name: str, qualifier: str | None) -> str:

@@ -25,7 +25,8 @@ from custom.errors import (
     RelayIncomplete,
 )
 from custom.links.cloudwatch_logs import LogStreamLink, log_stream_url
-from custom.utils.log_relay import Line, StreamRelay, sanitised, task_log_writer
+from custom.utils.lambda_function import FUNCTION_NAME, MAX_FUNCTION_SECONDS, QUALIFIER, short_name
+from custom.utils.log_relay import UNLIKELY_DRAIN_SECONDS, Line, StreamRelay, sanitised, task_log_writer
 from custom.utils.payload import checked_payload, encode_payload
 
 # boto3 and the amazon provider take a second to import: only a running task pays for that, not the parser.
@@ -42,9 +43,6 @@ POLL_SECONDS = 0.25
 DEFERRED_POLL_SECONDS = 1.0
 # CloudWatch may show events some seconds after it took them: so long the end marker is waited for.
 DRAIN_SECONDS = 10.0
-# The same, where the function was ended from outside and an end marker is unlikely.
-UNLIKELY_DRAIN_SECONDS = 2.0
-MAX_SECONDS = 900
 # As long as Lambda takes to scale out a function that is suddenly in demand, several times over.
 START_SECONDS = 60
 # An XCom lies in Airflow's metadata database.
@@ -52,11 +50,8 @@ MAX_RESULT_BYTES = 262_144
 # So long a triggerer may be away before a deferred task fails for that.
 TRIGGERER_AWAY = timedelta(minutes=10)
 
-# Lambda's model: a name, or an ARN in full or from the account number on. A version has its own argument.
-_FUNCTION_NAME = re.compile(r"((arn:aws[a-z-]*:lambda:[a-z0-9-]+:)?\d{12}:function:)?[A-Za-z0-9_-]{1,64}")
 # What Lambda's error object holds after a timeout: type "Sandbox.Timedout", or a message like this.
 _TIMEOUT = re.compile(r"Sandbox\.Timedout|Task timed out after")
-_QUALIFIER = re.compile(r"\$LATEST|[A-Za-z0-9_$-]{1,128}")
 
 
 class LambdaOperator(BaseOperator):
@@ -194,12 +189,12 @@ class LambdaOperator(BaseOperator):
         self._kill_asked = True
 
     def _check_arguments(self) -> None:
-        if not isinstance(self.function_name, str) or not _FUNCTION_NAME.fullmatch(self.function_name):
+        if not isinstance(self.function_name, str) or not FUNCTION_NAME.fullmatch(self.function_name):
             raise InvalidRequest(
                 f"function_name {self.function_name!r:.200} is neither a Lambda function's name (1 to 64 "
                 "letters, digits, - and _) nor its ARN without version"
             )
-        if self.qualifier and not _QUALIFIER.fullmatch(self.qualifier):
+        if self.qualifier and not QUALIFIER.fullmatch(self.qualifier):
             raise InvalidRequest(f"qualifier {self.qualifier!r:.200} is neither a version nor an alias")
         try:
             contract.check_group_name(self.awslogs_group)
@@ -218,8 +213,10 @@ class LambdaOperator(BaseOperator):
             value = getattr(self, name)
             if value is None and name == "poll_seconds":
                 continue
-            if not isinstance(value, int | float) or not least <= value <= MAX_SECONDS:
-                raise InvalidRequest(f"{name} must be between {least} and {MAX_SECONDS}, not {value!r:.100}")
+            if not isinstance(value, int | float) or not least <= value <= MAX_FUNCTION_SECONDS:
+                raise InvalidRequest(
+                    f"{name} must be between {least} and {MAX_FUNCTION_SECONDS}, not {value!r:.100}"
+                )
 
     def _destination(self, context: "Context") -> contract.Destination:
         ti = context["ti"]
@@ -237,9 +234,6 @@ class LambdaOperator(BaseOperator):
         if conf:
             self.log.info("The run's conf sets the payload's keys %s", sorted(conf))
         return checked_payload({**body, **conf})
-
-    def _short_name(self) -> str:
-        return self.function_name.rpartition(":")[2]
 
     def _link(self, context: "Context", group: str, stream: str, filter_pattern: str = "") -> None:
         """Put a link to a log stream on the task's page."""
@@ -266,7 +260,9 @@ class LambdaOperator(BaseOperator):
 
     def _relay(self, group: str, stream: str, position: dict[str, Any] | None = None) -> StreamRelay:
         reader = self.hook.stream_reader(group, stream)
-        return StreamRelay(reader, task_log_writer(self._short_name()), self._poll_seconds(), position)
+        return StreamRelay(
+            reader, task_log_writer(short_name(self.function_name)), self._poll_seconds(), position
+        )
 
     def _invoke_and_defer(
         self, context: "Context", payload: bytes, destination: contract.Destination
@@ -290,7 +286,7 @@ class LambdaOperator(BaseOperator):
             self.log.warning("%s: Lambda has taken the event, which cannot be recalled", self.function_name)
             raise
         invocation = Invocation(
-            function_name=self._short_name(),
+            function_name=short_name(self.function_name),
             group_name=destination.group_name,
             stream_name=destination.stream_name,
             request_id=answer.request_id,
@@ -516,7 +512,7 @@ class LambdaOperator(BaseOperator):
             self._write_now(logging.ERROR, _traceback(answer))
 
     def _write_now(self, level: int, *texts: str) -> None:
-        write = task_log_writer(self._short_name())
+        write = task_log_writer(short_name(self.function_name))
         for text in texts:
             write(Line(level, text, int(time.time() * 1000)))
 

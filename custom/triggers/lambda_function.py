@@ -13,7 +13,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from cachetools import TTLCache
 
 from custom.utils import trigger_log
-from custom.utils.log_relay import StreamRelay, task_log_writer
+from custom.utils.log_relay import UNLIKELY_DRAIN_SECONDS, StreamRelay, task_log_writer
 
 # boto3 and the amazon provider take a second to import, which the triggerer's event loop must not wait for.
 if TYPE_CHECKING:
@@ -29,8 +29,6 @@ END_MARGIN_SECONDS = 30
 # is asked with pauses that double, as FilterLogEvents has a quota of 5 to 10 a second for the account.
 QUIET_SECONDS = 5.0
 LONGEST_QUIET_SECONDS = 60.0
-# Once that says that the function has ended without an end marker, its last events have this long to come.
-UNLIKELY_DRAIN_SECONDS = 2.0
 # So many characters are shown before it is looked whether there is room for more.
 CHARS_AT_ONCE = 16_384
 

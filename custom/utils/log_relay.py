@@ -21,6 +21,8 @@ MAX_LINE_CHARS = 65_536
 MAX_AWAITED = 10_000
 # Reads that fail are repeated this often at least.
 LONGEST_POLL_SECONDS = 5.0
+# Where the function was ended from outside and an end marker is unlikely, its last events have this long.
+UNLIKELY_DRAIN_SECONDS = 2.0
 
 Reader = Callable[[str | None], tuple[list[dict[str, Any]], str | None]]
 

@@ -19,7 +19,7 @@ Result = TypeVar("Result")
 
 # Far below what a socket holds (200 KB), so that other triggers find room.
 MAX_UNREAD_BYTES = 32_768
-# The supervisor reads 4 KB each time that it has looked after its triggers, some 50 to 100 times a second.
+# The supervisor reads 4 KB, then looks after its triggers in the database, then reads again.
 POLL_SECONDS = 0.02
 # A supervisor that has not read in this time is not going to.
 PATIENCE_SECONDS = 60.0
@@ -64,8 +64,8 @@ async def read_by_supervisor() -> None:
 def write_plainly(write: Callable[[], Result]) -> Result:
     """Call what logs, with records that say no more than they would in the task itself.
 
-    Airflow binds dag, run, task and so on to each record of a trigger: three times the bytes, in a log that
-    belongs to that task anyway.
+    Airflow binds dag, run, task and so on to each record of a trigger: for a short line twice the bytes, in a
+    log that belongs to that task anyway.
     """
 
     def plainly() -> Result:

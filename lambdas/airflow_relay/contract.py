@@ -36,7 +36,7 @@ an empty line is a lawful event (CloudWatch refuses an empty message).
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from decimal import Decimal
@@ -335,20 +335,3 @@ def find_end(log_tail: str) -> EndMarker | None:
         if line.startswith(NOTE_PREFIX) and isinstance(marker := decode(line[len(NOTE_PREFIX) :]), EndMarker):
             return marker
     return None
-
-
-def decode_lines(messages: Iterable[str]) -> list[str]:
-    """Return the lines a function logged, from the messages of its stream: whole, in order, once each.
-
-    Pieces of a long line are joined, repeated events dropped, the end marker and foreign events left out.
-    """
-    events = {
-        event.number: event for event in (decode(message) for message in messages) if isinstance(event, Event)
-    }
-    lines: list[str] = []
-    for event in events.values():
-        if event.part > 1 and lines:
-            lines[-1] += event.text
-        else:
-            lines.append(event.text)
-    return lines

@@ -17,6 +17,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from airflow_relay import contract
+from tests.decoded import decode_lines
 from tests.support import REGION
 from windtunnel.compose import ROOT
 from windtunnel.seeding import package
@@ -138,7 +139,7 @@ def test_a_function_packaged_by_the_page_is_relayed(
     assert result == {"answer": 42}, own_log
     events = logs_client.get_log_events(logGroupName=GROUP, logStreamName=stream, startFromHead=True)
     messages = [event["message"] for event in events["events"]]
-    assert contract.decode_lines(messages) == [LINE]
+    assert decode_lines(messages) == [LINE]
     end = contract.decode(messages[-1])
     assert isinstance(end, contract.EndMarker)
     assert (end.status, end.events) == (contract.SUCCEEDED, 1)

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_relay import contract
 from airflow_relay.contract import Destination, EndMarker, Event
+from tests.decoded import decode_lines
 
 DESTINATION = Destination("/airflow/lambda/f", "2025/11/20/[$LATEST]d/r/t/-1/1/u", "d/r/t/-1/1")
 
@@ -144,7 +145,7 @@ def test_long_line_is_split_on_character_borders(character: str, offset: int) ->
         ("6", "2"),
         ("7", "3"),
     ]
-    assert contract.decode_lines(messages) == [text]
+    assert decode_lines(messages) == [text]
 
 
 def test_longest_line_in_one_event_is_not_marked() -> None:
@@ -209,7 +210,7 @@ def test_lines_are_decoded_once_each() -> None:
         contract.encode_end(EndMarker("succeeded", 4, number=5)),
     ]
 
-    assert contract.decode_lines(messages) == ["one", "one", "half, whole"]
+    assert decode_lines(messages) == ["one", "one", "half, whole"]
 
 
 def test_contract_needs_nothing_but_the_standard_library() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from airflow_relay import LogServiceFailed, contract, decorator, relay
 from airflow_relay.shipper import LogEvent, Shipper
+from tests.decoded import decode_lines
 
 EVENT = contract.Destination("/airflow/lambda/f", "stream").as_payload()
 ASYNCHRONOUS = contract.Destination("/airflow/lambda/f", "stream", asynchronous=True).as_payload()
@@ -167,7 +168,7 @@ def test_what_the_handler_raises_is_sent_and_raised_again(logs: FakeLogs, raised
 
     assert caught.value is raised
     messages = logs.streams["stream"]
-    before, trace = contract.decode_lines(messages)
+    before, trace = decode_lines(messages)
     assert before == "before"
     assert trace.startswith("Traceback (most recent call last):\n")
     assert "in handler" in trace
@@ -190,8 +191,8 @@ def test_warm_calls_never_mix(logs: FakeLogs) -> None:
     handler({"no": "block"} | {"stream_name": "between"}, CONTEXT)
     handler({**EVENT, "stream_name": "second"}, CONTEXT)
 
-    assert contract.decode_lines(logs.streams["first"])[0] == "call first"
-    assert contract.decode_lines(logs.streams["second"]) == ["call second"]
+    assert decode_lines(logs.streams["first"])[0] == "call first"
+    assert decode_lines(logs.streams["second"]) == ["call second"]
     assert set(logs.streams) == {"first", "second"}
     assert not any(thread.name == "airflow-relay" for thread in threading.enumerate())
 
@@ -317,7 +318,7 @@ def test_a_thread_that_outlives_the_call_is_noted_and_its_late_lines_are_dropped
     returned.set()
     worker.join()
 
-    in_time, note = contract.decode_lines(sent)
+    in_time, note = decode_lines(sent)
     assert in_time == "in time"
     assert note.startswith(contract.NOTE_PREFIX)
     assert "run on after it: worker." in note
@@ -344,7 +345,7 @@ def test_threads_that_end_with_the_call_or_were_there_before_are_not_noted(logs:
     released.set()
     older.join()
 
-    assert contract.decode_lines(logs.streams["stream"]) == ["in time"]
+    assert decode_lines(logs.streams["stream"]) == ["in time"]
 
 
 def test_handler_keeps_its_name_and_docstring() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_relay import contract, shipper
 from airflow_relay.shipper import LogEvent, Shipper, event_bytes, lawful_batches, rejected_count
+from tests.decoded import decode_lines
 
 GROUP, STREAM = "/airflow/lambda/f", "stream"
 DESTINATION = contract.Destination(GROUP, STREAM)
@@ -158,7 +159,7 @@ def test_everything_is_sent_in_order_and_ends_with_the_marker(
 
     marker = made.close(contract.SUCCEEDED, "request-1")
 
-    assert contract.decode_lines(logs.messages()) == ["one", "two", "two"]
+    assert decode_lines(logs.messages()) == ["one", "two", "two"]
     assert contract.decode(logs.messages()[-1]) == marker
     assert marker == contract.EndMarker("succeeded", 3, request_id="request-1", number=4)
     assert made.delivered
@@ -182,7 +183,7 @@ def test_whatever_a_call_says_is_sent_in_lawful_batches(logs: FakeLogs, lines: l
     made.start()
     marker = made.close(contract.SUCCEEDED)
 
-    assert contract.decode_lines(logs.messages()) == lines
+    assert decode_lines(logs.messages()) == lines
     assert (logs.unlawful, marker.lost) == (0, 0)
     assert made.delivered
 
@@ -263,7 +264,7 @@ def test_a_stream_deleted_in_mid_run_is_made_again(make: Callable[..., Shipper],
     add(made, "two")
     made.close(contract.SUCCEEDED)
 
-    assert contract.decode_lines(logs.messages()) == ["one", "two"]
+    assert decode_lines(logs.messages()) == ["one", "two"]
 
 
 @pytest.mark.parametrize(
@@ -280,7 +281,7 @@ def test_a_passing_failure_loses_nothing(
     add(made, "one", "two")
     marker = made.close(contract.SUCCEEDED)
 
-    assert contract.decode_lines(logs.messages()) == ["one", "two"]
+    assert decode_lines(logs.messages()) == ["one", "two"]
     assert marker.lost == 0
     assert made.complaint() == ""
 
