@@ -1,9 +1,6 @@
 # Two images from one base. Each target is built in two stages, so that no build tool ends up in it.
 # Base image names are plain: where no registry answers, offline/images.sh makes images of the same names.
 FROM python:3.13-slim-trixie AS base
-# Two malloc arenas instead of eight a core: threads of a Python process hardly allocate at once.
-ENV PYTHONUNBUFFERED=1 MALLOC_ARENA_MAX=2
-
 FROM base AS builder
 # Certificates for a proxy that inspects TLS: those of the base image, or a bundle given as the secret `ca_bundle`.
 ENV UV_SYSTEM_CERTS=1 UV_CACHE_DIR=/cache/uv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON=/usr/local/bin/python3.13 UV_NO_PROGRESS=1
@@ -50,7 +47,7 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
 FROM base AS localstack
 ENV PATH=/opt/localstack/bin:$PATH PYTHONPATH=/opt/windtunnel LAMBDA_RUNTIME_PYTHON=/opt/lambda/bin/python
 RUN useradd --uid 1000 --create-home localstack \
- && install -d -o localstack /var/lib/localstack /usr/lib/localstack /etc/localstack /tmp/localstack
+ && install -d -o localstack /var/lib/localstack /var/lib/localstack/state /usr/lib/localstack /etc/localstack /tmp/localstack
 COPY --from=localstack-builder /opt/localstack /opt/localstack
 COPY --from=localstack-builder /opt/lambda /opt/lambda
 USER localstack

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The first thing every container does. Usage: entrypoint.sh SERVICE [ARGUMENT...]
+# The first thing that every container, and every process of the local engine, does. Usage: entrypoint.sh SERVICE [ARGUMENT...]
 # Refuses anything that could reach real AWS, makes or awaits the secrets, then becomes the named service.
 set -euo pipefail
 
-readonly SECRETS=${SECRETS_FOLDER:-/run/secrets/windtunnel}
+# Where the secrets are; LocalStack has none.
+readonly SECRETS=${SECRETS_FOLDER:-}
 
 # Exit code 2: an unmet precondition, nothing was started.
 fail() {
@@ -37,7 +38,7 @@ random() { head -c 32 /dev/urandom | base64 | tr '+/' '-_'; }
 # Once per volume. Read by Airflow through its own `_cmd` options, by Postgres through POSTGRES_PASSWORD_FILE.
 make_secrets() {
   [ ! -e "$SECRETS/complete" ] || return 0
-  [ -w "$SECRETS" ] || fail "cannot write secrets to $SECRETS. Remove the volume: docker compose down --volumes"
+  [ -w "$SECRETS" ] || fail "cannot write secrets to $SECRETS. Remove the volume: ./windtunnel down --volumes"
   local password
   password=$(random | tr -d '=')
   random >"$SECRETS/fernet_key"
@@ -45,7 +46,6 @@ make_secrets() {
   printf "%s%s" "$(random)" "$(random)" >"$SECRETS/jwt_secret"
   printf "%s%s" "$(random)" "$(random)" >"$SECRETS/api_secret_key"
   printf '%s' "$password" >"$SECRETS/postgres_password"
-  printf 'postgresql+psycopg2://airflow:%s@%s/airflow' "$password" "${POSTGRES_ADDRESS:?}" >"$SECRETS/sql_alchemy_conn"
   printf '{"admin": "%s"}' "$(random | tr -dc 'a-zA-Z0-9' | head -c 16)" >"$SECRETS/simple_auth_manager_passwords.json"
   touch "$SECRETS/complete"
 }

@@ -10,15 +10,18 @@ from pathlib import Path
 
 from benchmarks import lambda_operator, stack
 from benchmarks.report import Report, own_stack
-from windtunnel.compose import ROOT
+from windtunnel import engines
+from windtunnel.engine import ROOT
 
 PARTS = ("stack", "operator")
+# The name of a part that was measured on the local engine.
+ON_LOCAL = "{}, local engine"
 RESULTS = Path(__file__).parent / "results.json"
 
 
 def measured(part: str, times: int, cycles: int) -> Report:
-    """Measure one part."""
-    report = Report(part)
+    """Measure one part, on the engine that is chosen."""
+    report = Report(part if engines.choose().engine.name == "compose" else ON_LOCAL.format(part))
     if part == "stack":
         with own_stack(stack.DAGS, stack.LAMBDAS) as compose:
             stack.measure(compose, report, times, cycles)
@@ -29,10 +32,11 @@ def measured(part: str, times: int, cycles: int) -> Report:
 
 
 def save(report: Report) -> None:
-    """Write a part's figures in place of its last ones; those of the other part stay."""
+    """Write a part's figures in place of its last ones; those of the other parts stay."""
     results = json.loads(RESULTS.read_text())
     results[report.part] = {"machine": report.machine, "figures": report.figures}
-    kept = {part: results[part] for part in PARTS if part in results}
+    names = [name for part in PARTS for name in (part, ON_LOCAL.format(part))]
+    kept = {name: results[name] for name in names if name in results}
     RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
 
 

@@ -13,7 +13,7 @@ from airflow_client.client.models.task_instance_response import TaskInstanceResp
 
 from benchmarks.report import Report, p95
 from windtunnel.airflow_api import AirflowClient
-from windtunnel.compose import Compose
+from windtunnel.engine import Engine
 from windtunnel.waiters import wait_until
 
 DAGS = Path(__file__).parent / "dags"
@@ -77,7 +77,7 @@ def reported_ms(log: str) -> float:
     return float(found[1])
 
 
-def reports(stack: Compose, since: float) -> list[str]:
+def reports(stack: Engine, since: float) -> list[str]:
     """The REPORT lines of all calls since a time (seconds since the epoch), the oldest first."""
     host = stack.address("localstack").removeprefix("http://")
     logs = localstack_client.session.Session(localstack_host=host, region_name=REGION).client("logs")
@@ -100,7 +100,7 @@ def ended(client: AirflowClient, run: DAGRunResponse, timeout: float) -> list[Ta
 
 
 def overhead(
-    stack: Compose, client: AirflowClient, report: Report, pairs: int = 12, warm_ups: int = 2
+    stack: Engine, client: AirflowClient, report: Report, pairs: int = 12, warm_ups: int = 2
 ) -> None:
     """What a task takes besides its function, with our operator and with the provider's, by turns.
 
@@ -125,11 +125,12 @@ def overhead(
     report.add("operator overhead, ours by the provider's", ours / providers, "", 1.15)
 
 
-def relay_lag(stack: Compose, client: AirflowClient, report: Report, seconds: int = 60) -> None:
+def relay_lag(stack: Engine, client: AirflowClient, report: Report, seconds: int = 60) -> None:
     """How late a line is in the task log while the function logs five a second."""
     lines = seconds * 5
     run = client.trigger("bench-relayed", {"lines": lines, "interval": 0.2})
-    pattern = f"/opt/airflow/logs/dag_id={run.dag_id}/run_id={run.dag_run_id}/task_id=invoke/attempt=1.log"
+    home = stack.exec("scheduler", "sh", "-c", 'echo "$AIRFLOW_HOME"').strip()
+    pattern = f"{home}/logs/dag_id={run.dag_id}/run_id={run.dag_run_id}/task_id=invoke/attempt=1.log"
     answer = stack.exec("scheduler", "python", "-c", RELAY_PROBE, pattern, str(lines), str(seconds + 60))
     lags = json.loads(answer)
     ended(client, run, timeout=60)
@@ -145,7 +146,7 @@ def deferred(client: AirflowClient, report: Report) -> None:
     report.add(f"deferrable: {len(tasks)} functions of 20 s each, 4 slots", seconds, "s", 60)
 
 
-def decorator(stack: Compose, report: Report, calls: int = 30, warm_ups: int = 2) -> None:
+def decorator(stack: Engine, report: Report, calls: int = 30, warm_ups: int = 2) -> None:
     """What the relay adds to a warm call that logs 100 lines, in all and in the handler itself."""
     count = 2 * (warm_ups + calls)
     group = f"/airflow/lambda/{FUNCTION}"
@@ -161,7 +162,7 @@ def added(values: Sequence[float]) -> Iterator[float]:
     return (after - before for before, after in zip(values[::2], values[1::2], strict=True))
 
 
-def measure(stack: Compose, report: Report) -> None:
+def measure(stack: Engine, report: Report) -> None:
     """Start the stack and measure all of it; the overhead first, while nothing else has run."""
     stack.up()
     client = AirflowClient.of(stack)

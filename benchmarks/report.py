@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from windtunnel.compose import Compose
+from windtunnel import engines
+from windtunnel.engine import ROOT, Engine
 
 
 def p95(values: Sequence[float]) -> float:
@@ -23,7 +24,10 @@ class Report:
     """Prints each figure of one part as it comes, and keeps all of them."""
 
     def __init__(self, part: str) -> None:
-        """Start with the machine's description."""
+        """Start with the machine's description.
+
+        :param part: what is measured, and on which engine: the key of its figures.
+        """
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
         self.part = part
         self.machine = f"{os.cpu_count()} cores, {memory:.0f} GiB, {platform.system()}"
@@ -46,7 +50,7 @@ class Report:
 
 
 @contextmanager
-def own_stack(dags: Path, lambdas: Path) -> Iterator[Compose]:
+def own_stack(dags: Path, lambdas: Path) -> Iterator[Engine]:
     """A project of its own on free ports, not started yet; removed with its volumes at the end.
 
     Two benchmarks do not meet, nor do two checkouts.
@@ -63,9 +67,9 @@ def own_stack(dags: Path, lambdas: Path) -> Iterator[Compose]:
         "LOCALSTACK_PORT": "0",
         "DAGS_FOLDER": str(folder),
         "LAMBDAS_FOLDER": str(lambdas),
-        "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE") or Compose().project,
+        "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
     }
-    stack = Compose(f"windtunnel-bench-{os.getpid()}", settings)
+    stack = engines.choose(project=f"windtunnel-bench-{os.getpid()}", environment=settings).engine
     try:
         yield stack
     finally:

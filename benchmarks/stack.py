@@ -3,16 +3,23 @@
 import json
 import statistics
 import time
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from benchmarks.report import Report, p95
+from windtunnel import local_process
 from windtunnel.airflow_api import AirflowClient
-from windtunnel.compose import ROOT, Compose
+from windtunnel.engine import ROOT, Engine
+from windtunnel.local import Local
 from windtunnel.waiters import wait_until
 
 DAGS = ROOT / "dags" / "demo_dag.py"
 LAMBDAS = ROOT / "lambdas"
+# Seconds from nothing to ready, and GB.
+BARS = {"compose": {"ready": 18, "memory": 1.4}, "local": {"ready": 12, "memory": 1.2}}
 QUICK = {"max_len": 1, "interval": 0, "fails_at": None}
 
 # Runs in a container beside LocalStack: calls as a task makes them, over the stack's network.
@@ -45,10 +52,13 @@ with DAG("bench-{number}", schedule=None):
 """
 
 
-def up(stack: Compose) -> float:
-    """Seconds that ``docker compose up --detach --wait`` takes."""
+def up(stack: Engine) -> float:
+    """Seconds that the command takes which starts a stack."""
+    command = ["docker", "compose", "up", "--detach", "--wait"]
+    if stack.name == "local":
+        command = [str(ROOT / "windtunnel"), "up", "--engine", "local"]
     start = time.monotonic()
-    stack.run("docker", "compose", "up", "--detach", "--wait", what="starting the stack")
+    stack.run(*command, what="starting the stack")
     return time.monotonic() - start
 
 
@@ -61,18 +71,18 @@ def first_run(client: AirflowClient) -> float:
     return time.monotonic() - start
 
 
-def starts(stack: Compose, report: Report, times: int) -> None:
+def starts(stack: Engine, report: Report, times: int) -> None:
     """From nothing to ready to the first green run, several times over."""
     ready, green = [], []
     for _ in range(times):
         stack.down(volumes=True)
         ready.append(up(stack))
         green.append(first_run(AirflowClient.of(stack)))
-    report.add(f"from nothing to ready, slowest of {times}", max(ready), "s", 18)
+    report.add(f"from nothing to ready, slowest of {times}", max(ready), "s", BARS[stack.name]["ready"])
     report.add(f"first demo run after that, slowest of {times}", max(green), "s", 4)
 
 
-def functions(stack: Compose, report: Report) -> None:
+def functions(stack: Engine, report: Report) -> None:
     """Lambda calls from another container."""
     figures = json.loads(stack.exec("scheduler", "python", "-c", LAMBDA_PROBE, json.dumps(QUICK)))
     report.add("Lambda, cold start, slowest of 5", max(figures["cold"]) * 1000, "ms", 500)
@@ -97,11 +107,17 @@ def new_dags(client: AirflowClient, folder: Path, report: Report, times: int = 2
     report.add(f"new DAG file visible in the API, p95 of {times}", p95(seen), "s", 2)
 
 
-def memory(stack: Compose, client: AirflowClient, report: Report) -> None:
-    """All services together, after ten demo runs, as ``docker stats`` counts."""
+def memory(stack: Engine, client: AirflowClient, report: Report) -> None:
+    """All services together, after ten demo runs."""
     for _ in range(10):
         first_run(client)
-    containers = [service.container for service in stack.services() if service.state == "running"]
+    total = of_processes(stack) if isinstance(stack, Local) else of_containers(stack)
+    report.add("memory of all services after ten demo runs", total / 1e9, "GB", BARS[stack.name]["memory"])
+
+
+def of_containers(stack: Engine) -> float:
+    """Bytes, as ``docker stats`` counts."""
+    containers = [service.id for service in stack.services() if service.state == "running"]
     lines = stack.run(
         "docker", "stats", "--no-stream", "--format", "{{json .}}", *containers, what="asking for memory"
     )
@@ -110,28 +126,54 @@ def memory(stack: Compose, client: AirflowClient, report: Report) -> None:
     for line in lines.splitlines():
         used = json.loads(line)["MemUsage"].split(" / ")[0]
         total += float(used[:-3]) * units[used[-3:]]
-    report.add("memory of all services after ten demo runs", total / 1e9, "GB", 1.4)
+    return total
 
 
-def cycles(stack: Compose, report: Report, times: int) -> None:
+def of_processes(stack: Local) -> float:
+    """Bytes: what each process has alone and its share of what it shares (PSS), supervisord's included."""
+    total = 0
+    for process in local_process.processes(stack.run_folder):
+        with suppress(psutil.Error):  # a task's, which has ended meanwhile
+            total += process.memory_full_info().pss
+    return total
+
+
+def disk(stack: Local, report: Report) -> None:
+    """All that the command line has put into the checkout, this stack's data included."""
+    sizes = {}
+    for path in (ROOT / ".windtunnel").rglob("*"):
+        info = path.lstat()
+        if "evidence" not in path.parts:
+            sizes[info.st_ino] = info.st_blocks * 512
+    report.add("disk: environments, command line and data", sum(sizes.values()) / 1e9, "GB", 1.2)
+
+
+def left_of(stack: Engine) -> int:
+    """How many things of a stack that was removed are there still."""
+    if isinstance(stack, Local):
+        return len(local_process.processes(stack.run_folder)) + stack.folder.exists()
+    mark = f"label=com.docker.compose.project={stack.project}"
+    listings = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
+    found = [
+        stack.run("docker", *listing, "--quiet", "--filter", mark, what="looking for leftovers")
+        for listing in listings
+    ]
+    return sum(len(lines.split()) for lines in found)
+
+
+def cycles(stack: Engine, report: Report, times: int) -> None:
     """Up and down in a row, with nothing left behind."""
     left = 0
     slowest = 0.0
     for _ in range(times):
         slowest = max(slowest, up(stack))
         stack.down(volumes=True)
-        mark = f"label=com.docker.compose.project={stack.project}"
-        for listing in (["ps", "--all"], ["network", "ls"], ["volume", "ls"]):
-            left += len(
-                stack.run(
-                    "docker", *listing, "--quiet", "--filter", mark, what="looking for leftovers"
-                ).split()
-            )
-    report.add(f"up and down {times} times: slowest start", slowest, "s", 18)
+        left += left_of(stack)
+    report.add(f"up and down {times} times: slowest start", slowest, "s", BARS[stack.name]["ready"])
     report.add(f"up and down {times} times: things left behind", left, "", 0)
 
 
-def measure(stack: Compose, report: Report, times: int, cycle_times: int) -> None:
+def measure(stack: Engine, report: Report, times: int, cycle_times: int) -> None:
     """Measure all of it.
 
     :param times: how often to start from nothing.
@@ -142,5 +184,7 @@ def measure(stack: Compose, report: Report, times: int, cycle_times: int) -> Non
     memory(stack, client, report)
     functions(stack, report)
     new_dags(client, Path(stack.environment["DAGS_FOLDER"]), report)
+    if isinstance(stack, Local):
+        disk(stack, report)
     if cycle_times:
         cycles(stack, report, cycle_times)

@@ -5,18 +5,23 @@ import re
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import docker
 import localstack_client.session
+import psutil
 import psycopg2
 import pytest
 from docker.models.containers import Container
 
+from windtunnel import engines, local_process
 from windtunnel.airflow_api import AirflowClient
-from windtunnel.compose import PROJECT_LABEL, ROOT, SERVICE_LABEL, Compose
+from windtunnel.compose import PROJECT_LABEL, SERVICE_LABEL, Compose
+from windtunnel.engine import ROOT, Engine
+from windtunnel.local import Local
 from windtunnel.waiters import wait_until
 
 EVIDENCE = ROOT / ".windtunnel" / "evidence"
@@ -24,7 +29,7 @@ REGION = "ap-southeast-2"
 BUCKET = "airflow-lambda-logs"
 
 
-def new_project(floor: str, folder: Path, files: Sequence[Path] = ()) -> Compose:
+def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Engine:
     """The stack of this checkout as a project of its own, which any number of others may run beside.
 
     Nothing is started. DAGs and functions are copies, those of the tests among them, so that a test may save,
@@ -33,6 +38,7 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = ()) -> Compose
     :param floor: a part of the project's name.
     :param folder: where the copies go.
     :param files: compose files to lay over the stack's own.
+    :param engine: what runs it; as ``./windtunnel`` chooses where None.
     """
     for kind in ("dags", "lambdas"):
         for source in (ROOT / kind, ROOT / "tests" / kind):
@@ -54,7 +60,8 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = ()) -> Compose
         # Empty, for the tests to fill: the checkout's own is there beside it.
         "CUSTOM_FOLDER": str(folder / "custom"),
     }
-    return Compose(f"windtunnel-{floor}-{os.getpid()}", settings, files)
+    project = f"windtunnel-{floor}-{os.getpid()}"
+    return engines.choose(engine, project=project, environment=settings, files=tuple(files)).engine
 
 
 @contextmanager
@@ -66,8 +73,13 @@ def no_aws_settings_of_this_machine() -> Iterator[None]:
         yield
 
 
-def leftovers(project: str) -> list[str]:
-    """What is there of a project: containers, networks, volumes, processes here that work for it."""
+def leftovers(engine: Engine) -> list[str]:
+    """What is there of a project: containers, networks, volumes; folders; processes that work for it."""
+    found = _of_docker(engine.project) if isinstance(engine, Compose) else _of_local(engine)
+    return sorted(found) + [f"process {process}" for process in _processes(engine)]
+
+
+def _of_docker(project: str) -> list[str]:
     client = docker.from_env()
     label: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={project}"}
     try:
@@ -78,102 +90,130 @@ def leftovers(project: str) -> list[str]:
         found += [f"volume {volume.name}" for volume in client.volumes.list(filters=label)]
     finally:
         client.close()
-    return sorted(found) + [f"process {process}" for process in _processes(project)]
+    return found
 
 
-def _processes(project: str) -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
+def _of_local(engine: Engine) -> list[str]:
+    assert isinstance(engine, Local)
+    return [f"folder {engine.folder}"] if engine.folder.exists() else []
+
+
+def _processes(engine: Engine) -> set[int]:
+    found = set()
+    if isinstance(engine, Local):
+        found = {process.pid for process in local_process.processes(engine.run_folder)}
+    # A longer number is another project's.
+    named = re.compile(rf"\b{re.escape(engine.project)}(?!\d)")
+    for process in psutil.process_iter():
         try:
-            command = (folder / "cmdline").read_bytes()
-            environment = (folder / "environ").read_bytes()
-        except OSError:  # it has ended, or is another user's
+            works_for = process.environ().get("COMPOSE_PROJECT_NAME") == engine.project
+            if works_for or any(map(named.search, process.cmdline())):
+                found.add(process.pid)
+        except psutil.Error:  # it has ended, or is another user's
             continue
-        # A longer number is another project's.
-        named = re.search(rb"\b%s(?!\d)" % re.escape(project.encode()), command)
-        works_for = f"COMPOSE_PROJECT_NAME={project}\0".encode() in environment or named
-        if works_for and int(folder.name) != os.getpid():
-            yield int(folder.name)
+    return found - {os.getpid()}
 
 
-def remove(compose: Compose) -> None:
+def remove(engine: Engine) -> None:
     """Remove everything of a project, at once: nothing of it is kept, so nothing needs time to stop.
 
     :raises AssertionError: naming what is left.
     """
-    compose.run("docker", "compose", "kill", what="killing the stack")
-    compose.down(volumes=True)
-    left = leftovers(compose.project)
-    assert not left, f"{compose.project} leaves behind: {', '.join(left)}"
+    if isinstance(engine, Compose):
+        engine.run("docker", "compose", "kill", what="killing the stack")
+    elif isinstance(engine, Local):
+        local_process.end(engine.run_folder)
+    engine.down(volumes=True)
+    left = leftovers(engine)
+    assert not left, f"{engine.project} leaves behind: {', '.join(left)}"
 
 
-def remove_abandoned() -> None:
-    """Remove what earlier runs of these tests, of this checkout, have left because they were killed."""
+def remove_abandoned(engine: str) -> None:
+    """Remove what earlier runs of these tests, of this checkout, have left because they were killed.
+
+    :param engine: the name of the engine that is looked at.
+    """
+    for project in sorted(_projects(engine)):
+        owner = re.fullmatch(r"windtunnel-[a-z0-9]+-(\d+)", project)
+        if owner and not Path("/proc", owner[1]).exists():
+            abandoned = engines.choose(engine, project=project).engine
+            for process in _processes(abandoned):
+                os.kill(process, signal.SIGKILL)
+            remove(abandoned)
+
+
+def _projects(engine: str) -> set[str]:
+    if engine == "local":
+        return {folder.name for folder in (ROOT / ".windtunnel" / "local").glob("*")}
     client = docker.from_env()
     try:
         # Networks come first and go last, but do not know the folder: so the containers are asked.
         mine = f"{PROJECT_LABEL}.working_dir={ROOT}"
         containers = client.containers.list(all=True, filters={"label": mine})
-        projects = {container.labels[PROJECT_LABEL] for container in containers}
+        return {container.labels[PROJECT_LABEL] for container in containers}
     finally:
         client.close()
-    for project in sorted(projects):
-        owner = re.fullmatch(r"windtunnel-[a-z0-9]+-(\d+)", project)
-        if owner and not Path("/proc", owner[1]).exists():
-            for process in _processes(project):
-                os.kill(process, signal.SIGKILL)
-            remove(Compose(project))
 
 
 @contextmanager
-def cleaned_up(compose: Compose) -> Iterator[Path]:
+def cleaned_up(engine: Engine) -> Iterator[Path]:
     """Afterwards, however the block ends: all logs are in one folder, and nothing of the project is left.
 
     :return: the folder for evidence.
     :raises AssertionError: naming what is left.
     """
-    remove_abandoned()
-    evidence = EVIDENCE / compose.project
+    remove_abandoned(engine.name)
+    evidence = EVIDENCE / engine.project
     try:
         yield evidence
     finally:
         try:
-            compose.write_logs(evidence)
+            engine.write_logs(evidence)
         finally:
-            remove(compose)
+            remove(engine)
 
 
 class Stack:
     """A running stack, seen from outside. Every look is new, as a test may just have restarted a part."""
 
-    def __init__(self, compose: Compose, evidence: Path) -> None:
-        self.compose = compose
+    def __init__(self, engine: Engine, evidence: Path) -> None:
+        self.engine = engine
         self.evidence = evidence
-        self.dags = Path(compose.environment["DAGS_FOLDER"])
-        self.lambdas = Path(compose.environment["LAMBDAS_FOLDER"])
-        self.custom = Path(compose.environment["CUSTOM_FOLDER"])
+        self.dags = Path(engine.environment["DAGS_FOLDER"])
+        self.lambdas = Path(engine.environment["LAMBDAS_FOLDER"])
+        self.custom = Path(engine.environment["CUSTOM_FOLDER"])
 
     @property
     def airflow(self) -> AirflowClient:
-        return AirflowClient.of(self.compose)
+        return AirflowClient.of(self.engine)
 
     def aws(self, service: str) -> Any:
         """A boto3 client for the emulator."""
-        host = self.compose.address("localstack").removeprefix("http://")
+        host = self.engine.address("localstack").removeprefix("http://")
         return localstack_client.session.Session(localstack_host=host, region_name=REGION).client(service)
 
     def connect(self) -> Any:
         """A connection to the metadata database; each statement is its own transaction."""
-        dsn = self.compose.exec("webserver", "cat", "/run/secrets/windtunnel/sql_alchemy_conn")
-        dsn = dsn.replace("postgresql+psycopg2:", "postgresql:")
-        host, _, port = self.compose.address("postgres").partition(":")
-        connection = psycopg2.connect(dsn, host=host, port=port, connect_timeout=5)
+        host, _, port = self.engine.address("postgres").partition(":")
+        connection = psycopg2.connect(
+            self.engine.ask("webserver", "database"), host=host, port=port, connect_timeout=5
+        )
         connection.autocommit = True
         return connection
 
+    def secret(self, name: str) -> str:
+        """One of the stack's secrets."""
+        return self.engine.exec("webserver", "sh", "-c", f'cat "$SECRETS_FOLDER/{name}"').strip()
+
+    @property
+    def logs_folder(self) -> str:
+        """Airflow's log folder, as its services name it."""
+        return self.engine.exec("scheduler", "sh", "-c", 'echo "$AIRFLOW_HOME/logs"').strip()
+
     def container(self, service: str) -> Container:
-        """The service's container, for the docker SDK to break."""
+        """The service's container."""
         client = docker.from_env()
-        labels = [f"{PROJECT_LABEL}={self.compose.project}", f"{SERVICE_LABEL}={service}"]
+        labels = [f"{PROJECT_LABEL}={self.engine.project}", f"{SERVICE_LABEL}={service}"]
         (container,) = client.containers.list(
             all=True, filters={"label": [*labels, "com.docker.compose.oneoff=False"]}
         )
@@ -181,6 +221,9 @@ class Stack:
 
     def health(self, service: str) -> str:
         """What the service's health check says now: empty when all is well."""
+        if isinstance(self.engine, Local):
+            found = next(found for found in self.engine.services() if found.name == service)
+            return "" if found.ready else found.health_output or found.summary
         code, output = self.container(service).exec_run(["python", "-m", "windtunnel.health", service])
         assert isinstance(output, bytes)
         return output.decode(errors="replace").strip() if code else ""
@@ -192,3 +235,61 @@ class Stack:
             timeout=timeout,
             hint=f"Logs are in {self.evidence}",
         )
+
+    def processes(self, service: str) -> list[psutil.Process]:
+        """What runs of a service of the local engine, the functions of LocalStack among it."""
+        assert isinstance(self.engine, Local)
+        return local_process.processes(self.engine.run_folder, service)
+
+    # To break it: the docker SDK for containers, signals and supervisord for processes.
+
+    def kill(self, service: str) -> None:
+        """SIGKILL for all of a service; it stays away until it is started."""
+        if isinstance(self.engine, Local):
+            # Before supervisord could start it again, and without a chance to end in order.
+            for process in self.processes(service):
+                process.suspend()
+            self.engine.supervisor.stopProcess(service, False)
+            local_process.end(self.engine.run_folder, service)
+            gone = partial(self._is_gone, service)
+            wait_until(f"{service} to be gone", gone, timeout=10)
+        else:
+            self.container(service).kill()
+
+    def _is_gone(self, service: str) -> bool:
+        return not self.engine.is_running(service)
+
+    def start(self, service: str) -> None:
+        if isinstance(self.engine, Local):
+            self.engine.supervisor.startProcess(service, False)
+        else:
+            self.container(service).start()
+
+    def restart(self, service: str) -> None:
+        """Stop it as one should, then start it."""
+        if isinstance(self.engine, Local):
+            self.engine.supervisor.stopProcess(service)
+            self.start(service)
+        else:
+            self.container(service).restart()
+
+    @contextmanager
+    def paused(self, service: str) -> Iterator[None]:
+        """All of a service stands still during the block."""
+        if isinstance(self.engine, Local):
+            processes = self.processes(service)
+            for process in processes:
+                process.suspend()
+            try:
+                yield
+            finally:
+                for process in processes:
+                    with suppress(psutil.NoSuchProcess):
+                        process.resume()
+            return
+        container = self.container(service)
+        container.pause()
+        try:
+            yield
+        finally:
+            container.unpause()

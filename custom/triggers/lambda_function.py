@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from cachetools import TTLCache
@@ -18,8 +18,6 @@ from custom.utils.log_relay import UNLIKELY_DRAIN_SECONDS, StreamRelay, task_log
 # boto3 and the amazon provider take a second to import, which the triggerer's event loop must not wait for.
 if TYPE_CHECKING:
     from custom.hooks.lambda_function import LambdaFunctionHook
-
-Result = TypeVar("Result")
 
 # A cold start takes its time, and the clocks of worker and triggerer differ.
 START_MARGIN_SECONDS = 30
@@ -236,5 +234,5 @@ def _shared_hook(aws_conn_id: str | None, region_name: str | None) -> "LambdaFun
         return hook
 
 
-async def _in_thread(call: Callable[[], Result]) -> Result:
+async def _in_thread[Result](call: Callable[[], Result]) -> Result:
     return await asyncio.get_running_loop().run_in_executor(_threads, copy_context().run, call)

@@ -10,12 +10,9 @@ import termios
 from array import array
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import TypeVar
 
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars
-
-Result = TypeVar("Result")
 
 # Far below what a socket holds (200 KB), so that other triggers find room.
 MAX_UNREAD_BYTES = 32_768
@@ -61,7 +58,7 @@ async def read_by_supervisor() -> None:
     await _until(all_read)
 
 
-def write_plainly(write: Callable[[], Result]) -> Result:
+def write_plainly[Result](write: Callable[[], Result]) -> Result:
     """Call what logs, with records that say no more than they would in the task itself.
 
     Airflow binds dag, run, task and so on to each record of a trigger: for a short line twice the bytes, in a

@@ -25,7 +25,7 @@ from airflow_client.client.models.import_error_response import ImportErrorRespon
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
 
-from windtunnel.compose import Compose
+from windtunnel.engine import Engine
 from windtunnel.waiters import WaitTimeout, wait_until
 
 # Between two looks at a run, in seconds.
@@ -84,12 +84,12 @@ class AirflowClient:
         self._password = password
 
     @classmethod
-    def of(cls, compose: Compose) -> "AirflowClient":
+    def of(cls, engine: Engine) -> "AirflowClient":
         """The client for a running stack, as its administrator.
 
-        :raises windtunnel.compose.ComposeError: when the webserver does not run.
+        :raises windtunnel.engine.EngineError: when the webserver does not run.
         """
-        return cls(compose.address("webserver"), *compose.login())
+        return cls(engine.address("webserver"), *engine.login())
 
     @cached_property
     def _client(self) -> ApiClient:

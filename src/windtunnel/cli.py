@@ -5,7 +5,6 @@ Exit codes: 0 done; 1 it ran and failed; 2 wrong use or an unmet precondition, n
 
 import difflib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -18,8 +17,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel import prepare, status, suite
-from windtunnel.compose import Compose, ComposeError, ServiceFailed
+from windtunnel import engines, preflight, prepare, status, suite, tools
+from windtunnel.compose import Compose
+from windtunnel.engine import Engine, EngineError, ServiceFailed
 from windtunnel.preflight import Finding
 
 FAILED = 1
@@ -29,6 +29,9 @@ INTERRUPTED = 130
 
 # How long `run --follow` waits for a run, in seconds: a day.
 RUN_TIMEOUT = 86400.0
+
+# What is there after `down` and `up`, and what is not.
+KEPT = "stopped; kept are the database, the S3 buckets and the task logs. LocalStack forgets all else"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,6 +47,17 @@ app = typer.Typer(
 # Without a terminal nothing is wrapped: lines are for programs and log files.
 out = Console(highlight=False, soft_wrap=True)
 err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+EngineName = Annotated[
+    str | None,
+    typer.Option(
+        "--engine",
+        metavar="compose|local",
+        help="What runs the stack: Docker Compose, or processes of this machine. "
+        f"Without it {engines.SETTING}; else what runs already; else compose where a Docker engine answers.",
+    ),
+]
 
 
 def example(*lines: str) -> str:
@@ -78,7 +92,7 @@ def failures_explained() -> Iterator[None]:
         for finding in unmet.findings:
             complain(finding)
         raise typer.Exit(REFUSED) from unmet
-    except ComposeError as error:
+    except EngineError as error:
         err.print(f"[red]error:[/red] {escape(error.what)}")
         if error.output:
             err.print(escape("\n".join(f"  │ {line}" for line in error.output.splitlines())), style="dim")
@@ -108,29 +122,48 @@ def working(text: str) -> Iterator[Callable[[str], None]]:
         yield lambda now: spinner.update(escape(now[: max(20, out.width - 4)]))
 
 
-def get_images(compose: Compose) -> None:
-    """Base images and the stack's own, with progress."""
-    with working("building the images") as show:
-        progress = prepare.BuildProgress(say, show)
-        prepare.images(compose, say, progress)
+def chosen(name: str | None) -> Engine:
+    """The engine that a verb works on; refused where the name is none."""
+    try:
+        return engines.choose(name).engine
+    except EngineError as error:
+        refuse(error.what, error.next_step)
 
 
-@app.command(epilog=example("./windtunnel up", "WEBSERVER_PORT=0 ./windtunnel up      # any free port"))
+def get_parts(engine: Engine) -> None:
+    """Images or environments, with progress."""
+    with working("getting what the stack is made of") as show:
+        prepare.parts(engine, say, prepare.BuildProgress(say, show))
+
+
+@app.command(
+    epilog=example(
+        "./windtunnel up",
+        "./windtunnel up --engine local     # no Docker",
+        "WEBSERVER_PORT=0 ./windtunnel up   # any free port",
+    )
+)
 def up(
     build: Annotated[
-        bool, typer.Option("--build/--no-build", help="Build the images anew where needed.")
+        bool, typer.Option("--build/--no-build", help="Build images, or install environments, where needed.")
     ] = True,
+    engine_name: EngineName = None,
 ) -> None:
     """Start the stack and return when it is ready: DAGs parsed, buckets and functions there."""
     start = time.monotonic()
-    compose = Compose()
+    try:
+        choice = engines.choose(engine_name)
+    except EngineError as error:
+        refuse(error.what, error.next_step)
+    engine = choice.engine
+    say(f"engine: {engine.name} ({choice.reason})")
     with failures_explained():
-        prepare.check(compose, say)
+        prepare.check(engine, say)
         if build:
-            get_images(compose)
+            get_parts(engine)
         with working("starting"):
             try:
-                compose.up(say)
+                engine.up(say)
             except ServiceFailed as failure:
                 if failure.service == "dag-processor":
                     failure.next_step = (
@@ -138,18 +171,20 @@ def up(
                         "Its traceback: ./windtunnel status"
                     )
                 raise
-        welcome(compose, time.monotonic() - start)
+        welcome(engine, time.monotonic() - start)
 
 
-def welcome(compose: Compose, seconds: float) -> None:
+def welcome(engine: Engine, seconds: float) -> None:
     """Address, login, and what to try next."""
-    user, password = compose.login()
+    user, password = engine.login()
     lines = Table.grid(padding=(0, 2))
-    lines.add_row("Web page", compose.address("webserver"), f"user {user}, password {password}")
-    lines.add_row("AWS", compose.address("localstack"), "LocalStack; keys test and test")
+    lines.add_row("Web page", engine.address("webserver"), f"user {user}, password {password}")
+    lines.add_row("AWS", engine.address("localstack"), "LocalStack; keys test and test")
     out.print(f"\n[green]Ready[/green] in {seconds:.1f} s.\n")
     out.print(lines)
-    for name in status.Report.of(compose).without_dag:
+    for name in status.files_without_dag(
+        preflight.folder(engine, "DAGS_FOLDER", "dags"), set(engine.ask("webserver", "dag_files"))
+    ):
         out.print(
             f"[yellow]warning:[/yellow] dags/{escape(name)} defines no DAG, and no other file imports it"
         )
@@ -165,20 +200,26 @@ def welcome(compose: Compose, seconds: float) -> None:
 @app.command(epilog=example("./windtunnel down", "./windtunnel down --volumes    # start afresh next time"))
 def down(
     volumes: Annotated[
-        bool, typer.Option("--volumes", help="Also delete the database, the secrets and the local task logs.")
+        bool,
+        typer.Option(
+            "--volumes", help="Also delete the database, the secrets, the S3 buckets and the local task logs."
+        ),
     ] = False,
+    engine_name: EngineName = None,
 ) -> None:
-    """Stop the stack and remove its containers and network."""
+    """Stop the stack and remove its processes, or its containers and network."""
+    engine = chosen(engine_name)
     with failures_explained(), working("stopping"):
-        Compose().down(volumes=volumes)
-    say("stopped" + (", and its data deleted" if volumes else "; its data is kept"))
+        engine.down(volumes=volumes)
+    say("stopped, and its data deleted" if volumes else KEPT)
 
 
 @app.command("status", epilog=example("./windtunnel status"))
-def show_status() -> None:
+def show_status(engine_name: EngineName = None) -> None:
     """Show services, addresses, DAGs, functions and the last runs; exit 1 where something is not healthy."""
+    engine = chosen(engine_name)
     with failures_explained():
-        report = status.Report.of(Compose())
+        report = status.Report.of(engine)
     for section in status.sections(report):
         out.print(section)
     if not report.healthy:
@@ -190,18 +231,14 @@ def logs(
     service: Annotated[str | None, typer.Argument(help="One service; all where none is given.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only that many of the last lines of each.")] = None,
+    engine_name: EngineName = None,
 ) -> None:
     """Show what the services have logged."""
-    compose = Compose()
+    engine = chosen(engine_name)
     with failures_explained():
         if service:
-            known(service, compose.service_names, "service")
-        options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]
-        command = ["docker", "compose", "logs", *options, *([service] if service else [])]
-        if out.is_terminal:  # with Compose's colours
-            code = subprocess.call(command, cwd=compose.root, env=compose.environment)  # noqa: S603
-            raise typer.Exit(FAILED if code else 0)
-        compose.stream(*command, what="reading the logs", on_line=say)
+            known(service, engine.service_names, "service")
+        engine.show_logs(service, follow=follow, tail=tail, on_line=say)
 
 
 @app.command(
@@ -220,16 +257,17 @@ def run(
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 where the run fails.")
     ] = False,
+    engine_name: EngineName = None,
 ) -> None:
     """Start a run of a DAG."""
     configuration = parsed_conf(conf)
-    compose = Compose()
+    engine = chosen(engine_name)
     with failures_explained():
-        require_running(compose, "webserver")
+        require_running(engine, "webserver")
         from windtunnel.airflow_api import AirflowApiError, AirflowClient
         from windtunnel.waiters import WaitTimeout
 
-        airflow = AirflowClient.of(compose)
+        airflow = AirflowClient.of(engine)
     try:
         dags = {found.dag_id: found for found in airflow.dags()}
         known(dag, dags, "DAG")
@@ -267,9 +305,9 @@ def parsed_conf(text: str | None) -> dict[str, Any] | None:
     return conf
 
 
-def require_running(compose: Compose, service: str) -> None:
+def require_running(engine: Engine, service: str) -> None:
     """Refuse where a service does not run."""
-    if not any(found.name == service and found.state == "running" for found in compose.services()):
+    if not engine.is_running(service):
         refuse(f"{service} does not run", "./windtunnel up")
 
 
@@ -307,31 +345,31 @@ def show_run(airflow: Any, started: Any) -> None:
 @app.command(epilog=example("./windtunnel deploy", "./windtunnel deploy airflow-test"))
 def deploy(
     function: Annotated[str | None, typer.Argument(help="One function; all where none is given.")] = None,
+    engine_name: EngineName = None,
 ) -> None:
     """Deploy Lambda functions and say what is wrong with them. A saved file is deployed by itself, too."""
-    compose = Compose()
+    engine = chosen(engine_name)
     with failures_explained():
         arguments = []
         if function:
-            folders = status.function_folders(compose)
+            folders = status.function_folders(engine)
             if function not in folders.values():
                 known(function, folders, "function")
             arguments = [function]
-        require_running(compose, "localstack")
+        require_running(engine, "localstack")
         command = ["python", "-m", "windtunnel.seeding", *arguments]
-        compose.stream(
-            "docker", "compose", "exec", "--no-TTY", "localstack", *command,
-            what="deploying", on_line=say, next_step="Correct the file; it is then deployed by itself.",
-        )  # fmt: skip
+        next_step = "Correct the file; it is then deployed by itself."
+        engine.run_in("localstack", *command, on_line=say, what="deploying", next_step=next_step)
 
 
 @app.command(epilog=example("./windtunnel doctor"))
-def doctor() -> None:
+def doctor(engine_name: EngineName = None) -> None:
     """Look for what keeps the stack from working, and say how to mend it; exit 1 where something is found."""
     from windtunnel import doctor as examination
 
+    engine = chosen(engine_name)
     with failures_explained(), working("looking") as show:
-        findings = examination.examine(Compose(), show)
+        findings = examination.examine(engine, show)
     for finding in findings:
         out.print(f"[yellow]found:[/yellow] {escape(finding.problem)}")
         out.print(f"  → {escape(finding.remedy)}")
@@ -342,54 +380,71 @@ def doctor() -> None:
 
 @app.command(
     "test",
-    epilog=example("./windtunnel test", "./windtunnel test unit", "./windtunnel test e2e -- -k retry -x"),
+    epilog=example(
+        "./windtunnel test",
+        "./windtunnel test unit",
+        "./windtunnel test e2e --engine local",
+        "./windtunnel test e2e -- -k retry -x",
+    ),
 )
 def run_tests(
     floor: Annotated[
         str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all where none is given.")
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
+    engine_name: EngineName = None,
 ) -> None:
     """Run the project's own tests."""
     if floor:
         known(floor, suite.FLOORS, "floor")
-    compose = Compose()
     floors = [floor] if floor else list(suite.FLOORS)
+    engine = with_tools(engine_name)
     with failures_explained():
-        prepare.engine(compose, say)
-        get_images(compose)
+        get_parts(engine)
         if "unit" in floors:
-            get_test_images(compose)
+            get_beside(engine)
         if "e2e" in floors:
-            prepare.browser(compose, say)
-    steps = [step for name in floors for step in suite.test_steps(compose, name, arguments or [])]
-    run_steps(compose, steps)
+            prepare.browser(engine, say)
+    steps = [step for name in floors for step in suite.test_steps(engine, name, arguments or [])]
+    run_steps(engine, steps)
 
 
-def get_test_images(compose: Compose) -> None:
-    """The images for tests, with progress."""
-    with working("building the images for tests") as show:
-        suite.build_test_images(compose, prepare.BuildProgress(say, show))
+def with_tools(engine_name: str | None) -> Engine:
+    """The engine that the project's own tests run on, and the tools for them; both are got where needed."""
+    engine = chosen(engine_name)
+    with failures_explained():
+        tools.install(say)
+        if isinstance(engine, Compose):
+            prepare.docker(engine, say)
+    return engine
+
+
+def get_beside(engine: Engine) -> None:
+    """What tests and checks need beside Airflow and in LocalStack, with progress."""
+    with working("getting what tests need") as show:
+        suite.get_beside(engine, prepare.BuildProgress(say, show))
 
 
 @app.command(epilog=example("./windtunnel check"))
-def check() -> None:
+def check(engine_name: EngineName = None) -> None:
     """Check the code: format, lint, types, shell scripts."""
-    compose = Compose()
+    engine = with_tools(engine_name)
     with failures_explained():
-        prepare.engine(compose, say)
-        prepare.base(compose, say)
-        get_test_images(compose)
-    run_steps(compose, list(suite.check_steps(compose)))
+        if isinstance(engine, Compose):
+            prepare.base(engine, say)
+        else:
+            get_parts(engine)
+        get_beside(engine)
+    run_steps(engine, list(suite.check_steps(engine)))
 
 
-def run_steps(compose: Compose, steps: list[suite.Step]) -> None:
+def run_steps(engine: Engine, steps: list[suite.Step]) -> None:
     """Run all of them, say at the end how each went, and exit with 1 where one failed."""
     outcomes = []
     for step in steps:
         out.print(f"[bold]── {step.name}[/bold]")
         start = time.monotonic()
-        outcomes.append((step, step.run(compose), time.monotonic() - start))
+        outcomes.append((step, step.run(engine), time.monotonic() - start))
     summary = Table.grid(padding=(0, 2))
     for step, code, seconds in outcomes:
         word = "[green]ok[/green]" if code == 0 else f"[red]failed[/red] (exit code {code})"
@@ -408,14 +463,14 @@ def bench(
     arguments: Annotated[
         list[str] | None, typer.Argument(help="stack or operator; both where none is given.")
     ] = None,
+    engine_name: EngineName = None,
 ) -> None:
     """Measure what the README claims, each part on a stack of its own."""
-    compose = Compose()
+    engine = with_tools(engine_name)
     with failures_explained():
-        prepare.engine(compose, say)
-        get_images(compose)
+        get_parts(engine)
     step = suite.Step("bench", [sys.executable, "-m", "benchmarks.bench", *(arguments or [])])
-    raise typer.Exit(step.run(compose))
+    raise typer.Exit(step.run(engine))
 
 
 def main() -> None:

@@ -8,12 +8,17 @@ import shutil
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from windtunnel import preflight, seeding
-from windtunnel.compose import Compose, ComposeError
+from windtunnel.compose import Compose
+from windtunnel.engine import Engine, EngineError
+from windtunnel.environments import Environments
 from windtunnel.preflight import Finding
 from windtunnel.prepare import REGISTRY_TIMEOUT
 
@@ -25,6 +30,10 @@ LEAST_MEMORY = 4 * GIB
 # Base images, our images, the build cache and a database that grows, in bytes.
 LEAST_DISK = 5 * GIB
 
+# The local engine: its services and the tasks of a DAG; its environments, data and logs. In bytes.
+LEAST_FREE_MEMORY = 2 * GIB
+LEAST_ROOM = 2 * GIB
+
 # User and group of the containers whose compose file does not name one, by the Dockerfile.
 LOCALSTACK_USER = (1000, 1000)
 
@@ -34,33 +43,34 @@ PREFIX = "AIRFLOW__"
 Say = Callable[[str], None]
 
 
-def examine(compose: Compose, say: Say) -> list[Finding]:
+def examine(engine: Engine, say: Say) -> list[Finding]:
     """Every check, in the order in which one remedy may make another unnecessary.
 
     :param say: gets the name of each check before it runs.
     """
-    findings: list[Finding] = []
     say("environment, ports and settings files")
-    findings += preflight.before_engine(compose)
-    say("access rights of the mounted files")
-    engine = preflight.engine_version(compose)
-    if engine is None:
-        return [*findings, *preflight.versions(compose)]
-    try:
-        mounts = list(unreadable(compose.configuration))
-    except ComposeError as error:
-        return [*findings, Finding(f"{error.what}: {error.output}", error.next_step)]
-    findings += mounts
-    say("engine, Compose and ports")
-    findings += preflight.with_engine(compose)
-    say("memory and disk")
-    findings += resources(compose)
-    say("images")
-    findings += images(compose)
-    say("Airflow settings")
-    findings += airflow_settings(compose)
-    say("the way from a task to LocalStack and the functions")
-    findings += reachability(compose)
+    findings = preflight.before_engine(engine)
+    if isinstance(engine, Compose) and preflight.engine_version(engine) is None:
+        return [*findings, *preflight.versions(engine)]
+    checks: list[tuple[str, Callable[[], Iterable[Finding]]]] = [
+        ("engine and ports", lambda: preflight.with_engine(engine)),
+        ("Airflow settings", lambda: airflow_settings(engine)),
+        ("the way from a task to LocalStack and the functions", lambda: reachability(engine)),
+    ]
+    if isinstance(engine, Compose):
+        checks[:0] = [("access rights of the mounted files", lambda: unreadable(engine.configuration))]
+        checks[2:2] = [
+            ("memory and disk", lambda: docker_resources(engine)),
+            ("images", lambda: images(engine)),
+        ]
+    else:
+        checks[1:1] = [("memory and disk", lambda: machine_resources(engine))]
+    for what, check in checks:
+        say(what)
+        try:
+            findings += check()
+        except EngineError as error:
+            return [*findings, Finding(": ".join(filter(None, (error.what, error.output))), error.next_step)]
     return findings
 
 
@@ -120,7 +130,24 @@ def _closed(path: Path, user: int, group: int) -> Iterator[Path]:
 # The machine
 
 
-def resources(compose: Compose) -> Iterator[Finding]:
+def machine_resources(engine: Engine) -> Iterator[Finding]:
+    """Too little memory, too little room for the checkout."""
+    free = psutil.virtual_memory().available
+    running = any(service.state == "running" for service in engine.services())
+    if not running and free < LEAST_FREE_MEMORY:
+        yield Finding(
+            f"{free / GIB:.1f} GiB of memory are free; the stack wants {LEAST_FREE_MEMORY / GIB:.0f}",
+            "End other programs, or lower parallelism in airflow.cfg.",
+        )
+    room = shutil.disk_usage(engine.root).free
+    if room < LEAST_ROOM:
+        yield Finding(
+            f"{room / GIB:.1f} GiB are free at {engine.root}; the stack wants {LEAST_ROOM / GIB:.0f}",
+            "Make room: `uv cache clean` empties the cache of packages.",
+        )
+
+
+def docker_resources(compose: Compose) -> Iterator[Finding]:
     """Too little memory for the engine, too little room where it keeps its images."""
     said = compose.run(
         "docker", "info", "--format", "{{.MemTotal}} {{.DockerRootDir}}", what="asking the engine"
@@ -163,27 +190,42 @@ def _registry_has(image: str) -> bool:
 # Airflow's settings
 
 
-def airflow_settings(compose: Compose) -> Iterator[Finding]:
+def airflow_settings(engine: Engine) -> Iterator[Finding]:
     """Options that Airflow does not know and would silently ignore, in variables and in ``airflow.cfg``."""
-    image = compose.configuration["services"]["scheduler"]["image"]
-    if preflight.missing_images(compose, [image]):
+    answer = _airflow_options(engine)
+    if not answer:
         return
-    package = compose.root / "src" / "windtunnel"
-    answer = compose.run(
-        "docker", "run", "--rm", "--network", "none", "--entrypoint", "python",
-        "--volume", f"{package}:/opt/windtunnel/windtunnel:ro", image, "-m", "windtunnel.inside", "settings",
-        what="asking Airflow for its options",
-    )  # fmt: skip
     known = json.loads(answer.splitlines()[-1])
-    yield from unknown_variables(_given(compose), known)
-    file = preflight.folder(compose, "CONFIG_FOLDER", "config") / "airflow.cfg"
+    yield from unknown_variables(_given(engine), known)
+    file = preflight.folder(engine, "CONFIG_FOLDER", "config") / "airflow.cfg"
     yield from unknown_options(file, known)
 
 
-def _given(compose: Compose) -> dict[str, str]:
-    """Every variable that a container gets, and those of this shell, whose owner may expect that, too."""
+def _airflow_options(engine: Engine) -> str:
+    """What Airflow says of them; empty where it is not installed yet."""
+    module = ["-m", "windtunnel.inside", "settings"]
+    what = "asking Airflow for its options"
+    if isinstance(engine, Compose):
+        image = engine.configuration["services"]["scheduler"]["image"]
+        if preflight.missing_images(engine, [image]):
+            return ""
+        package = engine.root / "src" / "windtunnel"
+        return engine.run(
+            "docker", "run", "--rm", "--network", "none", "--entrypoint", "python",
+            "--volume", f"{package}:/opt/windtunnel/windtunnel:ro", image, *module, what=what,
+        )  # fmt: skip
+    environments = Environments(engine)
+    if "airflow" in environments.missing():
+        return ""
+    with tempfile.TemporaryDirectory() as home:
+        environment = {"AIRFLOW_HOME": home, "PYTHONPATH": str(engine.root / "src"), "PATH": os.defpath}
+        return engine.run(str(environments.python("airflow")), *module, what=what, env=environment)
+
+
+def _given(engine: Engine) -> dict[str, str]:
+    """Every variable that a service gets, and those of this shell, whose owner may expect that, too."""
     given = {name: "your environment" for name in os.environ if name.startswith(PREFIX)}
-    for service, definition in compose.configuration["services"].items():
+    for service, definition in engine.configuration["services"].items():
         for name in definition.get("environment") or {}:
             if name.startswith(PREFIX):
                 given[name] = f"the service {service}"
@@ -234,18 +276,16 @@ def _meant(word: str, words: Iterable[str]) -> str:
 # The running stack
 
 
-def reachability(compose: Compose) -> Iterator[Finding]:
+def reachability(engine: Engine) -> Iterator[Finding]:
     """LocalStack and each function, asked from where tasks run; nothing while the stack does not run."""
-    running = {service.name for service in compose.services() if service.state == "running"}
-    if "scheduler" not in running:
+    if not engine.is_running("scheduler"):
         return
     try:
-        functions = seeding.load_functions(preflight.folder(compose, "LAMBDAS_FOLDER", "lambdas"))
+        functions = seeding.load_functions(preflight.folder(engine, "LAMBDAS_FOLDER", "lambdas"))
     except seeding.SeedingError:  # the preflight names it
         functions = []
     names = [function.name for function in functions]
-    answer = compose.exec("scheduler", "python", "-m", "windtunnel.inside", "aws", *names)
-    for what, reason in json.loads(answer.splitlines()[-1]).items():
+    for what, reason in engine.ask("scheduler", "aws", *names).items():
         remedy = (
             "./windtunnel logs localstack"
             if what == "LocalStack"

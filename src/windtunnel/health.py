@@ -1,10 +1,12 @@
-"""What healthy means, for each service: run inside its container, twice a second while the stack starts.
+"""What healthy means, for each service, by its environment: asked twice a second while the stack starts.
 
-Imports next to nothing, because on two cores the probes of five services compete with what they wait for.
+Run in a service's container as ``python -m windtunnel.health SERVICE``. Imports next to nothing, because on
+two cores the probes of five services compete with what they wait for.
 """
 
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 # Exit code of a probe that no waiting will turn into success: someone has to change something. Docker takes
 # every code but 0 as unhealthy and keeps the code, so `./windtunnel up` need not wait for such a service.
@@ -39,18 +41,20 @@ def _get(address: str) -> bytes:
     return body
 
 
-def webserver() -> None:
+def webserver(environment: Mapping[str, str], _: float) -> None:
     """Both its APIs answer: the REST API, and the execution API that running tasks talk to."""
-    _get("127.0.0.1:8080/api/v2/version")
+    address = f"127.0.0.1:{environment['AIRFLOW__API__PORT']}"
+    _get(f"{address}/api/v2/version")
     # Airflow builds this one at its first request, which takes about 2 s: better now than in the first task.
-    _get("127.0.0.1:8080/execution/health")
+    _get(f"{address}/execution/health")
 
 
-def localstack() -> None:
+def localstack(environment: Mapping[str, str], _: float) -> None:
     """LocalStack runs; buckets, log groups and functions are there, each function Active and up to date."""
     import json
 
-    scripts = json.loads(_get("127.0.0.1:4566/_localstack/init/ready"))
+    address = environment["AWS_ENDPOINT_URL"].removeprefix("http://")
+    scripts = json.loads(_get(f"{address}/_localstack/init/ready"))
     if not scripts["completed"]:
         raise Unhealthy("still seeding")
     failed = [script["name"] for script in scripts["scripts"] if script["state"] != "SUCCESSFUL"]
@@ -58,67 +62,74 @@ def localstack() -> None:
         raise Broken(f"seeding failed in {', '.join(failed)}: see this service's log")
     from windtunnel.seeding import failures
 
-    if found := failures():
+    if found := failures(environment):
         raise Broken("; ".join(f"{name}: {reason}" for name, reason in found.items()))
 
 
-def _query(statement: str, *parameters: object) -> list[tuple[object, ...]]:
+def _query(environment: Mapping[str, str], statement: str, *parameters: object) -> list[tuple[object, ...]]:
     import psycopg2
 
     from windtunnel import stack
 
     try:
         with (
-            psycopg2.connect(stack.database_dsn(), connect_timeout=4) as connection,
+            psycopg2.connect(stack.database_dsn(environment), connect_timeout=4) as connection,
             connection.cursor() as cursor,
         ):
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
-    except psycopg2.Error as error:
+    except (psycopg2.Error, OSError) as error:  # OSError: the password is not made yet
         raise Unhealthy(f"cannot ask the metadata database: {error}") from error
 
 
-def _heartbeat(job_type: str) -> None:
-    import os
+def _heartbeat(environment: Mapping[str, str], job_type: str, started: float) -> None:
     import socket
 
-    # A job row outlives a killed process: only one that this container's first process or a child of it
-    # started counts.
-    started = os.stat("/proc/1").st_ctime
+    # A job row outlives a killed process: only one that this service's process, or a child of it, has started
+    # counts.
     rows = _query(
+        environment,
         "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
         " WHERE job_type = %s AND state = 'running' AND hostname = %s AND start_date >= to_timestamp(%s)",
         job_type,
-        socket.getfqdn(),
+        socket.gethostname(),
         started,
     )
     age = rows[0][0]
     if age is None:
-        raise Unhealthy(f"no {job_type} of this container has started yet")
+        raise Unhealthy(f"its {job_type} has not started yet")
     if age > FRESH:  # type: ignore[operator]
         raise Unhealthy(f"the last heartbeat of the {job_type} is {age:.0f} s old: see this service's log")
 
 
-def scheduler() -> None:
+def scheduler(environment: Mapping[str, str], started: float) -> None:
     """The scheduler's heartbeat is fresh."""
-    _heartbeat("SchedulerJob")
+    _heartbeat(environment, "SchedulerJob", started)
 
 
-def triggerer() -> None:
+def triggerer(environment: Mapping[str, str], started: float) -> None:
     """The triggerer's heartbeat is fresh."""
-    _heartbeat("TriggererJob")
+    _heartbeat(environment, "TriggererJob", started)
 
 
-def dag_processor() -> None:
+def dag_processor(environment: Mapping[str, str], started: float) -> None:
     """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
-    _heartbeat("DagProcessorJob")
-    errors = _query("SELECT filename, stacktrace FROM import_error ORDER BY filename")
+    _heartbeat(environment, "DagProcessorJob", started)
+    errors = _query(environment, "SELECT filename, stacktrace FROM import_error ORDER BY filename")
     if errors:
         named = "; ".join(f"{name}: {str(trace).strip().splitlines()[-1]}" for name, trace in errors)
         raise Broken(f"DAG files with import errors: {named}")
 
 
-PROBES: dict[str, Callable[[], None]] = {
+def postgres(environment: Mapping[str, str], _: float) -> None:
+    """It takes connections."""
+    _query(environment, "SELECT 1")
+
+
+# By service: the probe, which takes the service's environment and when its first process was started, in
+# seconds since the epoch.
+PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
+    "postgres": postgres,
     "webserver": webserver,
     "localstack": localstack,
     "scheduler": scheduler,
@@ -126,9 +137,15 @@ PROBES: dict[str, Callable[[], None]] = {
     "dag-processor": dag_processor,
 }
 
-if __name__ == "__main__":
+
+def main() -> None:
+    """Probe the service of this container; exit 1 where waiting may help, ``DEFINITE`` where it will not."""
     try:
-        PROBES[sys.argv[1]]()
+        PROBES[sys.argv[1]](os.environ, os.stat("/proc/1").st_ctime)
     except Unhealthy as unhealthy:
         print(unhealthy, file=sys.stderr)  # noqa: T201
         sys.exit(DEFINITE if isinstance(unhealthy, Broken) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -5,6 +5,7 @@ commands are Airflow's own command line, called in place.
 """
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -35,13 +36,13 @@ def exclusive_database() -> Iterator[None]:
     deadline = time.monotonic() + DATABASE_TIMEOUT
     while True:
         try:
-            connection = psycopg2.connect(stack.database_dsn(), connect_timeout=5)
+            connection = psycopg2.connect(stack.database_dsn(os.environ), connect_timeout=5)
             break
         except psycopg2.OperationalError as error:
             if "password authentication failed" in str(error):
                 raise InitError(
                     "Postgres refuses our password: its volume was made with other secrets. "
-                    "Start afresh with `docker compose down --volumes` (this deletes the metadata database)"
+                    "Start afresh with `./windtunnel down --volumes` (this deletes the metadata database)"
                 ) from error
             if time.monotonic() > deadline:
                 raise InitError(f"no answer from Postgres in {DATABASE_TIMEOUT:.0f} s: {error}") from error
@@ -81,7 +82,7 @@ def seed_files(folder: Path) -> dict[str, Path]:
 def main() -> None:
     """Migrate the database, import the seed files, parse all DAGs once; exit 2 when that cannot be done."""
     try:
-        files = seed_files(stack.CONFIG_FOLDER)
+        files = seed_files(stack.config_folder(os.environ))
         from airflow.cli.cli_parser import get_parser
 
         def airflow(*arguments: str) -> None:
@@ -98,7 +99,7 @@ def main() -> None:
     except InitError as error:
         sys.stderr.write(f"init: {error}\n")
         sys.exit(2)
-    user, password = stack.admin_login()
+    user, password = stack.admin_login(os.environ)
     print(f"init: done. The web page's user is {user}, the password {password}")  # noqa: T201
 
 

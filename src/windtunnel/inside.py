@@ -1,10 +1,15 @@
-"""What ``./windtunnel doctor`` asks inside a container; each answer is JSON on standard output.
+"""What ``./windtunnel`` asks where a service runs; each answer is JSON on standard output.
 
-Run there as ``python -m windtunnel.inside settings`` or ``python -m windtunnel.inside aws FUNCTION...``.
+Run there as ``python -m windtunnel.inside settings``, ``… aws FUNCTION...``, ``… dag_files``,
+``… login`` or ``… database``.
 """
 
 import json
+import os
 import sys
+from collections.abc import Callable
+
+from windtunnel import stack
 
 
 def settings() -> dict[str, list[str]]:
@@ -43,6 +48,26 @@ def aws(functions: list[str]) -> dict[str, str]:
     return unreachable
 
 
+def dag_files() -> list[str]:
+    """The files, relative to the DAGs folder, of which Airflow knows a DAG or an import error."""
+    import psycopg2
+
+    statement = (
+        "SELECT relative_fileloc FROM dag WHERE NOT is_stale AND relative_fileloc IS NOT NULL"
+        " UNION SELECT filename FROM import_error WHERE filename IS NOT NULL"
+    )
+    with psycopg2.connect(stack.database_dsn(os.environ)) as connection, connection.cursor() as cursor:
+        cursor.execute(statement)
+        return sorted(name for (name,) in cursor.fetchall())
+
+
+ANSWERS: dict[str, Callable[[list[str]], object]] = {
+    "settings": lambda _: settings(),
+    "aws": aws,
+    "dag_files": lambda _: dag_files(),
+    "login": lambda _: stack.admin_login(os.environ),
+    "database": lambda _: stack.database_dsn(os.environ),
+}
+
 if __name__ == "__main__":
-    answer = settings() if sys.argv[1] == "settings" else aws(sys.argv[2:])
-    print(json.dumps(answer))  # noqa: T201
+    print(json.dumps(ANSWERS[sys.argv[1]](sys.argv[2:])))  # noqa: T201

@@ -1,24 +1,22 @@
 """What has to be in order before anything is started; cheap enough for every ``up``."""
 
 import configparser
-import errno
 import re
-import socket
+import shutil
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from windtunnel import init, seeding
-from windtunnel.compose import PROJECT_LABEL, Compose, ComposeError
+from windtunnel import init, ports, seeding
+from windtunnel.compose import PROJECT_LABEL, Compose
+from windtunnel.engine import PORT_SETTINGS, Engine, EngineError
 
 # `start_interval` in a health check came with Engine 25.
 OLDEST_ENGINE = (25,)
 
 # The first Compose that knows `start_interval`.
 OLDEST_COMPOSE = (2, 20, 2)
-
-# Each port that the stack publishes, and its default; Postgres is published only where its variable is set.
-PORT_SETTINGS = {"WEBSERVER_PORT": "8080", "LOCALSTACK_PORT": "4566", "POSTGRES_PORT": ""}
 
 HIGHEST_PORT = 65535
 
@@ -31,17 +29,19 @@ class Finding:
     remedy: str
 
 
-def before_engine(compose: Compose) -> list[Finding]:
-    """What can be found without a Docker engine: the environment, the ports' values, the files."""
-    return [*real_aws(compose.environment), *port_values(compose), *settings_files(compose)]
+def before_engine(engine: Engine) -> list[Finding]:
+    """What is the same for every engine: the environment, the ports' values, the files."""
+    return [*real_aws(engine.environment), *port_values(engine), *settings_files(engine)]
 
 
-def with_engine(compose: Compose) -> list[Finding]:
-    """What an engine that answers is needed for."""
+def with_engine(engine: Engine) -> list[Finding]:
+    """What only the engine itself can tell, or is particular to it."""
     try:
-        return [*versions(compose), *other_checkout(compose), *ports_in_use(compose)]
-    except ComposeError as error:
-        return [Finding(f"{error.what}: {error.output}", error.next_step)]
+        if isinstance(engine, Compose):
+            return [*versions(engine), *other_checkout(engine), *ports_in_use(engine)]
+        return [*machine(), *compose_stack(engine), *ports_in_use(engine)]
+    except EngineError as error:
+        return [Finding(": ".join(filter(None, (error.what, error.output))), error.next_step)]
 
 
 def real_aws(environment: Mapping[str, str]) -> Iterator[Finding]:
@@ -61,11 +61,11 @@ def real_aws(environment: Mapping[str, str]) -> Iterator[Finding]:
             )
 
 
-def port_values(compose: Compose) -> Iterator[Finding]:
+def port_values(engine: Engine) -> Iterator[Finding]:
     """Ports that are none, and two services on the same one."""
     taken: dict[int, str] = {}
-    for name, default in PORT_SETTINGS.items():
-        value = compose.setting(name) or default
+    for name, default in PORT_SETTINGS.values():
+        value = engine.setting(name) or default
         if not value:
             continue
         if not (value.isascii() and value.isdigit() and int(value) <= HIGHEST_PORT):
@@ -82,17 +82,17 @@ def port_values(compose: Compose) -> Iterator[Finding]:
         taken[port] = name
 
 
-def settings_files(compose: Compose) -> Iterator[Finding]:
+def settings_files(engine: Engine) -> Iterator[Finding]:
     """Files in the config folder and in ``lambdas/`` that cannot be used."""
-    config = folder(compose, "CONFIG_FOLDER", "config")
-    functions = folder(compose, "LAMBDAS_FOLDER", "lambdas")
+    config = folder(engine, "CONFIG_FOLDER", "config")
+    functions = folder(engine, "LAMBDAS_FOLDER", "lambdas")
     missing = [
         (name, path)
         for name, path in (
             ("CONFIG_FOLDER", config),
             ("LAMBDAS_FOLDER", functions),
-            ("DAGS_FOLDER", folder(compose, "DAGS_FOLDER", "dags")),
-            ("CUSTOM_FOLDER", folder(compose, "CUSTOM_FOLDER", "custom")),
+            ("DAGS_FOLDER", folder(engine, "DAGS_FOLDER", "dags")),
+            ("CUSTOM_FOLDER", folder(engine, "CUSTOM_FOLDER", "custom")),
         )
         if not path.is_dir()
     ]
@@ -111,7 +111,7 @@ def settings_files(compose: Compose) -> Iterator[Finding]:
             f"airflow.cfg in the config folder: {' '.join(str(error).split())}", "Correct the file."
         )
     # A package with this file hides what Windtunnel itself has in `custom`; without it Python merges the two.
-    for path in sorted(folder(compose, "CUSTOM_FOLDER", "custom").rglob("__init__.py")):
+    for path in sorted(folder(engine, "CUSTOM_FOLDER", "custom").rglob("__init__.py")):
         yield Finding(f"{path} hides Windtunnel's own package `custom`", "Delete the file: none is needed.")
     for load, path in ((seeding.load_resources, config / "aws.json"), (seeding.load_functions, functions)):
         try:
@@ -120,9 +120,9 @@ def settings_files(compose: Compose) -> Iterator[Finding]:
             yield Finding(str(error), "Correct the file.")
 
 
-def folder(compose: Compose, setting: str, default: str) -> Path:
+def folder(engine: Engine, setting: str, default: str) -> Path:
     """One of the user's folders: as its setting says, relative to the checkout, else the checkout's own."""
-    return (compose.root / Path(compose.setting(setting) or default).expanduser()).resolve()
+    return (engine.root / Path(engine.setting(setting) or default).expanduser()).resolve()
 
 
 def version(text: str) -> tuple[int, ...]:
@@ -137,7 +137,7 @@ def engine_version(compose: Compose) -> str | None:
         return compose.run(
             "docker", "version", "--format", "{{.Server.Version}}", what="asking the engine"
         ).strip()
-    except ComposeError:
+    except EngineError:
         return None
 
 
@@ -154,7 +154,7 @@ def versions(compose: Compose) -> Iterator[Finding]:
         yield Finding(f"Docker Engine {engine} is too old", "Install Docker Engine 25 or newer.")
     try:
         plugin = compose.run("docker", "compose", "version", "--short", what="asking for Compose").strip()
-    except ComposeError:
+    except EngineError:
         yield Finding(
             "Docker Compose is missing", "Install its plugin for the docker command, 2.20.2 or newer."
         )
@@ -177,32 +177,54 @@ def other_checkout(compose: Compose) -> Iterator[Finding]:
             )
 
 
-def ports_in_use(compose: Compose) -> Iterator[Finding]:
-    """Ports that somebody else listens on; our own running stack is no finding."""
-    for name, default in PORT_SETTINGS.items():
-        value = compose.setting(name) or default
-        port = int(value) if value.isdigit() else 0
-        if not port or not is_taken(port):
-            continue
-        holder = container_on(compose, port)
-        if holder is None or holder[1] != compose.project:
-            by = f"the container {holder[0]}" if holder else process_on(port) or "another program"
+def machine() -> Iterator[Finding]:
+    """What the local engine needs of this machine."""
+    if sys.platform != "linux":
+        yield Finding(f"the local engine runs on Linux, and this is {sys.platform}", "Use --engine compose.")
+    for program in ("bash", "setpriv"):
+        if not shutil.which(program):
             yield Finding(
-                f"port {port} is in use by {by}",
-                f"Stop that, or take another port: {name}=0 means any free one.",
+                f"there is no command `{program}`", "Install it; on Debian: apt-get install bash util-linux"
             )
 
 
-def is_taken(port: int) -> bool:
-    """Whether something on this machine listens on the port of the loopback interface."""
-    with socket.socket() as probe:
-        # Connections that linger after their end do not hinder Docker either.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            return error.errno == errno.EADDRINUSE
-    return False
+def compose_stack(local: Engine) -> Iterator[Finding]:
+    """A stack of this checkout that runs in Compose: the two would not know of each other."""
+    compose = Compose(local.project, local.environment, root=local.root)
+    if engine_version(compose) is not None and any(service.id for service in compose.services()):
+        yield Finding(
+            f"the stack {local.project} is there in Compose already",
+            "./windtunnel down --engine compose, or choose another project: export COMPOSE_PROJECT_NAME=…",
+        )
+
+
+def ports_in_use(engine: Engine) -> Iterator[Finding]:
+    """Set ports that somebody else listens on; our own running stack is no finding.
+
+    Where no port is set and the usual one is taken, an engine takes another.
+    """
+    for service, (name, _) in PORT_SETTINGS.items():
+        value = engine.setting(name)
+        if port := int(value) if value.isdigit() else 0:
+            by = foreign_holder(engine, service, port)
+            if by:
+                remedy = f"Stop that, or take another port: {name}=0 means any free one."
+                yield Finding(f"port {port} is in use by {by}", remedy)
+
+
+def foreign_holder(engine: Engine, service: str, port: int) -> str:
+    """Who else listens on a port that a service is to have; empty for nobody and for our own stack."""
+    if not ports.is_taken(port):
+        return ""
+    if isinstance(engine, Compose):
+        holder = container_on(engine, port)
+        if holder and holder[1] == engine.project:
+            return ""
+        if holder:
+            return f"the container {holder[0]}"
+    elif engine.is_running(service) and engine.port(service) == port:
+        return ""
+    return ports.process_on(port) or "another program"
 
 
 def container_on(compose: Compose, port: int) -> tuple[str, str] | None:
@@ -212,28 +234,6 @@ def container_on(compose: Compose, port: int) -> tuple[str, str] | None:
     listed = compose.run(*command, what="asking the engine for containers")
     name, _, project = listed.partition("\n")[0].partition(" ")
     return (name, project) if name else None
-
-
-def process_on(port: int) -> str:
-    """Name and id of the process that listens on the port; empty where Linux does not tell this user."""
-    sockets = {f"socket:[{inode}]" for inode in _listening(port)}
-    for process in Path("/proc").glob("[0-9]*") if sockets else ():
-        try:
-            if any(str(link.readlink()) in sockets for link in (process / "fd").iterdir()):
-                return f"{(process / 'comm').read_text().strip()} (process {process.name})"
-        except OSError:  # it has ended, or is another user's
-            continue
-    return ""
-
-
-def _listening(port: int) -> Iterator[str]:
-    # proc(5): the second field is the local ADDRESS:PORT in hexadecimal, the fourth the state, 0A for a
-    # listening socket, the tenth the inode.
-    for table in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")):
-        for line in table.read_text().splitlines()[1:] if table.exists() else ():
-            fields = line.split()
-            if fields[3] == "0A" and int(fields[1].rpartition(":")[2], 16) == port:
-                yield fields[9]
 
 
 def base_images(compose: Compose) -> list[str]:
@@ -255,6 +255,6 @@ def missing_images(compose: Compose, images: Iterable[str]) -> list[str]:
 def _present(compose: Compose, image: str) -> bool:
     try:
         compose.run("docker", "image", "inspect", "--format", "{{.Id}}", image, what="looking for an image")
-    except ComposeError:
+    except EngineError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Gets what the stack stands on: an engine, base images, the stack's own images, a browser for the suite.
+"""Gets what the stack stands on: a Docker engine and images, or Python environments; a browser for the suite.
 
 Where no registry answers or nothing is installed, the scripts in ``offline/`` make it from Debian's packages.
 """
@@ -11,7 +11,9 @@ import threading
 from collections.abc import Callable
 
 from windtunnel import preflight
-from windtunnel.compose import Compose, ComposeError
+from windtunnel.compose import Compose
+from windtunnel.engine import PORT_SETTINGS, Engine, EngineError
+from windtunnel.local import Local
 from windtunnel.preflight import Finding
 
 # How long a registry may take to say that it has the image, in seconds.
@@ -32,25 +34,51 @@ class Unmet(Exception):
         self.findings = findings
 
 
-def check(compose: Compose, say: Say) -> None:
-    """Everything that has to be in order before a start; installs an engine where that is possible.
+def check(engine: Engine, say: Say) -> None:
+    """Everything that has to be in order before a start; installs a Docker engine where that is possible.
 
     :raises Unmet: with all that was found.
     """
-    if findings := preflight.before_engine(compose):
+    if findings := preflight.before_engine(engine):
         raise Unmet(*findings)
-    engine(compose, say)
-    if findings := preflight.with_engine(compose):
+    if isinstance(engine, Compose):
+        docker(engine, say)
+    if findings := preflight.with_engine(engine):
         raise Unmet(*findings)
+    if isinstance(engine, Compose):
+        free_ports(engine, say)
 
 
-def engine(compose: Compose, say: Say) -> None:
+def parts(engine: Engine, say: Say, on_build: Say) -> None:
+    """Get what the stack is made of, as far as it is not there: images, or environments.
+
+    :param on_build: gets the builder's output.
+    :raises Unmet: when a base image can be neither pulled nor made.
+    :raises EngineError: when a build or an installation fails.
+    """
+    if isinstance(engine, Compose):
+        images(engine, say, on_build)
+    elif isinstance(engine, Local):
+        engine.environments.install(say)
+
+
+def free_ports(compose: Compose, say: Say) -> None:
+    """Let Docker choose a port where the usual one is taken and no other is set."""
+    for service, (name, usual) in PORT_SETTINGS.items():
+        if usual and not compose.setting(name):
+            by = preflight.foreign_holder(compose, service, int(usual))
+            if by:
+                say(f"port {usual} is in use by {by}: {service} takes another")
+                compose.environment[name] = "0"
+
+
+def docker(compose: Compose, say: Say) -> None:
     """See to it that a Docker engine answers and is new enough.
 
     :raises Unmet: when there is none, and none can be installed here.
     """
     if preflight.engine_version(compose) is None and _is_debian_root():
-        offline("engine.sh", compose=compose, say=say)
+        offline("engine.sh", engine=compose, say=say)
     if findings := list(preflight.versions(compose)):
         raise Unmet(*findings)
 
@@ -59,16 +87,16 @@ def _is_debian_root() -> bool:
     return os.geteuid() == 0 and shutil.which("apt-get") is not None
 
 
-def offline(script: str, *arguments: str, compose: Compose, say: Say) -> None:
+def offline(script: str, *arguments: str, engine: Engine, say: Say) -> None:
     """Run one of the scripts in ``offline/``; it says itself what it does.
 
     :raises Unmet: when it fails, with its last words.
     """
     try:
-        compose.stream(
-            str(compose.root / "offline" / script), *arguments, what=f"offline/{script}", on_line=say
+        engine.stream(
+            str(engine.root / "offline" / script), *arguments, what=f"offline/{script}", on_line=say
         )
-    except ComposeError as error:
+    except EngineError as error:
         last = error.output.splitlines()[-1:] or [error.what]
         raise Unmet(Finding(last[0], f"By hand: offline/{' '.join((script, *arguments))}")) from error
 
@@ -78,7 +106,7 @@ def images(compose: Compose, say: Say, on_build: Say) -> None:
 
     :param on_build: gets the builder's output.
     :raises Unmet: when a base image can be neither pulled nor made.
-    :raises ComposeError: when a build fails.
+    :raises EngineError: when a build fails.
     """
     base(compose, say)
     compose.build(on_build)
@@ -103,7 +131,7 @@ def base(compose: Compose, say: Say) -> None:
             )
         )
     if missing:
-        offline("images.sh", *missing, compose=compose, say=say)
+        offline("images.sh", *missing, engine=compose, say=say)
 
 
 def pull(compose: Compose, image: str) -> bool:
@@ -133,7 +161,7 @@ def pull(compose: Compose, image: str) -> bool:
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 
 
-def browser(compose: Compose, say: Say) -> None:
+def browser(engine: Engine, say: Say) -> None:
     """See to it that there is a Chromium for the test of the web page.
 
     :raises Unmet: when there is none, and none can be installed here.
@@ -142,7 +170,7 @@ def browser(compose: Compose, say: Say) -> None:
         return
     if not _is_debian_root():
         raise Unmet(Finding("no command `chromium`", "Install Chromium; on Debian: apt-get install chromium"))
-    offline("browser.sh", compose=compose, say=say)
+    offline("browser.sh", engine=engine, say=say)
 
 
 class BuildProgress:

@@ -1,7 +1,7 @@
 """Puts into LocalStack what the stack stands on: ``config/aws.json`` and the functions of ``lambdas/``.
 
-LocalStack keeps nothing over a restart, so this runs inside its process each time that it has started, and
-then deploys again whatever is edited. Everything is validated before anything is sent.
+LocalStack keeps nothing but S3 over a restart, so this runs inside its process each time that it has started,
+and then deploys again whatever is edited. Everything is validated before anything is sent.
 """
 
 import ast
@@ -13,10 +13,9 @@ import io
 import json
 import os
 import sys
-import tempfile
 import threading
 import zipfile
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +25,13 @@ from typing import Any
 ROOT = Path(os.environ.get("WINDTUNNEL_HOME", "/opt/windtunnel"))
 LIBRARY = "airflow_relay"
 
-# What has failed since LocalStack started, for the health check: {function or file: reason}.
-STATE = Path(tempfile.gettempdir()) / "windtunnel-seeding.json"
 
 # A function's settings where its `function.json` is silent. The names of file and handler are those of a
 # function made in the AWS console; the role only has to look like one.
 DEFAULTS: dict[str, Any] = {
     "Handler": "lambda_function.lambda_handler",
-    "Runtime": "python3.13",
+    # LocalStack's own version is also that of the functions' Python.
+    "Runtime": "python{}.{}".format(*sys.version_info),
     "Timeout": 60,
     "Role": "arn:aws:iam::000000000000:role/lambda",
 }
@@ -280,20 +278,33 @@ def _create(service: str, operation: str, arguments: dict[str, Any]) -> None:
         raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
 
 
-def failures() -> dict[str, str]:
-    """What of the seeding is in a failed state now, and why: by file or function folder."""
-    return json.loads(STATE.read_text()) if STATE.exists() else {}
+def account(environment: Mapping[str, str]) -> Path:
+    """The file that says what has failed since LocalStack started: {function or file: reason}.
+
+    :param environment: LocalStack's.
+    """
+    return Path(environment.get("TMPDIR", "/tmp")) / "windtunnel-seeding.json"  # noqa: S108 - in its container
+
+
+def failures(environment: Mapping[str, str]) -> dict[str, str]:
+    """What of the seeding is in a failed state now, and why: by file or function folder.
+
+    :param environment: LocalStack's.
+    """
+    state = account(environment)
+    return json.loads(state.read_text()) if state.exists() else {}
 
 
 @contextmanager
 def _account() -> Iterator[dict[str, str]]:
     """What failed, to be changed: held against other processes, and kept for ``failures``."""
-    with open(f"{STATE}.lock", "w") as lock:
+    state = account(os.environ)
+    with open(f"{state}.lock", "w") as lock:
         # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        wrong = failures()
+        wrong = failures(os.environ)
         yield wrong
-        STATE.write_text(json.dumps(wrong))
+        state.write_text(json.dumps(wrong))
 
 
 def seed_resources() -> None:
@@ -364,10 +375,10 @@ def main_in_localstack() -> None:
 
     What fails does not fail LocalStack's init script, whose state is final: the next edit may mend it.
     """
-    STATE.unlink(missing_ok=True)
+    account(os.environ).unlink(missing_ok=True)
     seed_resources()
     seed_functions()
-    if not failures():
+    if not failures(os.environ):
         say("ready")
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(stop,), daemon=True, name="windtunnel-watch")

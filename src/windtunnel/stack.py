@@ -1,20 +1,28 @@
-"""Where things are inside the running stack: read by the code that runs in its containers."""
+"""Where things are inside the running stack, by a service's environment."""
 
 import json
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
-CONFIG_FOLDER = Path(os.environ.get("WINDTUNNEL_CONFIG", "/opt/airflow/config"))
-SECRETS_FOLDER = Path(os.environ.get("SECRETS_FOLDER", "/run/secrets/windtunnel"))
+
+def config_folder(environment: Mapping[str, str]) -> Path:
+    """The folder with ``airflow.cfg`` and what is seeded."""
+    return Path(environment["AIRFLOW_HOME"]) / "config"
 
 
-def database_dsn() -> str:
-    """The metadata database's address for psycopg2: SQLAlchemy's without its driver."""
-    return (SECRETS_FOLDER / "sql_alchemy_conn").read_text().replace("postgresql+psycopg2:", "postgresql:")
+def secret(environment: Mapping[str, str], name: str) -> str:
+    """The content of one of the secrets that ``entrypoint.sh`` makes."""
+    return (Path(environment["SECRETS_FOLDER"]) / name).read_text()
 
 
-def admin_login() -> tuple[str, str]:
+def database_dsn(environment: Mapping[str, str]) -> str:
+    """The metadata database's address, for psycopg2."""
+    password = secret(environment, "postgres_password")
+    return f"postgresql://airflow:{password}@{environment['POSTGRES_ADDRESS']}/airflow"
+
+
+def admin_login(environment: Mapping[str, str]) -> tuple[str, str]:
     """User and password of the web page's first user."""
-    passwords = json.loads((SECRETS_FOLDER / "simple_auth_manager_passwords.json").read_text())
+    passwords = json.loads(secret(environment, "simple_auth_manager_passwords.json"))
     user, password = next(iter(passwords.items()))
     return user, password

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from windtunnel import preflight, seeding
-from windtunnel.compose import Compose, ComposeError, Service
+from windtunnel.engine import Engine, EngineError, Service
 
 # How many of the latest runs of each DAG are shown.
 RUNS = 3
@@ -46,27 +46,27 @@ class Report:
         )
 
     @classmethod
-    def of(cls, compose: Compose) -> "Report":
+    def of(cls, engine: Engine) -> "Report":
         """Look at a stack. What does not answer is part of the report.
 
-        :raises windtunnel.compose.ComposeError: when the engine does not answer.
+        :raises windtunnel.engine.EngineError: when the engine does not answer.
         """
-        report = cls(compose.services())
+        report = cls(engine.services())
         running = {service.name for service in report.services if service.state == "running"}
         for name in ("webserver", "localstack"):
             if name in running:
-                report.addresses[name] = compose.address(name)
+                report.addresses[name] = engine.address(name)
         if "webserver" in report.addresses:
-            report._ask_airflow(compose)
+            report._ask_airflow(engine)
         if "localstack" in report.addresses:
-            report._ask_lambda(compose)
+            report._ask_lambda(engine)
         return report
 
-    def _ask_airflow(self, compose: Compose) -> None:
+    def _ask_airflow(self, engine: Engine) -> None:
         from windtunnel.airflow_api import AirflowApiError, AirflowClient
 
         try:
-            airflow = AirflowClient.of(compose)
+            airflow = AirflowClient.of(engine)
             used = set()
             for dag in airflow.dags():
                 used.add(str(dag.relative_fileloc))
@@ -75,33 +75,33 @@ class Report:
             for error in airflow.import_errors():
                 used.add(error.filename)
                 self.import_errors.append((error.filename, error.stack_trace))
-            folder = preflight.folder(compose, "DAGS_FOLDER", "dags")
+            folder = preflight.folder(engine, "DAGS_FOLDER", "dags")
             self.without_dag.extend(files_without_dag(folder, used))
-        except (AirflowApiError, ComposeError) as error:
+        except (AirflowApiError, EngineError) as error:
             self.silent["Airflow"] = str(error)
 
-    def _ask_lambda(self, compose: Compose) -> None:
+    def _ask_lambda(self, engine: Engine) -> None:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            client = aws_client(compose, "lambda")
+            client = aws_client(engine, "lambda")
             for page in client.get_paginator("list_functions").paginate():
                 for function in page["Functions"]:
                     configuration = client.get_function_configuration(FunctionName=function["FunctionName"])
                     self.functions.append((function["FunctionName"], configuration["State"]))
-        except (BotoCoreError, ClientError, ComposeError) as error:
+        except (BotoCoreError, ClientError, EngineError) as error:
             self.silent["LocalStack"] = str(error)
 
 
-def aws_client(compose: Compose, service: str) -> Any:
+def aws_client(engine: Engine, service: str) -> Any:
     """A boto3 client for the emulated AWS, with the stack's region and dummy keys."""
     import boto3
     from botocore.config import Config
 
-    settings = compose.configuration["services"]["localstack"]["environment"]
+    settings = engine.variables("localstack")
     return boto3.client(
         service,
-        endpoint_url=compose.address("localstack"),
+        endpoint_url=engine.address("localstack"),
         region_name=settings["AWS_DEFAULT_REGION"],
         aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
@@ -109,9 +109,9 @@ def aws_client(compose: Compose, service: str) -> Any:
     )
 
 
-def function_folders(compose: Compose) -> dict[str, str]:
+def function_folders(engine: Engine) -> dict[str, str]:
     """The functions of the functions folder by name, each with the name of its folder."""
-    folder = preflight.folder(compose, "LAMBDAS_FOLDER", "lambdas")
+    folder = preflight.folder(engine, "LAMBDAS_FOLDER", "lambdas")
     names = {}
     for path in seeding.function_folders(folder):
         try:
@@ -181,11 +181,9 @@ def sections(report: Report) -> Iterator[RenderableType]:
     if all(service.state == "absent" for service in report.services):
         yield "The stack does not run. Start it: ./windtunnel up"
         return
-    services = _table()
-    for service in report.services:
-        reason = "" if service.ready else escape(service.health_output)
-        services.add_row("", service.name, _word(service.summary), report.addresses.get(service.name, reason))
-    yield Group("Services", services)
+    yield Group("Services", _services(report))
+    if any(service.state == "unsupervised" for service in report.services):
+        yield "\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: ./windtunnel up"
     if report.dags:
         dags = _table()
         for name, paused, states in report.dags:
@@ -203,6 +201,22 @@ def sections(report: Report) -> Iterator[RenderableType]:
         yield Group("\nFunctions", functions)
     for what, reason in report.silent.items():
         yield f"\n[red]No answer[/red] from {what}: {escape(reason)}"
+
+
+def _services(report: Report) -> Table:
+    services = _table()
+    for service in report.services:
+        notes = [report.addresses.get(service.name, "")]
+        if not service.ready:
+            notes.append(escape(service.health_output))
+        if service.restarts:
+            notes.append(f"[yellow]ended by itself, {_times(service.restarts)}[/yellow]")
+        services.add_row("", service.name, _word(service.summary), "; ".join(filter(None, notes)))
+    return services
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
 
 
 def _table() -> Table:

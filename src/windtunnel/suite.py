@@ -1,16 +1,20 @@
 """The project's own tests and checks, run with the environments that each part of the code is made for.
 
-What runs beside Airflow or in LocalStack is tested and checked in its image, with no network.
+What runs beside Airflow or in LocalStack is tested and checked with its own packages: in its image, with no
+network, or in the local engine's environment.
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from windtunnel.compose import Compose
+from windtunnel.engine import Engine
+from windtunnel.engines import SETTING
+from windtunnel.environments import Environments
 
 # In the order in which they are run: the cheapest first.
 FLOORS = ("unit", "stack", "e2e", "faults")
@@ -18,27 +22,40 @@ FLOORS = ("unit", "stack", "e2e", "faults")
 
 @dataclass(frozen=True)
 class Beside:
-    """An image in which the code is tested that runs in it, and is of no use elsewhere."""
+    """An environment of the stack in which the code is tested that runs in it, and is of no use elsewhere."""
 
-    image: str
+    # That of the image, and of the local engine's environment.
+    name: str
     # Folders of unit tests that run in it.
     tests: Sequence[str]
     # What is checked for types in it, besides these.
     sources: Sequence[str]
-    # The Pythons that have what tests, and what types, need.
-    test_python: str = "python"
-    type_python: str = "python"
+    # The environment whose Python has what tests need; types always want its own.
+    test_environment: str
+    # Besides the packages of the checkout.
+    python_path: Sequence[str]
 
 
-IMAGES = (
+ENVIRONMENTS = (
     Beside(
         "airflow",
         ("tests/unit/custom", "tests/unit/dags"),
         ("custom", "dags", "tests/dags", "benchmarks/dags"),
+        test_environment="airflow",
+        python_path=(),
     ),
     # These tests run functions for real and want the functions' Python; types want LocalStack's.
-    Beside("localstack", ("tests/unit/emulator",), ("emulator/src",), test_python="/opt/lambda/bin/python"),
+    Beside(
+        "localstack",
+        ("tests/unit/emulator",),
+        ("emulator/src",),
+        test_environment="lambda",
+        python_path=("emulator/src",),
+    ),
 )
+
+# Where an image has its environments.
+IN_IMAGE = {"airflow": "/opt/venv", "localstack": "/opt/localstack", "lambda": "/opt/lambda"}
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", ".ci/run")
 
@@ -49,17 +66,18 @@ class Step:
 
     name: str
     command: Sequence[str]
+    # On top of the stack's settings.
+    environment: Mapping[str, str] = field(default_factory=dict)
 
-    def run(self, compose: Compose) -> int:
+    def run(self, engine: Engine) -> int:
         """Run it with its output going to ours; its exit code."""
-        environment = {
-            **compose.environment,
+        environment = {**engine.environment, SETTING: engine.name, **self.environment}
+        if isinstance(engine, Compose):
             # The images of this checkout serve every stack that a test starts.
-            "WINDTUNNEL_IMAGE": image_name(compose),
-        }
+            environment["WINDTUNNEL_IMAGE"] = image_name(engine)
         # A test's stack has a name and ports of its own.
         environment.pop("COMPOSE_PROJECT_NAME", None)
-        return subprocess.call(self.command, cwd=compose.root, env=environment)  # noqa: S603
+        return subprocess.call(self.command, cwd=engine.root, env=environment)  # noqa: S603
 
 
 def image_name(compose: Compose) -> str:
@@ -67,34 +85,49 @@ def image_name(compose: Compose) -> str:
     return compose.setting("WINDTUNNEL_IMAGE") or compose.project
 
 
-def build_test_images(compose: Compose, on_line: Callable[[str], None]) -> None:
-    """Build the images with pytest and mypy, on top of those of the stack.
+def get_beside(engine: Engine, on_line: Callable[[str], None]) -> None:
+    """Get pytest and mypy for the environments of the stack.
 
-    :raises windtunnel.compose.ComposeError: when that fails.
+    :raises windtunnel.engine.EngineError: when that fails.
     """
-    bundle = compose.setting("CA_BUNDLE") or os.devnull
-    for beside in IMAGES:
-        compose.stream(
+    if not isinstance(engine, Compose):
+        Environments(engine).install_test_tools()
+        return
+    bundle = engine.setting("CA_BUNDLE") or os.devnull
+    for beside in ENVIRONMENTS:
+        engine.stream(
             "docker", "build", "--progress", "plain", "--secret", f"id=ca_bundle,src={bundle}",
-            "--target", f"{beside.image}-test", "--tag", test_image(compose, beside), ".",
-            what=f"building the image for tests in {beside.image}", on_line=on_line,
+            "--target", f"{beside.name}-test", "--tag", test_image(engine, beside), ".",
+            what=f"building the image for tests in {beside.name}", on_line=on_line,
         )  # fmt: skip
 
 
 def test_image(compose: Compose, beside: Beside) -> str:
     """The image's name."""
-    return f"{image_name(compose)}-{beside.image}-test"
+    return f"{image_name(compose)}-{beside.name}-test"
 
 
-def inside(compose: Compose, beside: Beside, python: str, *arguments: str) -> list[str]:
-    """A command line for a Python of an image, with the checkout to read and no network."""
-    return [
-        "docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{compose.root}:/checkout:ro",
-        "--workdir", "/checkout", "--entrypoint", python, test_image(compose, beside), *arguments,
+def step_beside(engine: Engine, beside: Beside, what: str, environment: str, *arguments: str) -> Step:
+    """A step with the Python of one of the stack's environments, with no network in an image.
+
+    :param environment: its name.
+    :param arguments: for that Python.
+    """
+    name = f"{what}, in {beside.name}"
+    if not isinstance(engine, Compose):
+        environments = Environments(engine)
+        path = [str(engine.root / folder) for folder in (*beside.python_path, "src")]
+        command = [str(environments.python(environment)), *arguments]
+        return Step(name, command, environments.for_tests([*path, str(environments.test_tools)]))
+    command = [
+        "docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{engine.root}:/checkout:ro",
+        "--workdir", "/checkout", "--entrypoint", f"{IN_IMAGE[environment]}/bin/python",
+        test_image(engine, beside), *arguments,
     ]  # fmt: skip
+    return Step(name, command)
 
 
-def test_steps(compose: Compose, floor: str, arguments: Sequence[str]) -> Iterator[Step]:
+def test_steps(engine: Engine, floor: str, arguments: Sequence[str]) -> Iterator[Step]:
     """The pytest runs of one floor.
 
     :param arguments: go to each of them.
@@ -104,28 +137,29 @@ def test_steps(compose: Compose, floor: str, arguments: Sequence[str]) -> Iterat
     if floor != "unit":
         yield Step(floor, [*pytest, folder, *arguments])
         return
-    apart = [f"--ignore={path}" for beside in IMAGES for path in beside.tests]
+    apart = [f"--ignore={path}" for beside in ENVIRONMENTS for path in beside.tests]
     yield Step("unit", [*pytest, folder, *apart, *arguments])
-    for beside in IMAGES:
+    for beside in ENVIRONMENTS:
         options = ["-m", "pytest", "-p", "no:cacheprovider", *beside.tests, *arguments]
-        yield Step(f"unit, in {beside.image}", inside(compose, beside, beside.test_python, *options))
+        yield step_beside(engine, beside, "unit", beside.test_environment, *options)
 
 
-def check_steps(compose: Compose) -> Iterator[Step]:
+def check_steps(engine: Engine) -> Iterator[Step]:
     """Format, lint, types and shell scripts."""
     python = [sys.executable, "-m"]
     yield Step("ruff format", [*python, "ruff", "format", "--check", "--output-format", "concise", "."])
     yield Step("ruff check", [*python, "ruff", "check", "--quiet", "--output-format", "concise", "."])
-    apart = "|".join(path for beside in IMAGES for path in (*beside.tests, *beside.sources))
+    apart = "|".join(path for beside in ENVIRONMENTS for path in (*beside.tests, *beside.sources))
     sources = ["src", "lambdas", "benchmarks", "tests"]
     yield Step("mypy", [*python, "mypy", *sources, "--exclude", f"^({apart})/"])
     # A script without an ending is a module of its own, and has the package's name.
     yield Step("mypy, launcher", [*python, "mypy", "windtunnel"])
-    for beside in IMAGES:
-        options = ["-m", "mypy", "--cache-dir", "/tmp/mypy", *beside.sources, *beside.tests]  # noqa: S108
-        yield Step(f"mypy, in {beside.image}", inside(compose, beside, beside.type_python, *options))
+    for beside in ENVIRONMENTS:
+        cache = f"{engine.root}/.mypy_cache/{beside.name}" if engine.name == "local" else "/tmp/mypy"  # noqa: S108
+        options = ["-m", "mypy", "--cache-dir", cache, *beside.sources, *beside.tests]
+        yield step_beside(engine, beside, "mypy", beside.name, *options)
     shellcheck = str(Path(sys.executable).with_name("shellcheck"))
-    yield Step("shellcheck", [shellcheck, "--external-sources", *shell_scripts(compose.root)])
+    yield Step("shellcheck", [shellcheck, "--external-sources", *shell_scripts(engine.root)])
 
 
 def shell_scripts(root: Path) -> list[str]:

@@ -3,16 +3,13 @@
 import math
 import time
 from collections.abc import Callable
-from typing import TypeVar
-
-T = TypeVar("T")
 
 
 class WaitTimeout(Exception):
     """What was awaited did not come; the message says what, how long, the last answer and where to look."""
 
 
-def wait_until(
+def wait_until[T](
     what: str,
     probe: Callable[[], T | None],
     *,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from tests.run_logs import Try, deferred_in_s3, events, in_api, in_cloudwatch, raised, streams
+from tests.run_logs import UPLOAD_TIMEOUT, Try, deferred_in_s3, events, in_api, in_cloudwatch, raised, streams
 from windtunnel.airflow_api import AirflowClient
 from windtunnel.waiters import wait_until
 
@@ -99,7 +99,12 @@ def test_a_function_that_does_not_end_well_fails_the_task_with_the_reason(
     run = ended(name)
 
     assert run.state == "failed"
-    reason = raised(airflow.task_log(run, "invoke"))
+    # Airflow uploads the end of the log after the task has its state; until then it ends with the deferral.
+    reason = wait_until(
+        "the exception in the task log",
+        lambda: raised(airflow.task_log(run, "invoke")),
+        timeout=UPLOAD_TIMEOUT,
+    )
     assert re.match(exception, reason), reason
 
 

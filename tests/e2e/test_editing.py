@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import Stack
 from windtunnel.airflow_api import AirflowClient
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
 from windtunnel.waiters import wait_until
 
 # The benchmark measures the bar of 2 s; here it is enough that no one had to do anything.

@@ -5,7 +5,7 @@ import subprocess
 from typing import Any
 
 from tests.support import Stack
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT, Engine
 
 # Every table that an init could write to twice.
 COUNTED = ("connection", "slot_pool", "variable", "dag", "dag_version", "serialized_dag")
@@ -37,25 +37,21 @@ def test_the_seed_files_are_in_the_database(metadata_db: Any) -> None:
         assert {name for (name,) in cursor.fetchall()} == set(config["variables"])
 
 
-def test_running_twice_at_once_succeeds_and_doubles_nothing(airflow_stack: Stack, metadata_db: Any) -> None:
-    compose = airflow_stack.compose
-    before = counts(metadata_db)
-    login = compose.login()
-
+def start_init(engine: Engine) -> "subprocess.Popen[str]":
+    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    if engine.name == "local":
+        return engine.popen([str(ROOT / "entrypoint.sh"), "init"], env=engine.variables("init"), **streams)
     # Compose refuses two `run` of one name at a time; with `--rm` and no name there are two containers.
-    inits = [
-        subprocess.Popen(
-            ["docker", "compose", "run", "--rm", "--no-deps", "--no-TTY", "init"],
-            cwd=ROOT,
-            env=compose.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for _ in range(2)
-    ]
+    return engine.popen(["docker", "compose", "run", "--rm", "--no-deps", "--no-TTY", "init"], **streams)
+
+
+def test_running_twice_at_once_succeeds_and_doubles_nothing(airflow_stack: Stack, metadata_db: Any) -> None:
+    before = counts(metadata_db)
+    login = airflow_stack.engine.login()
+
+    inits = [start_init(airflow_stack.engine) for _ in range(2)]
     outputs = [init.communicate(timeout=90)[0] for init in inits]
 
     assert [init.returncode for init in inits] == [0, 0], "\n".join(outputs)
     assert counts(metadata_db) == before
-    assert compose.login() == login
+    assert airflow_stack.engine.login() == login

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from airflow_relay import contract
 from tests.decoded import decode_lines
 from tests.support import REGION
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
 from windtunnel.seeding import package
 
 # As they are in the pages.
@@ -91,7 +91,8 @@ def function(checkout: Path, lambda_client: Any, logs_client: Any) -> Iterator[s
     lambda_client.create_function(
         FunctionName=FUNCTION,
         Role="arn:aws:iam::000000000000:role/my-function",
-        Runtime="python3.13",
+        # The one that there is.
+        Runtime=lambda_client.get_function_configuration(FunctionName="airflow-test")["Runtime"],
         Handler="lambda_function.lambda_handler",
         Timeout=10,
         Code={"ZipFile": package([checkout / "my_function"])},

@@ -39,8 +39,8 @@ class Visitor:
 
 @pytest.fixture
 def admin(airflow_stack: Stack) -> Visitor:
-    user, password = airflow_stack.compose.login()
-    address = airflow_stack.compose.address("webserver")
+    user, password = airflow_stack.engine.login()
+    address = airflow_stack.engine.address("webserver")
     login = {"username": user, "password": password}
     answer = urllib3.request("POST", f"{address}/auth/token", json=login, timeout=TIMEOUT)
     return Visitor(address, f"_token={answer.json()['access_token']}")

@@ -10,8 +10,6 @@ from tests.support import Stack
 from windtunnel.airflow_api import AirflowClient
 from windtunnel.waiters import wait_until
 
-LOGS = "/opt/airflow/logs"
-
 DEMO_FUNCTION = "airflow-test"
 TRACEBACK = re.compile(
     r"Traceback \(most recent call last\):\n"
@@ -94,9 +92,8 @@ def test_the_log_can_be_read_when_the_local_files_are_gone(
 
     for service in ("scheduler", "webserver"):
         # The two share a folder: the second time there is nothing left.
-        airflow_stack.compose.exec(
-            service, "rm", "--recursive", "--force", f"{LOGS}/dag_id={this.dag_id}/run_id={this.run_id}"
-        )
+        folder = f"{airflow_stack.logs_folder}/dag_id={this.dag_id}/run_id={this.run_id}"
+        airflow_stack.engine.exec(service, "rm", "--recursive", "--force", folder)
 
     log = airflow.task_log(run, this.task_id)
     assert log.sources

@@ -1,33 +1,64 @@
 """What the running stack lets no one do."""
 
 import json
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import urllib3
 
 from tests.support import BUCKET, Stack
 from windtunnel.airflow_api import AirflowApiError, AirflowClient
-from windtunnel.compose import Compose
+from windtunnel.engine import ROOT
+from windtunnel.local import Local
 
 AIRFLOW_SERVICES = ["webserver", "scheduler", "dag-processor", "triggerer"]
 LASTING_SERVICES = [*AIRFLOW_SERVICES, "postgres", "localstack"]
 
 
+def environments(stack: Stack, service: str) -> list[dict[str, str]]:
+    """Those of a service's processes, but for what has a title of its own, which is written over them."""
+    found = []
+    for process in stack.processes(service):
+        with suppress(psutil.Error):
+            environment = process.environ()
+            if "TMPDIR" in environment:
+                found.append(environment)
+    return found
+
+
+def listening(process: psutil.Process) -> set[str]:
+    """The addresses that a process listens on."""
+    with suppress(psutil.Error):
+        connections = process.net_connections("inet")
+        return {found.laddr.ip for found in connections if found.status == psutil.CONN_LISTEN}
+    return set()
+
+
+def open_for_writing(process: psutil.Process) -> set[str]:
+    """The files that a process has open and may write to."""
+    with suppress(psutil.Error):
+        return {file.path for file in process.open_files() if file.mode != "r"}
+    return set()
+
+
 @pytest.mark.parametrize("path", ["api/v2/dags", "api/v2/connections", "api/v2/dags/demo-dag/dagRuns"])
 def test_without_login_the_api_answers_401(airflow_stack: Stack, path: str) -> None:
-    answer = urllib3.request("GET", f"{airflow_stack.compose.address('webserver')}/{path}", timeout=10)
+    answer = urllib3.request("GET", f"{airflow_stack.engine.address('webserver')}/{path}", timeout=10)
 
     assert answer.status == 401
 
 
 def test_a_wrong_password_is_refused(airflow_stack: Stack) -> None:
-    address = airflow_stack.compose.address("webserver")
+    address = airflow_stack.engine.address("webserver")
 
     with pytest.raises(AirflowApiError, match="refuses the login of admin: 401"):
         AirflowClient(address, "admin", "admin").dags()
 
 
+@pytest.mark.engine("compose")
 @pytest.mark.parametrize("service", LASTING_SERVICES)
 def test_no_process_is_root(airflow_stack: Stack, service: str) -> None:
     top = airflow_stack.container(service).top(ps_args="-eo uid,pid,args")
@@ -36,6 +67,7 @@ def test_no_process_is_root(airflow_stack: Stack, service: str) -> None:
     assert [process for process in top["Processes"] if process[0].strip() == "0"] == []
 
 
+@pytest.mark.engine("compose")
 @pytest.mark.parametrize("service", LASTING_SERVICES)
 def test_no_container_has_the_docker_socket_or_a_folder_of_aws(airflow_stack: Stack, service: str) -> None:
     container = airflow_stack.container(service)
@@ -44,27 +76,52 @@ def test_no_container_has_the_docker_socket_or_a_folder_of_aws(airflow_stack: St
         assert container.exec_run(["test", "-e", path]).exit_code == 1, path
 
 
+@pytest.mark.engine("local")
+def test_processes_get_nothing_of_this_shell_and_no_folder_of_aws(airflow_stack: Stack) -> None:
+    engine = airflow_stack.engine
+    assert isinstance(engine, Local)
+
+    found = [each for service in LASTING_SERVICES for each in environments(airflow_stack, service)]
+
+    assert len(found) >= len(LASTING_SERVICES) - 1, "the web server alone has a title from the start"
+    for environment in found:
+        assert Path(environment["HOME"]).is_relative_to(engine.run_folder), environment
+        assert not Path(environment["HOME"], ".aws").exists()
+        # pytest sets it for its own process, from which the stack was started.
+        assert "PYTEST_CURRENT_TEST" not in environment
+
+
 def test_ports_are_bound_to_the_loopback_interface(airflow_stack: Stack) -> None:
-    bindings = [
-        (service, binding["HostIp"])
-        for service in LASTING_SERVICES
-        for bound in (airflow_stack.container(service).ports or {}).values()
-        for binding in bound or []
-    ]
+    if isinstance(airflow_stack.engine, Local):
+        bindings = [
+            (service, address)
+            for service in LASTING_SERVICES
+            for process in airflow_stack.processes(service)
+            for address in listening(process)
+        ]
+    else:
+        bindings = [
+            (service, binding["HostIp"])
+            for service in LASTING_SERVICES
+            for bound in (airflow_stack.container(service).ports or {}).values()
+            for binding in bound or []
+        ]
 
     assert {service for service, _ in bindings} == {"webserver", "localstack", "postgres"}
     assert {address for _, address in bindings} == {"127.0.0.1"}
 
 
-def test_secrets_cannot_be_read_from_a_containers_environment(airflow_stack: Stack) -> None:
+def test_secrets_cannot_be_read_from_an_environment(airflow_stack: Stack) -> None:
     names = ("fernet_key", "jwt_secret", "api_secret_key", "postgres_password")
-    files = [f"/run/secrets/windtunnel/{name}" for name in names]
-    secrets = [airflow_stack.compose.exec("webserver", "cat", file).strip() for file in files]
-    secrets.append(airflow_stack.compose.login()[1])
+    secrets = [airflow_stack.secret(name) for name in names]
+    secrets.append(airflow_stack.engine.login()[1])
     assert all(secrets)
 
     for service in LASTING_SERVICES:
-        environment = json.dumps(airflow_stack.container(service).attrs["Config"])
+        if isinstance(airflow_stack.engine, Local):
+            environment = json.dumps(environments(airflow_stack, service))
+        else:
+            environment = json.dumps(airflow_stack.container(service).attrs["Config"])
         assert not any(secret in environment for secret in secrets), service
 
 
@@ -82,13 +139,30 @@ def test_everything_is_there_that_the_function_and_the_logs_stand_on(
     assert s3_client.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == "ap-southeast-2"
 
 
-def test_a_second_stack_could_start_beside_this_one(airflow_stack: Stack, compose: Compose) -> None:
+@pytest.mark.engine("compose")
+def test_a_second_stack_could_start_beside_this_one(airflow_stack: Stack) -> None:
     """Nothing of it has a name or a port that another checkout's would have."""
+    project = airflow_stack.engine.project
     for service in LASTING_SERVICES:
         container = airflow_stack.container(service)
-        assert str(container.name).startswith(f"{compose.project}-")
+        assert str(container.name).startswith(f"{project}-")
         for mount in container.attrs["Mounts"]:
-            assert mount["Type"] == "bind" or mount["Name"].startswith(f"{compose.project}_"), mount
-        assert set(container.attrs["NetworkSettings"]["Networks"]) == {f"{compose.project}_default"}
-    ports = {compose.port("webserver", 8080), compose.port("localstack", 4566)}
+            assert mount["Type"] == "bind" or mount["Name"].startswith(f"{project}_"), mount
+        assert set(container.attrs["NetworkSettings"]["Networks"]) == {f"{project}_default"}
+
+
+def test_its_ports_are_its_own(airflow_stack: Stack) -> None:
+    ports = {airflow_stack.engine.port("webserver"), airflow_stack.engine.port("localstack")}
     assert not ports & {8080, 4566}
+
+
+@pytest.mark.engine("local")
+def test_nothing_is_written_outside_of_the_checkout(airflow_stack: Stack) -> None:
+    """By what its processes hold open for writing, shared memory in a common folder included."""
+    written = {
+        path
+        for service in LASTING_SERVICES
+        for process in airflow_stack.processes(service)
+        for path in open_for_writing(process)
+    }
+    assert {path for path in written if not Path(path).is_relative_to(ROOT)} == set()

@@ -27,7 +27,8 @@ def test_runs_every_30_seconds_by_itself(metadata_db: Any) -> None:
     runs = wait_until("three scheduled runs of demo-dag", three_scheduled_runs, timeout=100, interval=0.5)
 
     due = [run_after for run_after, _, _ in runs]
-    assert [later - earlier for earlier, later in pairwise(due)] == [PERIOD] * (len(due) - 1)
+    # Where the scheduler is late itself, Airflow counts on from there.
+    assert all(PERIOD <= later - earlier < PERIOD + LATE for earlier, later in pairwise(due)), due
     # The first one was due before the stack was there.
     assert all(start_date - run_after < LATE for run_after, start_date, _ in runs[1:]), runs
     assert {state for _, _, state in runs} <= {"running", "success", "failed"}

@@ -39,7 +39,7 @@ def test_a_person_logs_in_and_finds_the_traceback(
 ) -> None:
     conf = {"max_len": 3, "interval": 0.1, "fails_at": 2}
     run = airflow.wait(airflow.trigger("demo-dag", conf), timeout=90)
-    user, password = airflow_stack.compose.login()
+    user, password = airflow_stack.engine.login()
     page = browser.new_page(base_url=airflow.address, viewport={"width": 1400, "height": 900})
     page.set_default_timeout(TIMEOUT)
     try:

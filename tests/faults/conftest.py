@@ -15,12 +15,13 @@ def _environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def _started(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
     overlay = Path(__file__).with_name("overlay.yml")
-    compose = new_project("faults", tmp_path_factory.mktemp("faults"), [overlay])
-    with cleaned_up(compose) as evidence:
-        compose.up()
-        stack = Stack(compose, evidence)
+    folder = tmp_path_factory.mktemp("faults")
+    engine = new_project("faults", folder, [overlay], pytestconfig.getoption("--engine"))
+    with cleaned_up(engine) as evidence:
+        engine.up()
+        stack = Stack(engine, evidence)
         # Its runs would take slots from those that are watched here.
         stack.airflow.pause("demo-dag")
         yield stack

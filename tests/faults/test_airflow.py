@@ -37,9 +37,8 @@ def test_a_killed_scheduler_takes_its_tasks_up_again(stack: Stack) -> None:
     before = invocations(stack.aws("logs"), FUNCTION)
     first = start(stack, "test-retried", SLOW, QUICK)
 
-    container = stack.container("scheduler")
-    container.kill()
-    container.start()
+    stack.kill("scheduler")
+    stack.start("scheduler")
 
     assert finish(stack, first, timeout=120) == "success"
     (task,) = stack.airflow.task_instances(stack.airflow.run(first.dag_id, first.run_id))
@@ -50,9 +49,8 @@ def test_a_killed_scheduler_takes_its_tasks_up_again(stack: Stack) -> None:
 def test_a_running_task_outlives_the_web_server(stack: Stack) -> None:
     this = start(stack, "test-once", SLOW)
 
-    container = stack.container("webserver")
-    container.kill()
-    container.start()
+    stack.kill("webserver")
+    stack.start("webserver")
     stack.wait_for_health("webserver")
 
     assert finish(stack, this, timeout=60) == "success"
@@ -60,7 +58,7 @@ def test_a_running_task_outlives_the_web_server(stack: Stack) -> None:
 
 
 def test_after_a_restart_of_the_database_runs_go_on(stack: Stack) -> None:
-    stack.container("postgres").restart()
+    stack.restart("postgres")
 
     for service in ("scheduler", "dag-processor", "triggerer"):
         stack.wait_for_health(service)
@@ -68,10 +66,9 @@ def test_after_a_restart_of_the_database_runs_go_on(stack: Stack) -> None:
 
 
 def test_a_dead_dag_processor_is_reported_and_harms_no_run(stack: Stack) -> None:
-    container = stack.container("dag-processor")
-    container.kill()
+    stack.kill("dag-processor")
 
-    states = {service.name: (service.state, service.ready) for service in stack.compose.services()}
+    states = {service.name: (service.state, service.ready) for service in stack.engine.services()}
     assert states["dag-processor"] == ("exited", False)
     wait_until(
         "Airflow's health to say that the dag-processor is unhealthy",
@@ -83,7 +80,7 @@ def test_a_dead_dag_processor_is_reported_and_harms_no_run(stack: Stack) -> None
     (stack.dags / "saved_meanwhile.py").write_text(
         'from airflow.sdk import DAG\n\nsaved = DAG(dag_id="test-saved-meanwhile", schedule=None)\n'
     )
-    container.start()
+    stack.start("dag-processor")
     wait_until(
         "the DAG that was saved meanwhile",
         lambda: any(dag.dag_id == "test-saved-meanwhile" for dag in stack.airflow.dags()),

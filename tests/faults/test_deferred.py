@@ -24,9 +24,8 @@ def test_its_successor_ends_every_task_right_with_each_line_once(stack: Stack) -
     wait_until(f"{TASKS} tasks to be deferred", all_are_deferred, timeout=60)
     wait_until("lines of a deferred task", lambda: in_api(airflow, tries[-1], FUNCTION), timeout=30)
 
-    container = stack.container("triggerer")
-    container.kill()
-    container.start()
+    stack.kill("triggerer")
+    stack.start("triggerer")
 
     assert airflow.wait(run, timeout=120).state == "success"
     for this in tries:

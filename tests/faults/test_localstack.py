@@ -1,4 +1,4 @@
-"""LocalStack keeps nothing over a restart, and may go away in the middle of a call."""
+"""LocalStack keeps S3 alone over a restart, and may go away in the middle of a call."""
 
 import time
 from functools import partial
@@ -25,6 +25,11 @@ SLOW = {"payloads": [{"max_len": 12, "interval": 0.5, "fails_at": None}]}
 BOUND = 30.0
 
 
+def address(stack: Stack) -> str:
+    """LocalStack's, as tasks know it."""
+    return stack.engine.variables("scheduler")["AWS_ENDPOINT_URL"]
+
+
 def start_slow_run(stack: Stack) -> Try:
     """Start a run and wait until its function is at work."""
     airflow = stack.airflow
@@ -48,19 +53,19 @@ def test_a_missing_bucket_does_not_fail_the_task(stack: Stack) -> None:
     assert run.state == "success"
     wait_until(
         "the scheduler to say that the upload failed",
-        lambda: "NoSuchBucket" in stack.compose.logs("scheduler"),
+        lambda: "NoSuchBucket" in stack.engine.logs("scheduler"),
         timeout=20,
     )
     log = airflow.task_log(run, this.task_id)
     missing, local = log.sources
     assert "NoSuchBucket" in missing
-    assert local == f"/opt/airflow/logs/{this.path}"
+    assert local == f"{stack.logs_folder}/{this.path}"
     assert len(in_api(airflow, this, FUNCTION)) == 12
 
 
 def test_after_a_restart_everything_is_there_again(stack: Stack) -> None:
     """Also what the test before has taken away."""
-    stack.container("localstack").restart()
+    stack.restart("localstack")
     stack.wait_for_health("localstack")
 
     run = stack.airflow.wait(stack.airflow.trigger("test-once", QUICK), timeout=60)
@@ -75,18 +80,47 @@ def test_after_a_restart_everything_is_there_again(stack: Stack) -> None:
     assert f"/airflow/lambda/{FUNCTION}" in groups
 
 
+def test_s3_survives_a_kill(stack: Stack) -> None:
+    """Also what it had answered the moment before; the log of an earlier run is still read from it."""
+    airflow, s3 = stack.airflow, stack.aws("s3")
+    run = airflow.wait(airflow.trigger("test-once", QUICK), timeout=60)
+    this = Try(run.dag_id, run.dag_run_id, "invoke")
+    before = s3_object(s3, this)
+    for key in ("test/kept", "test/deleted"):
+        s3.put_object(Bucket=BUCKET, Key=key, Body=b"old")
+    s3.delete_object(Bucket=BUCKET, Key="test/deleted")
+    s3.put_object(Bucket=BUCKET, Key="test/kept", Body=b"new", Metadata={"by": "a test"}, Tagging="kind=test")
+
+    stack.kill("localstack")
+    stack.start("localstack")
+    stack.wait_for_health("localstack")
+
+    s3 = stack.aws("s3")
+    after = s3_object(s3, this)
+    for name in ("Body", "ETag", "LastModified", "ContentLength", "ContentType"):
+        assert after[name] == before[name], name
+    listed = s3.list_objects_v2(Bucket=BUCKET, Prefix="test/")["Contents"]
+    assert [found["Key"] for found in listed] == ["test/kept"]
+    kept = s3.get_object(Bucket=BUCKET, Key="test/kept")
+    assert (kept["Body"].read(), kept["Metadata"]) == (b"new", {"by": "a test"})
+    tags = s3.get_object_tagging(Bucket=BUCKET, Key="test/kept")["TagSet"]
+    assert tags == [{"Key": "kind", "Value": "test"}]
+    log = airflow.task_log(run, this.task_id)
+    assert log.sources
+    assert all(source.startswith("s3://") for source in log.sources), log.sources
+
+
 def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(stack: Stack) -> None:
     this = start_slow_run(stack)
 
-    container = stack.container("localstack")
-    container.kill()
-    container.start()
+    stack.kill("localstack")
+    stack.start("localstack")
     run = stack.airflow.wait(stack.airflow.run(this.dag_id, this.run_id), timeout=BOUND)
 
     assert run.state == "failed"
     reason = raised(stack.airflow.task_log(run, this.task_id))
     assert reason.startswith("LambdaOutcomeUnknown: ")
-    assert "http://localstack:4566" in reason
+    assert address(stack) in reason
     assert "not invoked again" in reason
     stack.wait_for_health("localstack")
     # It starts with an empty memory, so whatever it has seen came after the kill.
@@ -104,12 +138,8 @@ def test_away_for_twenty_seconds_in_the_middle_of_two_calls_it_loses_nothing(sta
         lines = partial(in_api, airflow, this, TALKATIVE)
         wait_until(f"lines of {this.dag_id}", lines, timeout=30)
 
-    container = stack.container("localstack")
-    container.pause()
-    try:
+    with stack.paused("localstack"):
         stay_away(20)
-    finally:
-        container.unpause()
 
     assert [airflow.wait(run, timeout=90).state for run in runs] == ["success", "success"]
     stored = {
@@ -131,14 +161,13 @@ def stay_away(seconds: float) -> None:
 
 
 def test_while_it_is_down_a_task_fails_and_names_the_address(stack: Stack) -> None:
-    container = stack.container("localstack")
-    container.kill()
+    stack.kill("localstack")
     try:
         run = stack.airflow.wait(stack.airflow.trigger("test-once", QUICK), timeout=90)
     finally:
-        container.start()
+        stack.start("localstack")
 
     assert run.state == "failed"
     reason = raised(stack.airflow.task_log(run, "invoke"))
     assert reason.startswith("LambdaUnreachable: ")
-    assert "http://localstack:4566" in reason
+    assert address(stack) in reason

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
 
 
 @pytest.fixture(scope="session")

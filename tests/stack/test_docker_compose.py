@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
+
+# They need the command `docker`, though no engine.
+pytestmark = pytest.mark.engine("compose")
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 OVERLAYS = sorted((ROOT / "overlays").glob("*.yml"))
@@ -32,7 +35,7 @@ ONE_SHOTS = {"init"}
 SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|FERNET|_KEY$|KEY_ID$|SQL_ALCHEMY_CONN")
 SECRET_VALUE = re.compile(r"://[^/\s]*:[^/\s]*@")
 # Where a secret can be read, and not the secret itself.
-SECRET_PLACE = re.compile(r"(_FILE|_CMD|_SECRET)$")
+SECRET_PLACE = re.compile(r"(_FILE|_FOLDER|_CMD|_SECRET)$")
 DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 
@@ -270,6 +273,13 @@ def test_no_secret_has_a_value_in_the_environment(services: dict[str, Any]) -> N
             assert not SECRET_VALUE.search(value or ""), (name, key)
             if SECRET_NAME.search(key) and not SECRET_PLACE.search(key):
                 assert value == DUMMY_KEYS.get(key), (name, key)
+
+
+def test_every_service_that_has_secrets_is_told_where(services: dict[str, Any]) -> None:
+    for name, service in services.items():
+        mounted = {volume["target"] for volume in service.get("volumes", []) if volume["source"] == "secrets"}
+        told = (service.get("environment") or {}).get("SECRETS_FOLDER")
+        assert mounted == ({told} if told else set()), name
 
 
 def test_every_service_that_talks_to_aws_talks_to_the_emulator(services: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
 
 AIRFLOW_SERVICES = {
     "init": "python -m windtunnel.init",
@@ -24,7 +24,6 @@ EMULATED = {
     "AWS_ENDPOINT_URL": "http://localstack:4566",
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
-    "POSTGRES_ADDRESS": "postgres:5432",
 }
 # AWS's own example of an access key, in two parts, so that no scanner reports it.
 EXAMPLE_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
@@ -109,7 +108,19 @@ def test_becomes_the_named_service_and_hands_on_arguments(
     assert answer.stdout == f"{COMMANDS[service]} --one two words\n"
 
 
-@pytest.mark.parametrize("service", AIRFLOW_SERVICES)
+def test_localstack_has_no_secrets_and_awaits_none(entrypoint: Run) -> None:
+    answer = entrypoint("localstack", SECRETS_FOLDER=None)
+
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_arguments_of_postgres_come_after_its_name(entrypoint: Run, secrets: Path) -> None:
+    (secrets / "complete").touch()
+
+    assert entrypoint("postgres", "-c", "a=b").stdout == "docker-entrypoint.sh postgres -c a=b\n"
+
+
+@pytest.mark.parametrize("service", [*AIRFLOW_SERVICES, "localstack"])
 @pytest.mark.parametrize("danger", DANGERS)
 def test_refuses_what_could_reach_real_aws(entrypoint: Run, secrets: Path, service: str, danger: str) -> None:
     changes, named = DANGERS[danger]
@@ -161,12 +172,10 @@ def test_init_makes_secrets_that_differ_and_keeps_them(entrypoint: Run, secrets:
         "jwt_secret",
         "api_secret_key",
         "postgres_password",
-        "sql_alchemy_conn",
         "simple_auth_manager_passwords.json",
     }
     assert len(set(made.values())) == len(made)
-    # The database's address holds its password, and nothing else is shorter than 16 characters of randomness.
-    assert made["postgres_password"] in made["sql_alchemy_conn"]
+    # Nothing is shorter than 16 characters of randomness.
     assert all(len(value.strip()) >= 16 for value in made.values())
 
 
@@ -179,6 +188,14 @@ def test_two_checkouts_have_different_secrets(entrypoint: Run, secrets: Path, tm
 
     for path in secrets.iterdir():
         assert path.name == "complete" or path.read_text() != (other / path.name).read_text(), path.name
+
+
+def test_without_a_place_for_secrets_none_are_made(entrypoint: Run) -> None:
+    for folder in (None, "/nowhere"):
+        answer = entrypoint("init", SECRETS_FOLDER=folder)
+
+        assert answer.returncode == 2
+        assert answer.stderr.startswith("entrypoint: cannot write secrets to")
 
 
 def test_secrets_are_for_their_owner_and_group_alone(entrypoint: Run, secrets: Path) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
 
-DOCKERFILES = [ROOT / "Dockerfile", *sorted(ROOT.glob("*/**/Dockerfile"))]
+DOCKERFILES = [ROOT / "Dockerfile", *sorted(ROOT.glob("[!.]*/**/Dockerfile"))]
 
 
 def _addresses_of_this_machines_registries() -> set[str]:

@@ -7,19 +7,27 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
+
+
+def local_stacks() -> set[Path]:
+    return set((ROOT / ".windtunnel" / "local").glob("*"))
 
 
 @pytest.mark.parametrize("floor", ["e2e", "faults"])
-def test_collecting_starts_nothing(tmp_path: Path, floor: str) -> None:
+@pytest.mark.parametrize("engine", ["compose", "local"])
+def test_collecting_starts_nothing(tmp_path: Path, floor: str, engine: str) -> None:
     """There is no engine, and the command `docker` tells on its caller."""
     called = tmp_path / "called"
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\necho "$*" >>{called}\nexit 1\n')
     docker.chmod(0o755)
 
+    before = local_stacks()
+
+    pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     answer = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--collect-only", "-q", f"tests/{floor}"],
+        [*pytest_command, "--collect-only", "-q", "--engine", engine, f"tests/{floor}"],
         cwd=ROOT,
         env=os.environ
         | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DOCKER_HOST": f"unix://{tmp_path}/no-engine.sock"},
@@ -31,3 +39,4 @@ def test_collecting_starts_nothing(tmp_path: Path, floor: str) -> None:
     assert answer.returncode == 0, answer.stdout + answer.stderr
     assert "::test_" in answer.stdout
     assert not called.exists(), called.read_text()
+    assert local_stacks() == before

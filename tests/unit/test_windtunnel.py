@@ -13,6 +13,7 @@ from types import ModuleType
 import pytest
 
 LAUNCHER = Path(__file__).parents[2] / "windtunnel"
+PYTHON = sys.executable
 
 
 @pytest.fixture
@@ -20,12 +21,14 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout with nothing but the launcher and a lock file."""
     shutil.copy(LAUNCHER, tmp_path / "windtunnel")
     (tmp_path / "locks").mkdir()
-    (tmp_path / "locks/dev.txt").write_text("rich==15.0.0\n")
+    (tmp_path / "locks/cli.txt").write_text("rich==15.0.0\n")
     return tmp_path
 
 
 @pytest.fixture
-def launcher(checkout: Path) -> ModuleType:
+def launcher(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.setenv("HOME", str(checkout))
+    monkeypatch.delenv("PYENV_ROOT", raising=False)
     loader = SourceFileLoader("launcher", str(checkout / "windtunnel"))
     spec = spec_from_loader("launcher", loader)
     assert spec
@@ -40,6 +43,7 @@ def environment(checkout: Path, lock: str = "rich==15.0.0\n") -> None:
     python.parent.mkdir(parents=True)
     python.write_text('#!/bin/sh\necho "$PYTHONPATH" "$@"\nexit 7\n')
     python.chmod(0o755)
+    (checkout / ".windtunnel/venv/lib/python3.13").mkdir(parents=True)
     (checkout / ".windtunnel/venv/installed.txt").write_text(lock)
 
 
@@ -60,7 +64,7 @@ def test_it_becomes_the_command_line_of_the_prepared_environment(checkout: Path)
 
 
 def test_the_environment_is_made_once(
-    checkout: Path, launcher: ModuleType, monkeypatch: pytest.MonkeyPatch
+    checkout: Path, launcher: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     commands: list[str] = []
 
@@ -72,6 +76,9 @@ def test_the_environment_is_made_once(
 
     monkeypatch.setattr(launcher, "run", run)
     monkeypatch.setattr(launcher, "require_ensurepip", lambda: None)
+    link = tmp_path / "python"
+    link.symlink_to(sys.executable)
+    monkeypatch.setattr(sys, "executable", str(link))
 
     assert not launcher.is_installed()
     launcher.install()
@@ -79,22 +86,33 @@ def test_the_environment_is_made_once(
     launcher.install()
 
     venv, bootstrap, sync = commands
-    assert venv.endswith(f"-m venv --clear {checkout}/.windtunnel/venv")
+    assert venv == f"{os.path.realpath(sys.executable)} -m venv --clear {checkout}/.windtunnel/venv"
     assert "--require-hashes" in bootstrap
     assert bootstrap.endswith("locks/uv.txt")
     assert "--require-hashes" in sync
-    assert sync.endswith("locks/dev.txt")
+    assert sync.endswith("locks/cli.txt")
 
 
 def test_a_changed_lock_file_or_a_lost_python_makes_it_anew(checkout: Path, launcher: ModuleType) -> None:
     environment(checkout)
     assert launcher.is_installed()
 
-    (checkout / "locks/dev.txt").write_text("rich==16.0.0\n")
+    (checkout / "locks/cli.txt").write_text("rich==16.0.0\n")
     assert not launcher.is_installed()
 
-    (checkout / "locks/dev.txt").write_text("rich==15.0.0\n")
+    (checkout / "locks/cli.txt").write_text("rich==15.0.0\n")
     (checkout / ".windtunnel/venv/bin/python").unlink()
+    assert not launcher.is_installed()
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.15"])
+def test_an_environment_of_an_unsuitable_python_is_made_anew(
+    checkout: Path, launcher: ModuleType, version: str
+) -> None:
+    environment(checkout)
+    library = checkout / ".windtunnel/venv/lib"
+    (library / "python3.13").rename(library / f"python{version}")
+
     assert not launcher.is_installed()
 
 
@@ -108,39 +126,68 @@ def test_a_failing_command_ends_it_with_what_that_said(
     assert "no network" in capsys.readouterr().err
 
 
-# Old Pythons
+# Pythons that will not do
+
+# What a program called like a Python is: one of that version, to the questions of the launcher.
+ANSWERS = """#!/bin/sh
+exec {python} -I -c '
+import sys
+sys.version_info, sys.abiflags = {version}, "{flags}"
+sys.modules["ensurepip"] = sys if {complete} else None
+exec(sys.argv[3])' "$@"
+"""
+
+
+def python(path: Path, version: tuple[int, int] = (3, 13), complete: bool = True, flags: str = "") -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(ANSWERS.format(python=PYTHON, version=version, complete=complete, flags=flags))
+    path.chmod(0o755)
+    return str(path)
 
 
 @pytest.fixture
 def old(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """This Python is too old, and there is only one folder to look for another."""
+    """This Python is too old, and nothing else is on PATH, of pyenv or of uv; the folder that is PATH."""
     folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setattr(sys, "version_info", (3, 8, 1))
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", python(folder / "python3", (3, 8)))
     return folder
 
 
-def python(path: Path, exit_code: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\nexit {exit_code}\n")
-    path.chmod(0o755)
+def test_where_no_python_will_do_it_says_how_to_get_one(
+    launcher: ModuleType, old: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    python(old / "python3.11", (3, 11))
+    python(old / "python3.12", (3, 15))  # not what its name says
+    python(old / "python3.13", (3, 13), flags="t")  # without the GIL
+    (old / "python3.14").mkdir()
 
-
-def test_an_old_python_says_so(launcher: ModuleType, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         launcher.main()
 
     assert caught.value.code == 2
-    assert "needs Python 3.11 or newer; this is 3.8" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("windtunnel: needs Python 3.12 to 3.14.\n")
+    assert f"({old}/python3)" in said
+    assert "pyenv install 3.13" in said
 
 
-def test_an_old_python_hands_over_to_a_newer_one(
+def test_an_installed_environment_does_for_any_python(
+    checkout: Path, launcher: ModuleType, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(checkout)
+    executed: list[str] = []
+    monkeypatch.setattr(os, "execve", lambda program, *_: executed.append(program))
+
+    launcher.main()
+
+    assert executed == [launcher.PYTHON]
+
+
+def test_it_hands_over_to_a_suitable_python(
     launcher: ModuleType, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python(old / "python3.13", exit_code=127)  # as a shim does whose version is not active
-    python(old / "python3.12")
+    suitable = python(old / "python3.12", (3, 12))
     executed: list[list[str]] = []
 
     def execv(program: str, arguments: list[str]) -> None:
@@ -153,14 +200,53 @@ def test_an_old_python_hands_over_to_a_newer_one(
     with pytest.raises(SystemExit):
         launcher.main()
 
-    assert executed == [[str(old / "python3.12"), os.path.join(launcher.ROOT, "windtunnel"), "status"]]
+    assert executed == [[suitable, os.path.join(launcher.ROOT, "windtunnel"), "status"]]
 
 
-def test_a_python_of_pyenv_is_found(launcher: ModuleType, old: Path, tmp_path: Path) -> None:
-    python(tmp_path / ".pyenv/versions/3.11.7/bin/python3.11")
-    python(tmp_path / ".pyenv/versions/3.13.0/bin/python3.13")
+def test_a_suitable_python_stays(launcher: ModuleType, old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    python(old / "python3.13", (3, 13))
+    monkeypatch.setattr(sys, "executable", python(old / "python3", (3, 12)))
 
-    assert launcher.newer_python() == str(tmp_path / ".pyenv/versions/3.13.0/bin/python3.13")
+    assert launcher.suitable_python() == sys.executable
+
+
+def test_the_images_python_is_preferred_then_the_newest(launcher: ModuleType, old: Path) -> None:
+    shim = old / "python3.13"
+    shim.write_text("#!/bin/sh\nexit 127\n")  # as pyenv's does where that version is not active
+    shim.chmod(0o755)
+
+    found = []
+    for version in ((3, 12), (3, 14), (3, 13)):
+        python(old / f"python3.{version[1]}", version)
+        found.append(launcher.suitable_python())
+
+    assert found == [f"{old}/python3.12", f"{old}/python3.14", f"{old}/python3.13"]
+
+
+def test_pythons_of_pyenv_and_of_uv_are_found(launcher: ModuleType, old: Path, checkout: Path) -> None:
+    uv = checkout / ".local/share/uv/python"
+    pyenv = checkout / ".pyenv/versions"
+    found = []
+    for path in (
+        uv / "cpython-3.13.1-linux-x86_64-gnu/bin/python3.13",
+        pyenv / "3.13.9/bin/python3.13",
+        pyenv / "3.13.10/bin/python3.13",
+    ):
+        python(path)
+        found.append((launcher.suitable_python(), str(path)))
+
+    assert [chosen for chosen, _ in found] == [newest for _, newest in found]
+
+
+def test_a_python_that_cannot_make_environments_comes_last(
+    launcher: ModuleType, old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", python(old / "python3", (3, 13), complete=False))
+    python(old / "python3.13", (3, 13), complete=False)
+    assert launcher.suitable_python() == sys.executable
+
+    python(old / "python3.12", (3, 12))
+    assert launcher.suitable_python() == str(old / "python3.12")
 
 
 # Debian without python3-venv
@@ -181,7 +267,7 @@ def test_without_ensurepip_a_user_is_told_what_to_install(
 def test_without_ensurepip_root_on_debian_gets_it_installed(
     launcher: ModuleType, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    python(old / "apt-get")
+    (old / "apt-get").touch(mode=0o755)
     monkeypatch.setenv("PATH", f"{old}:/usr/bin:/bin")
     monkeypatch.setitem(sys.modules, "ensurepip", None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
@@ -190,4 +276,4 @@ def test_without_ensurepip_root_on_debian_gets_it_installed(
 
     launcher.require_ensurepip()
 
-    assert commands[-1].endswith("apt-get -qq install -y python3.8-venv")
+    assert commands[-1].endswith(f"apt-get -qq install -y python3.{sys.version_info[1]}-venv")

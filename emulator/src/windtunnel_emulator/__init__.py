@@ -1,4 +1,4 @@
-"""Lambda execution environments as processes: a runtime executor plugin for LocalStack.
+"""Lambda execution environments as processes, and an S3 that outlives a restart: plugins for LocalStack.
 
-Everything but `executor` is free of LocalStack and can be used and tested without it.
+Everything but `executor`, `gateway` and `s3_provider` can be used and tested without LocalStack.
 """

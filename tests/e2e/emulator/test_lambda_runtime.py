@@ -23,7 +23,6 @@ from botocore.exceptions import ClientError
 
 PREFIX = "windtunnel-runtime-"
 ROLE = "arn:aws:iam::000000000000:role/windtunnel-runtime"
-RUNTIME = "python3.13"
 WAIT_SECONDS = 15
 
 # AWS's rule for a synchronous event.
@@ -129,6 +128,9 @@ class Functions:
     def __init__(self, lambda_client: Any, logs_client: Any) -> None:
         self.client = lambda_client
         self.logs = logs_client
+        # The one that there is; the demo's function has no other.
+        settings = lambda_client.get_function_configuration(FunctionName="airflow-test")
+        self.runtime: str = settings["Runtime"]
 
     def create(self, source: str, *, wait: bool = True, **settings: Any) -> str:
         name = PREFIX + uuid.uuid4().hex[:12]
@@ -137,7 +139,7 @@ class Functions:
             Role=ROLE,
             Handler="function.handler",
             Code={"ZipFile": package({"function.py": source})},
-            **{"Runtime": RUNTIME, **settings},
+            **{"Runtime": self.runtime, **settings},
         )
         if wait:
             self.wait_for("function_active_v2", name)
@@ -289,7 +291,7 @@ class TestAnswers:
 
 class TestState:
     def test_other_runtime_fails_with_a_reason(self, functions: Functions) -> None:
-        name = functions.create("", wait=False, Runtime="python3.12")
+        name = functions.create("", wait=False, Runtime="python3.10")
 
         def failed() -> dict[str, Any] | None:
             found: dict[str, Any] = functions.client.get_function_configuration(FunctionName=name)
@@ -297,9 +299,8 @@ class TestState:
 
         configuration = wait_until(failed, "the function is no longer Pending")
         assert configuration["State"] == "Failed"
-        assert (
-            "wants the runtime python3.12, but only python3.13 is available" in configuration["StateReason"]
-        )
+        reason = f"wants the runtime python3.10, but only {functions.runtime} is available"
+        assert reason in configuration["StateReason"]
 
         functions.client.delete_function(FunctionName=name)
         with pytest.raises(functions.client.exceptions.ResourceNotFoundException):
@@ -401,7 +402,7 @@ class TestEnvironments:
         expected = {
             "_HANDLER": "function.handler",
             "AWS_DEFAULT_REGION": functions.client.meta.region_name,
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{RUNTIME}",
+            "AWS_EXECUTION_ENV": f"AWS_Lambda_{functions.runtime}",
             "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "256",
             "AWS_LAMBDA_FUNCTION_NAME": name,
             "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
@@ -453,7 +454,7 @@ class TestEnvironments:
             for number, files in enumerate(
                 [
                     {"python/first.py": "name = 'first layer'", "python/both.py": "name = 'first layer'"},
-                    {f"python/lib/{RUNTIME}/site-packages/second.py": "name = 'second layer'"},
+                    {f"python/lib/{functions.runtime}/site-packages/second.py": "name = 'second layer'"},
                     {"python/both.py": "name = 'last layer'"},
                 ]
             )

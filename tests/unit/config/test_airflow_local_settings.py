@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.compose import ROOT
+from windtunnel.engine import ROOT
 
 
 @pytest.fixture

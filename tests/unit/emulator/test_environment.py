@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
@@ -466,7 +467,7 @@ class TestProcessVariables:
         packages = layers / "python"
         (packages / "function").mkdir(parents=True)
         (packages / "helper.py").write_text("name = 'from the layer'")
-        site = packages / "lib" / "python3.13" / "site-packages"
+        site = packages / "lib" / "python{}.{}".format(*sys.version_info) / "site-packages"
         site.mkdir(parents=True)
         (site / "deep.py").write_text("name = 'from its site-packages'")
         source = """

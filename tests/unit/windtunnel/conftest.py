@@ -9,9 +9,13 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import psycopg2
 import pytest
 
-from windtunnel.compose import ROOT, Compose
+from windtunnel.compose import Compose
+from windtunnel.engine import ROOT
+from windtunnel.engines import SETTING
+from windtunnel.local import Local
 
 # Answers with the first rule that its arguments begin with; each call takes the rule's next output, and the
 # last one stays.
@@ -138,7 +142,14 @@ def checkout(tmp_path: Path) -> Path:
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have set any of these; `./windtunnel test` sets some."""
     read_by_compose = re.findall(r"\$\{(\w+)", (ROOT / "docker-compose.yml").read_text())
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_PROFILE", "COMPOSE_FILE", "POSTGRES_PORT", *read_by_compose):
+    for name in (
+        "AWS_ACCESS_KEY_ID",
+        "AWS_PROFILE",
+        "COMPOSE_FILE",
+        "POSTGRES_PORT",
+        SETTING,
+        *read_by_compose,
+    ):
         monkeypatch.delenv(name, raising=False)
 
 
@@ -146,8 +157,16 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def compose(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Compose:
     monkeypatch.setenv("WEBSERVER_PORT", "0")
     monkeypatch.setenv("LOCALSTACK_PORT", "0")
-    monkeypatch.setattr("windtunnel.compose.POLL", 0.01)
+    monkeypatch.setattr("windtunnel.engine.POLL", 0.01)
     return Compose(root=checkout)
+
+
+@pytest.fixture
+def local(docker: Docker, checkout: Path) -> Local:
+    """The local engine of the same checkout, with the same services; nothing of it runs."""
+    local = Local("tunnel", {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}, root=checkout)
+    local.__dict__["configuration"] = CONFIGURATION
+    return local
 
 
 def container(service: str, **values: Any) -> dict[str, Any]:
@@ -241,3 +260,43 @@ def server() -> Iterator[Server]:
     server.answers("POST /auth/token", {"access_token": "token"}, status=201)
     yield server
     server.stop()
+
+
+class Database:
+    """Stands in for the metadata database: one answer, and what it was asked."""
+
+    def __init__(self, answer: list[tuple[object, ...]] | Exception) -> None:
+        self.answer = answer
+        self.asked: list[tuple[str, Any]] = []
+
+    def connect(self, *_: object, **__: object) -> "Database":
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self
+
+    def cursor(self) -> "Database":
+        return self
+
+    def __enter__(self) -> "Database":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def execute(self, statement: str, parameters: Any = None) -> None:
+        self.asked.append((statement, parameters))
+
+    def fetchall(self) -> Any:
+        return self.answer
+
+
+@pytest.fixture
+def database(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Database]:
+    monkeypatch.setattr("windtunnel.stack.database_dsn", lambda _: "postgresql://")
+
+    def answer(value: list[tuple[object, ...]] | Exception) -> Database:
+        database = Database(value)
+        monkeypatch.setattr(psycopg2, "connect", database.connect)
+        return database
+
+    return answer

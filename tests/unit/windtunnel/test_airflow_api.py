@@ -1,4 +1,3 @@
-import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -35,7 +34,7 @@ def airflow(server: Server) -> AirflowClient:
 
 def test_it_logs_in_once_with_the_stacks_login(server: Server, compose: Compose, docker: Docker) -> None:
     docker.answers("compose port webserver 8080", server.address.removeprefix("http://"))
-    docker.answers("compose exec --no-TTY webserver cat", json.dumps({"admin": "secret"}))
+    docker.answers("compose exec --no-TTY webserver python -m windtunnel.inside login", '["admin", "secret"]')
     server.answers("GET /api/v2/importErrors", {"import_errors": [], "total_entries": 0})
     airflow = AirflowClient.of(compose)
 

@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from windtunnel import cli, prepare, suite
-from windtunnel.compose import ROOT, Compose
+from windtunnel import cli, engines, prepare, suite, tools
+from windtunnel.compose import Compose
+from windtunnel.engine import ROOT
+from windtunnel.local import Local
 
 from .conftest import ALL_READY, Docker, Server, container, done, stack
 from .test_airflow_api import RUN_PATH, TASKS_PATH, run
@@ -20,8 +22,10 @@ __all__ = ["running"]
 
 
 @pytest.fixture(autouse=True)
-def _this_checkout(compose: Compose, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli, "Compose", lambda: compose)
+def _this_checkout(compose: Compose, local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, engine in ((Compose, compose), (Local, local)):
+        monkeypatch.setattr(engines, kind.__name__, lambda *_, engine=engine, **__: engine)
+        monkeypatch.setitem(engines.ENGINES, kind.name, lambda *_, engine=engine, **__: engine)
 
 
 def windtunnel(*arguments: str) -> Result:
@@ -44,6 +48,7 @@ def startable(running: Compose, docker: Docker) -> Compose:
     docker.answers("image inspect", "sha256:1")
     docker.answers("compose --progress plain build", "#7 [airflow 2/3] RUN it\n#7 DONE 12.0s\n")
     docker.answers("compose up", "")
+    docker.answers("compose exec --no-TTY webserver python -m windtunnel.inside dag_files", '["demo_dag.py"]')
     stack(docker, [], [], ALL_READY)
     return running
 
@@ -52,6 +57,7 @@ def test_up_ends_with_address_login_and_what_next(startable: Compose, server: Se
     result = windtunnel("up")
 
     assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("engine: compose (a Docker engine answers)\n")
     assert "[airflow 2/3] RUN it 12.0 s" in result.stdout
     assert "scheduler      healthy" in result.stdout
     assert server.address in result.stdout
@@ -60,14 +66,47 @@ def test_up_ends_with_address_login_and_what_next(startable: Compose, server: Se
 
 
 def test_up_names_empty_dag_files(startable: Compose, checkout: Path) -> None:
-    (checkout / "dags/empty.py").touch()
+    for name in ("empty.py", "demo_dag.py"):
+        (checkout / "dags" / name).touch()
 
-    assert "dags/empty.py defines no DAG" in windtunnel("up").output
+    output = windtunnel("up").output
+
+    assert "dags/empty.py defines no DAG" in output
+    assert "dags/demo_dag.py" not in output
 
 
 def test_up_builds_only_when_asked(startable: Compose, docker: Docker) -> None:
     assert windtunnel("up", "--no-build").exit_code == 0
     assert not any("build" in call.split() for call in docker.calls)
+
+
+@pytest.mark.parametrize("arguments", [("--engine", "local"), ()])
+def test_up_without_docker_uses_the_local_engine(
+    local: Local, server: Server, docker: Docker, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    docker.answers("version", code=1)
+    installed: list[str] = []
+    monkeypatch.setattr(local.environments, "install", lambda _: installed.append("all"))
+    monkeypatch.setattr(local, "up", lambda say: say("scheduler      healthy"))
+    monkeypatch.setattr(local, "login", lambda: ("admin", "secret"))
+    monkeypatch.setattr(local, "ask", lambda *_: [])
+    monkeypatch.setattr(local, "address", lambda service: f"address of {service}")
+
+    result = windtunnel("up", *arguments)
+
+    assert result.exit_code == 0, result.output
+    reason = "--engine says so" if arguments else "no Docker engine answers"
+    assert result.stdout.startswith(f"engine: local ({reason})\nscheduler      healthy\n")
+    assert "address of webserver" in result.stdout
+    assert installed == ["all"]
+    assert not any(call.startswith("compose up") for call in docker.calls)
+
+
+def test_an_engine_that_is_none_is_refused() -> None:
+    for verb in ("up", "down", "status", "logs", "deploy", "doctor", "test", "check", "bench"):
+        result = windtunnel(verb, "--engine", "podman")
+        assert result.exit_code == cli.REFUSED, verb
+        assert "--engine is 'podman'\n  → There are: compose, local." in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -139,7 +178,7 @@ def test_ctrl_c_says_what_runs_on(startable: Compose, monkeypatch: pytest.Monkey
 def test_down_keeps_the_data_unless_told_otherwise(docker: Docker) -> None:
     docker.answers("compose down", "")
 
-    assert "its data is kept" in windtunnel("down").stdout
+    assert "kept are the database, the S3 buckets and the task logs" in windtunnel("down").stdout
     assert "its data deleted" in windtunnel("down", "--volumes").stdout
     assert [call for call in docker.calls if "down" in call] == [
         "compose down --remove-orphans",
@@ -271,7 +310,7 @@ def test_run_refuses_a_paused_dag(runnable: Compose, server: Server) -> None:
 def test_doctor_names_each_finding_with_its_remedy(running: Compose, docker: Docker) -> None:
     docker.answers("version", code=1)
 
-    result = windtunnel("doctor")
+    result = windtunnel("doctor", "--engine", "compose")
 
     assert result.exit_code == cli.FAILED
     assert "found: no Docker engine answers\n  → Install Docker Engine 25" in result.stdout
@@ -285,6 +324,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> dict[str, int]:
     docker.answers("compose --progress plain build", "")
     docker.answers("build", "")
     monkeypatch.setattr(prepare, "browser", lambda *_: None)
+    monkeypatch.setattr(tools, "install", lambda _: None)
 
     def steps_of(compose: Compose, floor: str, arguments: list[str]) -> list[suite.Step]:
         return [suite.Step(floor, ["sh", "-c", f"exit {codes.get(floor, 0)}"])]

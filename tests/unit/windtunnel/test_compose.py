@@ -1,10 +1,10 @@
-import json
 import os
 from pathlib import Path
 
 import pytest
 
-from windtunnel.compose import POSTGRES_OVERLAY, Compose, ComposeError, Service, ServiceFailed
+from windtunnel.compose import POSTGRES_OVERLAY, Compose
+from windtunnel.engine import EngineError, Service, ServiceFailed
 from windtunnel.health import DEFINITE
 
 from .conftest import ALL_READY, Docker, container, done, stack
@@ -15,15 +15,6 @@ def probe(output: str, *, exit_code: int = 1, start: str = "12:01") -> dict[str,
 
 
 # The environment that Compose is given
-
-
-def test_the_environment_goes_before_the_file_and_both_before_nothing(checkout: Path) -> None:
-    (checkout / ".env").write_text("# ports\nWEBSERVER_PORT = '81'\nLOCALSTACK_PORT=82\n")
-    compose = Compose(root=checkout, environment={"WEBSERVER_PORT": "80"})
-
-    assert compose.setting("WEBSERVER_PORT") == "80"
-    assert compose.setting("LOCALSTACK_PORT") == "82"
-    assert compose.setting("NO_SUCH_SETTING") == ""
 
 
 def test_postgres_is_published_only_where_its_port_is_set(compose: Compose, checkout: Path) -> None:
@@ -50,7 +41,7 @@ def test_further_files_lie_over_all_that_compose_reads_by_itself(compose: Compos
 def test_a_named_compose_file_is_kept(compose: Compose, checkout: Path) -> None:
     named = Compose(root=checkout, files=[Path("/more.yml")], environment={"COMPOSE_FILE": "mine.yml"})
 
-    assert named.environment["COMPOSE_FILE"] == os.pathsep.join(["mine.yml", "/more.yml"])
+    assert named.environment["COMPOSE_FILE"] == os.pathsep.join([str(checkout / "mine.yml"), "/more.yml"])
 
 
 def test_builds_trust_what_the_machine_trusts(checkout: Path, tmp_path: Path) -> None:
@@ -70,7 +61,7 @@ def test_builds_trust_what_the_machine_trusts(checkout: Path, tmp_path: Path) ->
 def test_a_failing_command_says_what_failed_and_how(compose: Compose, docker: Docker) -> None:
     docker.answers("compose config", code=14, errors="no such file\n")
 
-    with pytest.raises(ComposeError) as caught:
+    with pytest.raises(EngineError) as caught:
         _ = compose.project
 
     assert "reading the compose file failed (exit code 14)" in caught.value.what
@@ -81,7 +72,7 @@ def test_a_failing_command_says_what_failed_and_how(compose: Compose, docker: Do
 def test_without_docker_it_says_so(compose: Compose) -> None:
     compose.environment["PATH"] = "/nowhere"
 
-    with pytest.raises(ComposeError, match="there is no command `docker`"):
+    with pytest.raises(EngineError, match="there is no command `docker`"):
         compose.services()
 
 
@@ -102,40 +93,6 @@ def test_services_come_in_start_order_whether_they_have_a_container_or_not(
     assert [service.name for service in services if service.state == "running"] == ["webserver"]
 
 
-@pytest.mark.parametrize(
-    ("service", "ready", "failed", "summary"),
-    [
-        (Service("s", state="running", health="healthy"), True, "", "healthy"),
-        (Service("s", state="running", health="starting"), False, "", "starting"),
-        (
-            Service("s", state="running", health="unhealthy", health_output="no heartbeat"),
-            False,
-            "is not healthy: no heartbeat",
-            "unhealthy",
-        ),
-        (
-            Service("s", state="running", health="starting", definite=True, health_output="seeding failed"),
-            False,
-            "is not healthy: seeding failed",
-            "starting",
-        ),
-        (Service("s", state="restarting", exit_code=2), False, "ended with exit code 2", "restarting"),
-        (Service("s", state="exited", exit_code=0), False, "ended with exit code 0", "exited with code 0"),
-        (Service("s", state="exited", one_shot=True), True, "", "done"),
-        (Service("s", state="running", one_shot=True), False, "", "running"),
-        (
-            Service("s", state="exited", one_shot=True, exit_code=1),
-            False,
-            "ended with exit code 1",
-            "exited with code 1",
-        ),
-        (Service("s"), False, "", "absent"),
-    ],
-)
-def test_state(service: Service, ready: bool, failed: str, summary: str) -> None:
-    assert (service.ready, service.failed, service.summary) == (ready, failed, summary)
-
-
 def test_port_and_address(compose: Compose, docker: Docker) -> None:
     docker.answers("compose port webserver 8080", "127.0.0.1:49155\n")
     docker.answers("compose port postgres 5432", "127.0.0.1:49156\n")
@@ -147,14 +104,40 @@ def test_port_and_address(compose: Compose, docker: Docker) -> None:
 def test_an_unpublished_port_is_an_error(compose: Compose, docker: Docker) -> None:
     docker.answers("compose port postgres 5432", ":0\n")
 
-    with pytest.raises(ComposeError, match="port 5432 of postgres is not published"):
-        compose.port("postgres", 5432)
+    with pytest.raises(EngineError, match="the port of postgres is not published"):
+        compose.port("postgres")
 
 
 def test_login(compose: Compose, docker: Docker) -> None:
-    docker.answers("compose exec --no-TTY webserver cat", json.dumps({"admin": "secret"}))
+    docker.answers("compose exec --no-TTY webserver python -m windtunnel.inside login", '["admin", "secret"]')
 
     assert compose.login() == ("admin", "secret")
+
+
+def test_what_docker_says_of_a_container(compose: Compose, docker: Docker) -> None:
+    failing = container("webserver", health="unhealthy", probe=probe("no answer", start="12:01"))
+    stack(docker, [failing | {"RestartCount": 3}, done("init", exit_code=2)])
+
+    services = {service.name: service for service in compose.services()}
+
+    assert services["webserver"] == Service(
+        "webserver",
+        id="id-webserver",
+        state="running",
+        health="unhealthy",
+        started_at="11:00",
+        restarts=3,
+        probed_at="12:01",
+        health_output="no answer",
+    )
+    assert services["init"].one_shot
+    assert services["init"].exit_code == 2
+    assert services["postgres"] == Service("postgres")
+
+
+def test_the_environment_of_a_service_is_that_of_the_compose_file(compose: Compose) -> None:
+    assert compose.variables("localstack")["AWS_DEFAULT_REGION"] == "ap-southeast-2"
+    assert compose.variables("webserver") == {}
 
 
 # Starting
@@ -209,32 +192,6 @@ def test_up_does_not_wait_for_what_waiting_cannot_help(compose: Compose, docker:
     assert caught.value.output == ""
 
 
-def test_up_lets_start_what_does_not_depend_on_the_failed_one(compose: Compose, docker: Docker) -> None:
-    broken = container("localstack", health="starting", probe=probe("bad", exit_code=DEFINITE))
-    created = container("webserver", status="created", health="", started="")
-    first = [done("init"), container("postgres"), broken, created]
-    stack(docker, [], first, [*first[:3], container("webserver")])
-    docker.answers("compose up", holds=True)
-    lines: list[str] = []
-
-    with pytest.raises(ServiceFailed, match="localstack"):
-        compose.up(lines.append)
-
-    assert [line.split()[0] for line in lines][-1] == "webserver"
-
-
-def test_up_does_not_believe_a_health_check_from_before(compose: Compose, docker: Docker) -> None:
-    # GIVEN a running stack whose last probe has failed, and that has been mended since
-    old = probe("import error", exit_code=DEFINITE, start="11:59")
-    others = [found for found in ALL_READY if found["Id"] != "id-webserver"]
-    before = [*others, container("webserver", health="unhealthy", probe=old)]
-    stack(docker, before, before, ALL_READY)
-    docker.answers("compose up", "")
-
-    # WHEN it is started again THEN that old answer is no failure
-    compose.up()
-
-
 def test_up_does_not_mind_that_containers_are_replaced(compose: Compose, docker: Docker) -> None:
     others = [found for found in ALL_READY if found["Id"] != "id-webserver"]
     stopped = container("webserver", status="exited", exit_code=143)
@@ -263,26 +220,17 @@ def test_up_does_not_mind_that_containers_are_replaced(compose: Compose, docker:
 def test_up_reports_composes_own_failure(compose: Compose, docker: Docker) -> None:
     docker.answers("compose up", code=1, errors="port is already allocated\n")
 
-    with pytest.raises(ComposeError) as caught:
+    with pytest.raises(EngineError) as caught:
         compose.up()
 
     assert caught.value.output == "port is already allocated"
-
-
-def test_up_names_what_is_late(compose: Compose, docker: Docker) -> None:
-    late = container("scheduler", health="starting", probe=probe("no heartbeat yet"))
-    stack(docker, [], [*ALL_READY[:-1], late])
-    docker.answers("compose up", "")
-
-    with pytest.raises(ServiceFailed, match=r"scheduler is not ready after 0\.1 s: no heartbeat yet"):
-        compose.up(timeout=0.1)
 
 
 def test_build_shows_its_output_and_ends_with_the_last_of_it(compose: Compose, docker: Docker) -> None:
     docker.answers("compose --progress plain build", "".join(f"line {n}\n" for n in range(100)), code=1)
     lines: list[str] = []
 
-    with pytest.raises(ComposeError) as caught:
+    with pytest.raises(EngineError) as caught:
         compose.build(lines.append)
 
     assert len(lines) == 100
@@ -307,6 +255,31 @@ def test_exec_hands_secrets_over_by_standard_input(compose: Compose, docker: Doc
 
     assert compose.exec("webserver", "cat", stdin="secret") == "answer"
     assert not any("secret" in call for call in docker.calls)
+
+
+def test_a_command_in_a_service_hands_over_its_lines(compose: Compose, docker: Docker) -> None:
+    docker.answers("compose exec --no-TTY localstack python -m it", "one\ntwo\n")
+    lines: list[str] = []
+
+    compose.run_in("localstack", "python", "-m", "it", on_line=lines.append, what="it", next_step="")
+    assert lines == ["one", "two"]
+
+    docker.answers("compose exec --no-TTY localstack python -m it", "three\n", code=1)
+    with pytest.raises(EngineError, match=r"it failed \(exit code 1\)\nthree\nMend it."):
+        compose.run_in(
+            "localstack", "python", "-m", "it", on_line=lines.append, what="it", next_step="Mend it."
+        )
+
+
+def test_logs_are_shown_as_compose_shows_them(compose: Compose, docker: Docker) -> None:
+    docker.answers("compose logs", "\x1b[2Kinit-1  | one\n")
+    lines: list[str] = []
+
+    compose.show_logs(None, follow=False, tail=None, on_line=lines.append)
+    compose.show_logs("init", follow=True, tail=0, on_line=lines.append)
+
+    assert lines == ["init-1  | one"] * 2
+    assert docker.calls[-2:] == ["compose logs", "compose logs --follow --tail 0 init"]
 
 
 def test_write_logs_makes_a_file_of_each_service(compose: Compose, docker: Docker, tmp_path: Path) -> None:

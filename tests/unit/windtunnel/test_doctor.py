@@ -7,6 +7,9 @@ import pytest
 
 from windtunnel import doctor
 from windtunnel.compose import Compose
+from windtunnel.engine import Service
+from windtunnel.environments import Environments
+from windtunnel.local import Local
 
 from .conftest import Docker, container, stack
 
@@ -26,6 +29,18 @@ def test_nothing_is_found_where_all_is_in_order(healthy: Compose) -> None:
 
     assert doctor.examine(healthy, looked.append) == []
     assert looked
+
+
+def test_the_local_engine_is_examined_without_docker(
+    local: Local, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    docker.answers("version", code=1)
+    monkeypatch.setattr(Environments, "missing", lambda _: ["airflow"])
+    looked: list[str] = []
+
+    assert doctor.examine(local, looked.append) == []
+    assert "memory and disk" in looked
+    assert set(docker.calls) == {"version --format {{.Server.Version}}"}
 
 
 def test_without_an_engine_the_other_findings_are_still_told(healthy: Compose, docker: Docker) -> None:
@@ -96,7 +111,7 @@ def test_a_user_known_to_the_image_alone_is_not_judged(tree: Path) -> None:
 def test_too_little_memory(healthy: Compose, docker: Docker) -> None:
     docker.answers("info", f"{2 * doctor.GIB} /nowhere\n")
 
-    (finding,) = doctor.resources(healthy)
+    (finding,) = doctor.docker_resources(healthy)
 
     assert finding.problem == "the engine has 2.0 GiB of memory; the stack wants 4"
 
@@ -104,9 +119,29 @@ def test_too_little_memory(healthy: Compose, docker: Docker) -> None:
 def test_too_little_room(healthy: Compose, docker: Docker, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor, "LEAST_DISK", 10**18)
 
-    (finding,) = doctor.resources(healthy)
+    (finding,) = doctor.docker_resources(healthy)
 
     assert f"GiB are free at {healthy.root}" in finding.problem
+
+
+def test_too_little_free_memory_for_processes(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_FREE_MEMORY", 10**18)
+
+    (finding,) = doctor.machine_resources(local)
+    assert "GiB of memory are free; the stack wants" in finding.problem
+
+    # What the running stack holds is not free.
+    running = [Service("scheduler", state="running")]
+    monkeypatch.setattr(local, "services", lambda: running)
+    assert list(doctor.machine_resources(local)) == []
+
+
+def test_too_little_room_for_the_checkout(local: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "LEAST_ROOM", 10**18)
+
+    (finding,) = doctor.machine_resources(local)
+
+    assert f"GiB are free at {local.root}" in finding.problem
 
 
 def test_an_image_that_is_neither_here_nor_at_a_registry(healthy: Compose, docker: Docker) -> None:
@@ -167,6 +202,24 @@ def test_settings_are_not_judged_before_the_image_is_built(healthy: Compose, doc
     docker.answers("image inspect", code=1)
 
     assert list(doctor.airflow_settings(healthy)) == []
+
+
+def test_the_local_engines_airflow_is_asked_where_it_is_installed(
+    local: Local, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "config/airflow.cfg").write_text("[core]\nnope = 1\n")
+    missing = ["airflow"]
+    monkeypatch.setattr(Environments, "missing", lambda _: missing)
+    assert list(doctor.airflow_settings(local)) == []
+
+    missing.clear()
+    python = Environments(local).python("airflow")
+    python.parent.mkdir(parents=True)
+    # It is asked of an Airflow that nobody uses.
+    python.write_text(f"#!/bin/sh\n[ -d \"$AIRFLOW_HOME\" ] && echo '{json.dumps(KNOWN)}'\n")
+    python.chmod(0o755)
+    (finding,) = doctor.airflow_settings(local)
+    assert "no option nope in [core]" in finding.problem
 
 
 # The running stack

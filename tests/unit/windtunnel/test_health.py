@@ -1,6 +1,10 @@
 import json
+import os
 import re
-from collections.abc import Callable
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,48 +13,9 @@ import pytest
 
 from windtunnel import health, seeding
 
-from .conftest import Server
+from .conftest import Database, Server
 
-
-class Database:
-    """Stands in for the metadata database: one answer, and what it was asked."""
-
-    def __init__(self, answer: list[tuple[object, ...]] | Exception) -> None:
-        self.answer = answer
-        self.asked: list[tuple[str, Any]] = []
-
-    def connect(self, *_: object, **__: object) -> "Database":
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self
-
-    def cursor(self) -> "Database":
-        return self
-
-    def __enter__(self) -> "Database":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
-
-    def execute(self, statement: str, parameters: Any) -> None:
-        self.asked.append((statement, parameters))
-
-    def fetchall(self) -> Any:
-        return self.answer
-
-
-@pytest.fixture
-def database(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Database]:
-    monkeypatch.setattr("windtunnel.stack.database_dsn", lambda: "postgresql://")
-
-    def answer(value: list[tuple[object, ...]] | Exception) -> Database:
-        database = Database(value)
-        monkeypatch.setattr(psycopg2, "connect", database.connect)
-        return database
-
-    return answer
-
+Probe = Callable[[Mapping[str, str], float], None]
 
 PROBES = [
     (health.scheduler, "SchedulerJob"),
@@ -59,36 +24,34 @@ PROBES = [
 
 
 @pytest.mark.parametrize(("probe", "job"), PROBES)
-def test_a_fresh_heartbeat_of_this_very_container_is_healthy(
-    database: Callable[..., Database], probe: Callable[[], None], job: str
+def test_a_fresh_heartbeat_of_this_very_start_is_healthy(
+    database: Callable[..., Database], probe: Probe, job: str
 ) -> None:
     asked = database([(3.0,)]).asked
 
-    probe()
+    probe({}, 1700000000.0)
 
     ((statement, parameters),) = asked
-    assert parameters[0] == job
-    assert re.search(r"hostname = %s.*start_date >=", statement)
+    assert re.search(r"job_type = %s .*hostname = %s .*start_date >= to_timestamp\(%s\)", statement)
+    assert parameters == (job, socket.gethostname(), 1700000000.0)
 
 
 @pytest.mark.parametrize(("probe", "job"), PROBES)
-def test_an_old_heartbeat_and_none_are_not(
-    database: Callable[..., Database], probe: Callable[[], None], job: str
-) -> None:
+def test_an_old_heartbeat_and_none_are_not(database: Callable[..., Database], probe: Probe, job: str) -> None:
     database([(health.FRESH + 1.0,)])
     with pytest.raises(health.Unhealthy, match=f"the last heartbeat of the {job} is 31 s old"):
-        probe()
+        probe({}, 0.0)
 
     database([(None,)])
-    with pytest.raises(health.Unhealthy, match=f"no {job} of this container"):
-        probe()
+    with pytest.raises(health.Unhealthy, match=f"its {job} has not started yet"):
+        probe({}, 0.0)
 
 
 def test_a_database_that_does_not_answer_is_named(database: Callable[..., Database]) -> None:
     database(psycopg2.OperationalError("refused"))
 
     with pytest.raises(health.Unhealthy, match="cannot ask the metadata database: refused") as caught:
-        health.scheduler()
+        health.scheduler({}, 0.0)
 
     assert not isinstance(caught.value, health.Broken), "waiting may help"
 
@@ -96,66 +59,143 @@ def test_a_database_that_does_not_answer_is_named(database: Callable[..., Databa
 def test_import_errors_are_named_and_nothing_that_waiting_helps_against(
     database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_heartbeat", lambda _: None)
+    monkeypatch.setattr(health, "_heartbeat", lambda *_: None)
     database([("a.py", "Traceback …\nNameError: x"), ("b.py", "Traceback …\nValueError: y\n")])
 
     with pytest.raises(health.Broken, match=r"a\.py: NameError: x; b\.py: ValueError: y"):
-        health.dag_processor()
+        health.dag_processor({}, 0.0)
 
     database([])
-    health.dag_processor()
+    health.dag_processor({}, 0.0)
+
+
+def test_the_databases_own_probe_says_that_it_takes_connections(database: Callable[..., Database]) -> None:
+    asked = database([(1,)]).asked
+    health.postgres({}, 0.0)
+    assert asked
+
+    database(psycopg2.OperationalError("starting up"))
+    with pytest.raises(health.Unhealthy, match="starting up"):
+        health.postgres({}, 0.0)
+
+
+def test_before_the_secrets_are_made_the_database_cannot_be_asked(tmp_path: Path) -> None:
+    environment = {"SECRETS_FOLDER": str(tmp_path), "POSTGRES_ADDRESS": "127.0.0.1:1"}
+
+    with pytest.raises(health.Unhealthy, match=r"cannot ask the metadata database: .*postgres_password"):
+        health.postgres(environment, 0.0)
+
+
+# The webserver
+
+
+@pytest.fixture
+def webserver(server: Server) -> Server:
+    server.answers("GET /api/v2/version", {"version": "3"})
+    server.answers("GET /execution/health", {"status": "healthy"})
+    return server
+
+
+def at(server: Server) -> dict[str, str]:
+    """The environment of a webserver that is there."""
+    return {"AIRFLOW__API__PORT": server.address.rpartition(":")[2]}
+
+
+def test_a_webserver_answers_users_and_tasks(webserver: Server) -> None:
+    health.webserver(at(webserver), 0.0)
+
+    assert [request for request, _ in webserver.requests] == [
+        "GET /api/v2/version",
+        "GET /execution/health",
+    ]
+
+
+@pytest.mark.parametrize("path", ["/api/v2/version", "/execution/health"])
+def test_a_webserver_without_one_of_its_interfaces_is_not_healthy(webserver: Server, path: str) -> None:
+    webserver.answers(f"GET {path}", {}, status=503)
+
+    with pytest.raises(health.Unhealthy, match=f"{path} answers 503"):
+        health.webserver(at(webserver), 0.0)
 
 
 # LocalStack
 
 
 @pytest.fixture
-def localstack(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Server:
-    monkeypatch.setattr(seeding, "STATE", tmp_path / "state.json")
-    get = health._get
-    monkeypatch.setattr(
-        health,
-        "_get",
-        lambda address: get(address.replace("127.0.0.1:4566", server.address.removeprefix("http://"))),
-    )
-    return server
+def localstack(server: Server, tmp_path: Path) -> dict[str, str]:
+    """Its environment, with the server in its place."""
+    return {"AWS_ENDPOINT_URL": server.address, "TMPDIR": str(tmp_path)}
 
 
 def scripts(state: str, *, completed: bool = True) -> dict[str, Any]:
     return {"completed": completed, "scripts": [{"name": "seed.py", "state": state}]}
 
 
-def test_localstack_is_healthy_once_seeded(localstack: Server) -> None:
-    localstack.answers("GET /_localstack/init/ready", scripts("SUCCESSFUL"))
+def test_localstack_is_healthy_once_seeded(localstack: dict[str, str], server: Server) -> None:
+    server.answers("GET /_localstack/init/ready", scripts("SUCCESSFUL"))
 
-    health.localstack()
+    health.localstack(localstack, 0.0)
 
 
-def test_localstack_is_not_while_it_seeds_and_that_may_take_time(localstack: Server) -> None:
-    localstack.answers("GET /_localstack/init/ready", scripts("RUNNING", completed=False))
+def test_localstack_is_not_while_it_seeds_and_that_may_take_time(
+    localstack: dict[str, str], server: Server
+) -> None:
+    server.answers("GET /_localstack/init/ready", scripts("RUNNING", completed=False))
 
     with pytest.raises(health.Unhealthy, match="still seeding") as caught:
-        health.localstack()
+        health.localstack(localstack, 0.0)
 
     assert not isinstance(caught.value, health.Broken)
 
 
-def test_failed_seeding_is_named_and_definite(localstack: Server, tmp_path: Path) -> None:
-    localstack.answers("GET /_localstack/init/ready", scripts("ERROR"))
+def test_failed_seeding_is_named_and_definite(localstack: dict[str, str], server: Server) -> None:
+    server.answers("GET /_localstack/init/ready", scripts("ERROR"))
     with pytest.raises(health.Broken, match=r"seeding failed in seed\.py"):
-        health.localstack()
+        health.localstack(localstack, 0.0)
 
-    localstack.answers("GET /_localstack/init/ready", scripts("SUCCESSFUL"))
-    (tmp_path / "state.json").write_text(json.dumps({"one": "has no handler"}))
+    server.answers("GET /_localstack/init/ready", scripts("SUCCESSFUL"))
+    seeding.account(localstack).write_text(json.dumps({"one": "has no handler"}))
     with pytest.raises(health.Broken, match="one: has no handler"):
-        health.localstack()
+        health.localstack(localstack, 0.0)
 
 
-def test_no_answer_and_a_wrong_answer_are_named(localstack: Server) -> None:
-    localstack.answers("GET /_localstack/init/ready", {}, status=500)
+def test_no_answer_and_a_wrong_answer_are_named(localstack: dict[str, str], server: Server) -> None:
+    server.answers("GET /_localstack/init/ready", {}, status=500)
     with pytest.raises(health.Unhealthy, match="answers 500"):
-        health.localstack()
+        health.localstack(localstack, 0.0)
 
-    localstack.stop()
+    server.stop()
     with pytest.raises(health.Unhealthy, match="no answer from"):
-        health.localstack()
+        health.localstack(localstack, 0.0)
+
+
+# As a container's health check
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [(None, 0), (health.Unhealthy("not yet"), 1), (health.Broken("mend it"), health.DEFINITE)],
+)
+def test_the_exit_code_says_whether_waiting_may_help(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    raised: health.Unhealthy | None,
+    code: int,
+) -> None:
+    def probe(environment: Mapping[str, str], started: float) -> None:
+        assert environment is os.environ
+        assert started <= time.time()
+        if raised:
+            raise raised
+
+    monkeypatch.setitem(health.PROBES, "scheduler", probe)
+    monkeypatch.setattr(sys, "argv", ["health", "scheduler"])
+
+    try:
+        health.main()
+        ended = 0
+    except SystemExit as end:
+        ended = int(end.code or 0)
+
+    assert ended == code
+    assert capsys.readouterr().err == (f"{raised}\n" if raised else "")

@@ -7,17 +7,20 @@ import pytest
 
 from windtunnel import preflight
 from windtunnel.compose import Compose
+from windtunnel.engine import Engine
+from windtunnel.local import Local
 
-from .conftest import Docker
+from .conftest import Docker, container, stack
 
 
 def problems(findings: "Iterator[preflight.Finding] | list[preflight.Finding]") -> list[str]:
     return [finding.problem for finding in findings]
 
 
-def test_a_checkout_as_it_should_be_has_no_findings(compose: Compose) -> None:
-    assert preflight.before_engine(compose) == []
-    assert preflight.with_engine(compose) == []
+def test_a_checkout_as_it_should_be_has_no_findings(compose: Compose, local: Local) -> None:
+    for engine in (compose, local):
+        assert preflight.before_engine(engine) == []
+        assert preflight.with_engine(engine) == []
 
 
 @pytest.mark.parametrize("key", ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"])
@@ -196,6 +199,65 @@ def test_a_free_port_is_fine(compose: Compose, busy_port: int) -> None:
     compose.environment["WEBSERVER_PORT"] = str(free)
 
     assert problems(preflight.ports_in_use(compose)) == []
+
+
+@pytest.mark.parametrize("kind", ["compose", "local"])
+def test_a_port_that_is_not_set_is_no_finding(
+    request: pytest.FixtureRequest, busy_port: int, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Another one is taken then."""
+    engine: Engine = request.getfixturevalue(kind)
+    monkeypatch.setattr(preflight, "PORT_SETTINGS", {"webserver": ("WEBSERVER_PORT", str(busy_port))})
+    del engine.environment["WEBSERVER_PORT"]
+
+    assert problems(preflight.ports_in_use(engine)) == []
+
+
+def test_the_port_of_our_own_processes_is_fine(
+    local: Local, busy_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.environment["WEBSERVER_PORT"] = str(busy_port)
+    (problem,) = problems(preflight.ports_in_use(local))
+    assert problem.startswith(f"port {busy_port} is in use by ")
+
+    monkeypatch.setattr(local, "is_running", lambda service: service == "webserver")
+    monkeypatch.setattr(local, "port", lambda _: busy_port)
+    assert problems(preflight.ports_in_use(local)) == []
+
+    # Ours runs, but elsewhere.
+    monkeypatch.setattr(local, "port", lambda _: busy_port + 1)
+    assert len(problems(preflight.ports_in_use(local))) == 1
+
+
+# The local engine
+
+
+def test_what_the_local_engine_needs_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(preflight.machine()) == []
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert problems(preflight.machine()) == [
+        "the local engine runs on Linux, and this is darwin",
+        "there is no command `bash`",
+        "there is no command `setpriv`",
+    ]
+
+
+def test_the_same_stack_in_compose_is_named(local: Local, docker: Docker) -> None:
+    assert problems(preflight.compose_stack(local)) == []
+
+    stack(docker, [container("webserver")])
+    (finding,) = preflight.compose_stack(local)
+    assert finding.problem == "the stack tunnel is there in Compose already"
+    assert "./windtunnel down --engine compose" in finding.remedy
+
+
+def test_without_a_docker_engine_there_is_no_stack_in_compose(local: Local, docker: Docker) -> None:
+    docker.answers("version", code=1)
+    docker.answers("ps", code=1)
+
+    assert problems(preflight.compose_stack(local)) == []
 
 
 # Images

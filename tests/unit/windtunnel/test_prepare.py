@@ -4,6 +4,7 @@ import pytest
 
 from windtunnel import prepare
 from windtunnel.compose import Compose
+from windtunnel.local import Local
 
 from .conftest import Docker
 
@@ -47,13 +48,54 @@ def test_check_refuses_with_all_that_needs_no_engine(
 
 
 @pytest.mark.usefixtures("debian_root")
+def test_the_local_engine_needs_no_docker(local: Local, docker: Docker, said: list[str]) -> None:
+    docker.answers("version", code=1)
+
+    prepare.check(local, said.append)
+
+    assert said == []
+
+
+def test_the_local_engine_is_made_of_environments(
+    local: Local, docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local.environments, "install", lambda say: say("installing"))
+
+    prepare.parts(local, said.append, said.append)
+
+    assert said == ["installing"]
+    assert docker.calls == []
+
+
+def test_where_the_usual_port_is_taken_docker_chooses_one(
+    compose: Compose, docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windtunnel.ports.is_taken", lambda port: port == 4566)
+    monkeypatch.setattr("windtunnel.ports.process_on", lambda _: "nginx (process 1)")
+    for name in ("WEBSERVER_PORT", "LOCALSTACK_PORT"):
+        del compose.environment[name]
+
+    prepare.free_ports(compose, said.append)
+
+    assert said == ["port 4566 is in use by nginx (process 1): localstack takes another"]
+    assert compose.setting("LOCALSTACK_PORT") == "0"
+    assert compose.setting("WEBSERVER_PORT") == ""
+
+    # Our own stack has it.
+    del compose.environment["LOCALSTACK_PORT"]
+    docker.answers("ps --filter publish=4566", "tunnel-localstack-1 tunnel\n")
+    prepare.free_ports(compose, said.append)
+    assert compose.setting("LOCALSTACK_PORT") == ""
+
+
+@pytest.mark.usefixtures("debian_root")
 def test_an_engine_is_installed_where_that_is_possible(
     compose: Compose, docker: Docker, checkout: Path, said: list[str]
 ) -> None:
     docker.answers("version", "26.1.5", fails=1)
     offline_script(checkout, "engine.sh", "echo installing")
 
-    prepare.engine(compose, said.append)
+    prepare.docker(compose, said.append)
 
     assert said == ["installing"]
 
@@ -63,7 +105,7 @@ def test_without_root_a_missing_engine_is_refused(compose: Compose, docker: Dock
     docker.answers("version", code=1)
 
     with pytest.raises(prepare.Unmet, match="no Docker engine answers"):
-        prepare.engine(compose, said.append)
+        prepare.docker(compose, said.append)
 
 
 @pytest.mark.usefixtures("debian_root")
@@ -71,7 +113,7 @@ def test_a_failing_script_ends_with_its_last_words(compose: Compose, checkout: P
     offline_script(checkout, "browser.sh", "echo 'offline: no mirror' >&2; exit 2")
 
     with pytest.raises(prepare.Unmet, match="offline: no mirror") as caught:
-        prepare.offline("browser.sh", compose=compose, say=said.append)
+        prepare.offline("browser.sh", engine=compose, say=said.append)
 
     assert caught.value.findings[0].remedy == "By hand: offline/browser.sh"
 

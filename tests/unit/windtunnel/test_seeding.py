@@ -5,6 +5,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -24,7 +25,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lambdas/my_function/lambda_function.py").write_text(HANDLER)
     (tmp_path / "airflow_relay/__init__.py").touch()
     monkeypatch.setattr(seeding, "ROOT", tmp_path)
-    monkeypatch.setattr(seeding, "STATE", tmp_path / "state.json")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     return tmp_path
 
 
@@ -240,6 +241,12 @@ def test_what_a_function_can_only_be_created_with_is_left_out_of_updates(
     assert seeding.deploy(function) is False
 
 
+def test_the_account_lies_with_the_temporary_files_of_localstack(tmp_path: Path) -> None:
+    """In the local engine several of them share one machine."""
+    assert seeding.account({"TMPDIR": str(tmp_path)}).parent == tmp_path
+    assert seeding.account({}).parent == Path(gettempdir())
+
+
 def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Server, root: Path) -> None:
     broken = root / "lambdas/broken"
     broken.mkdir()
@@ -247,12 +254,12 @@ def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Ser
     wrong = seeding.seed_functions()
 
     assert list(wrong) == ["broken"]
-    assert seeding.failures() == wrong
+    assert seeding.failures(os.environ) == wrong
     assert writes(lambda_api) == [f"POST {PATH}"]
 
     broken.rmdir()
     assert seeding.seed_functions() == {}
-    assert seeding.failures() == {}
+    assert seeding.failures(os.environ) == {}
 
 
 def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server, root: Path) -> None:
@@ -266,7 +273,7 @@ def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server
     lambda_api.answers(f"GET {PATH}/broken", {"Configuration": {"State": "Active"}})
 
     assert seeding.seed_functions(["broken"]) == {}
-    assert list(seeding.failures()) == ["other"]
+    assert list(seeding.failures(os.environ)) == ["other"]
 
 
 @pytest.mark.parametrize("code", ["ResourceAlreadyExistsException", "ResourceInUseException"])
@@ -275,14 +282,14 @@ def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root
     (root / "config/aws.json").write_text(json.dumps({"logs": {"create_log_group": groups}}))
     lambda_api.answers("POST /", {"__type": code}, status=400)
     seeding.seed_resources()
-    assert seeding.failures() == {}
+    assert seeding.failures(os.environ) == {}
 
     lambda_api.answers("POST /", {"__type": "LimitExceededException"}, status=400)
     seeding.seed_resources()
-    assert "LimitExceededException" in seeding.failures()["aws.json"]
+    assert "LimitExceededException" in seeding.failures(os.environ)["aws.json"]
 
     seeding.seed_functions()
-    assert list(seeding.failures()) == ["aws.json"]
+    assert list(seeding.failures(os.environ)) == ["aws.json"]
 
 
 @pytest.mark.parametrize(

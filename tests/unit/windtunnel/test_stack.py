@@ -5,19 +5,25 @@ import pytest
 from windtunnel import stack
 
 
-@pytest.fixture(autouse=True)
-def secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(stack, "SECRETS_FOLDER", tmp_path)
-    return tmp_path
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """That of one of Airflow's services."""
+    (tmp_path / "postgres_password").write_text("pw")
+    (tmp_path / "simple_auth_manager_passwords.json").write_text('{"admin": "secret"}')
+    return {
+        "SECRETS_FOLDER": str(tmp_path),
+        "POSTGRES_ADDRESS": "postgres:5432",
+        "AIRFLOW_HOME": "/opt/airflow",
+    }
 
 
-def test_the_databases_address_is_one_for_psycopg2(secrets: Path) -> None:
-    (secrets / "sql_alchemy_conn").write_text("postgresql+psycopg2://airflow:pw@postgres:5432/airflow")
-
-    assert stack.database_dsn() == "postgresql://airflow:pw@postgres:5432/airflow"
+def test_the_databases_address_is_one_for_psycopg2(environment: dict[str, str]) -> None:
+    assert stack.database_dsn(environment) == "postgresql://airflow:pw@postgres:5432/airflow"
 
 
-def test_login(secrets: Path) -> None:
-    (secrets / "simple_auth_manager_passwords.json").write_text('{"admin": "secret"}')
+def test_login(environment: dict[str, str]) -> None:
+    assert stack.admin_login(environment) == ("admin", "secret")
 
-    assert stack.admin_login() == ("admin", "secret")
+
+def test_what_is_seeded_lies_beside_airflows_settings(environment: dict[str, str]) -> None:
+    assert stack.config_folder(environment) == Path("/opt/airflow/config")

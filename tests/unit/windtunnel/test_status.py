@@ -1,11 +1,11 @@
-import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from windtunnel import status
-from windtunnel.compose import Compose, Service
+from windtunnel.compose import Compose
+from windtunnel.engine import Service
 
 from .conftest import ALL_READY, Docker, Server, stack
 from .test_airflow_api import run
@@ -56,7 +56,7 @@ def running(compose: Compose, docker: Docker, server: Server) -> Compose:
     """A healthy stack with one DAG and one function."""
     stack(docker, ALL_READY)
     docker.answers("compose port", server.address.removeprefix("http://"))
-    docker.answers("compose exec --no-TTY webserver cat", json.dumps({"admin": "secret"}))
+    docker.answers("compose exec --no-TTY webserver python -m windtunnel.inside login", '["admin", "secret"]')
     server.answers("GET /api/v2/dags", {"dags": [DAG], "total_entries": 1})
     server.answers("GET /api/v2/importErrors", {"import_errors": [], "total_entries": 0})
     runs = {"dag_runs": [run("success"), run("failed")], "total_entries": 2}
@@ -124,6 +124,29 @@ def test_a_service_that_is_not_ready_is_shown_with_its_reason() -> None:
 
     assert not report.healthy
     assert "scheduler  unhealthy  no heartbeat" in shown(report)
+
+
+def test_how_often_a_service_has_ended_by_itself_is_shown_also_when_it_runs() -> None:
+    services = [
+        Service("scheduler", state="running", health="healthy", restarts=1),
+        Service("webserver", state="running", health="healthy", restarts=12),
+        Service("triggerer", state="running", health="healthy"),
+    ]
+
+    text = shown(status.Report(services))
+
+    assert "scheduler  healthy  ended by itself, once" in text
+    assert "webserver  healthy  ended by itself, 12 times" in text
+    assert text.count("ended by itself") == 2
+
+
+def test_a_stack_without_its_supervisord_is_shown_with_what_to_do() -> None:
+    report = status.Report([Service("scheduler", state="unsupervised"), Service("webserver")])
+
+    assert not report.healthy
+    assert "scheduler  unsupervised" in shown(report)
+    assert "supervisord was killed" in shown(report)
+    assert "./windtunnel up" in shown(report)
 
 
 def test_a_stack_that_does_not_run_is_not_healthy(compose: Compose) -> None:

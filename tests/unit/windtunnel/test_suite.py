@@ -1,29 +1,59 @@
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 
 from windtunnel import suite
-from windtunnel.compose import ROOT, Compose
+from windtunnel.compose import Compose
+from windtunnel.engine import ROOT
+from windtunnel.environments import Environments
+from windtunnel.local import Local
 
 from .conftest import Docker
 
 
-def commands(steps: "list[suite.Step]") -> list[str]:
+def commands(steps: Iterable[suite.Step]) -> list[str]:
     return [" ".join(step.command) for step in steps]
 
 
-def test_the_unit_floor_runs_each_part_where_it_belongs(compose: Compose) -> None:
-    host, airflow, localstack = commands(list(suite.test_steps(compose, "unit", ["-k", "relay"])))
+APART = " ".join(f"--ignore=tests/unit/{part}" for part in ("custom", "dags", "emulator"))
 
-    apart = " ".join(f"--ignore=tests/unit/{part}" for part in ("custom", "dags", "emulator"))
-    assert host.endswith(f"-m pytest tests/unit {apart} -k relay")
-    for inside, image, folders in (
-        (airflow, "tunnel-airflow-test", "tests/unit/custom tests/unit/dags"),
-        (localstack, "tunnel-localstack-test", "tests/unit/emulator"),
+
+def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Compose) -> None:
+    host, airflow, localstack = commands(suite.test_steps(compose, "unit", ["-k", "relay"]))
+
+    assert host.endswith(f"-m pytest tests/unit {APART} -k relay")
+    for inside, image, python, folders in (
+        (airflow, "tunnel-airflow-test", "/opt/venv/bin/python", "tests/unit/custom tests/unit/dags"),
+        (localstack, "tunnel-localstack-test", "/opt/lambda/bin/python", "tests/unit/emulator"),
     ):
         assert inside.startswith("docker run --rm --init --network none ")
-        assert f"{image} -m pytest" in inside
+        assert f"--entrypoint {python} {image} -m pytest" in inside
         assert inside.endswith(f"{folders} -k relay")
+
+
+def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local: Local) -> None:
+    host, *beside = suite.test_steps(local, "unit", ["-k", "relay"])
+
+    assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -k relay")
+    environments = Environments(local)
+    for step, name, folders in (
+        (beside[0], "airflow", "tests/unit/custom tests/unit/dags"),
+        (beside[1], "lambda", "tests/unit/emulator"),
+    ):
+        command = " ".join(step.command)
+        assert command.startswith(f"{environments.python(name)} -m pytest ")
+        assert command.endswith(f"{folders} -k relay")
+        path = step.environment["PYTHONPATH"].split(":")
+        assert {str(local.root / "src"), str(environments.test_tools)} <= set(path)
+    assert str(local.root / "emulator/src") in beside[1].environment["PYTHONPATH"].split(":")
+
+
+def test_types_are_checked_with_the_environment_that_the_code_runs_in(compose: Compose, local: Local) -> None:
+    for engine, places in ((compose, ("/opt/venv", "/opt/localstack")), (local, ("airflow", "localstack"))):
+        beside = [step for step in suite.check_steps(engine) if step.name.startswith("mypy, in ")]
+        for step, place in zip(beside, places, strict=True):
+            assert f"{place}/bin/python" in " ".join(step.command)
 
 
 @pytest.mark.parametrize("floor", ["stack", "e2e", "faults"])
@@ -38,7 +68,7 @@ def test_every_part_of_the_code_is_tested_and_checked_once(compose: Compose) -> 
     (mypy,) = [step for step in suite.check_steps(compose) if step.name == "mypy"]
     apart = mypy.command[-1]
 
-    for beside in suite.IMAGES:
+    for beside in suite.ENVIRONMENTS:
         for folder in (*beside.tests, *beside.sources):
             assert (ROOT / folder).is_dir(), folder
         assert all(folder in apart for folder in beside.tests)
@@ -68,11 +98,31 @@ def test_a_step_passes_its_exit_code_on_and_names_the_images(
     assert told.read_text() == "tunnel-\n"
 
 
+def test_a_step_runs_on_the_same_engine_with_its_own_environment(local: Local, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    command = ["sh", "-c", f'echo "$WINDTUNNEL_ENGINE $OWN [$WINDTUNNEL_IMAGE]" >{told}']
+
+    assert suite.Step("it", command, {"OWN": "1"}).run(local) == 0
+    assert told.read_text() == "local 1 []\n"
+
+
+def test_tools_for_the_local_engine_are_installed(
+    local: Local, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[Path] = []
+    monkeypatch.setattr(Environments, "install_test_tools", lambda self: installed.append(self.test_tools))
+
+    suite.get_beside(local, lambda _: None)
+
+    assert installed == [Environments(local).test_tools]
+    assert docker.calls == []
+
+
 def test_test_images_are_built_with_the_machines_certificates(compose: Compose, docker: Docker) -> None:
     compose.environment["CA_BUNDLE"] = "/bundle"
     docker.answers("build", "done\n")
 
-    suite.build_test_images(compose, lambda _: None)
+    suite.get_beside(compose, lambda _: None)
 
     builds = [call for call in docker.calls if call.startswith("build")]
     assert [call.split("--target ")[1] for call in builds] == [

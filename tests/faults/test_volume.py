@@ -1,12 +1,13 @@
 """Much at once: what a function says is the same in CloudWatch, task log and S3, in order, each line once."""
 
 import hashlib
+from contextlib import closing
 from typing import Any
 
 import pytest
 
 from tests.run_logs import Line, Try, deferred_in_s3, in_api, in_cloudwatch, in_s3, s3_object
-from windtunnel.airflow_api import AirflowClient
+from tests.support import Stack
 
 FUNCTION = "test-talkative"
 
@@ -16,9 +17,9 @@ def digest(lines: list[Line]) -> str:
     return hashlib.sha256("".join(f"{line.text}\n" for line in lines).encode()).hexdigest()
 
 
-def results(metadata_db: Any, run_id: str) -> dict[int, dict[str, Any]]:
+def results(stack: Stack, run_id: str) -> dict[int, dict[str, Any]]:
     """What the functions of a run have returned, by map index."""
-    with metadata_db.cursor() as cursor:
+    with closing(stack.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(
             "SELECT map_index, value FROM xcom WHERE run_id = %s AND task_id = 'invoke' "
             "AND key = 'return_value'",
@@ -27,10 +28,9 @@ def results(metadata_db: Any, run_id: str) -> dict[int, dict[str, Any]]:
         return dict(cursor.fetchall())
 
 
-def test_ten_thousand_lines_of_one_call(
-    airflow: AirflowClient, logs_client: Any, s3_client: Any, metadata_db: Any
-) -> None:
+def test_ten_thousand_lines_of_one_call(stack: Stack) -> None:
     """A hundred of them with tracebacks, more than 20 KB of them in characters of two to four bytes."""
+    airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
     payload = {"lines": 10_000, "traceback_every": 100}
 
     run = airflow.wait(
@@ -39,29 +39,22 @@ def test_ten_thousand_lines_of_one_call(
 
     assert run.state == "success"
     this = Try(run.dag_id, run.dag_run_id, "invoke")
-    cloudwatch = in_cloudwatch(logs_client, this, FUNCTION)
-    assert results(metadata_db, run.dag_run_id) == {-1: {"lines": 10_000, "sha256": digest(cloudwatch)}}
+    cloudwatch = in_cloudwatch(logs, this, FUNCTION)
+    assert results(stack, run.dag_run_id) == {-1: {"lines": 10_000, "sha256": digest(cloudwatch)}}
     assert sum("Traceback (most" in line.text for line in cloudwatch) == 100
     wide = [line.text for line in cloudwatch if not line.text.isascii()]
     assert sum(len(text.encode()) for text in wide) > 20_000
     # Not `==` alone: pytest would explain a difference of 10,000 lines for minutes.
     assert (in_api(airflow, this, FUNCTION) == cloudwatch) is True
-    assert (in_s3(s3_object(s3_client, this)["Body"], FUNCTION) == cloudwatch) is True
+    assert (in_s3(s3_object(s3, this)["Body"], FUNCTION) == cloudwatch) is True
 
 
 @pytest.mark.parametrize(
     ("dag_id", "count", "seconds"), [("test-mapped-deferred", 50, 50), ("test-mapped", 8, 1)]
 )
-def test_mapped_tasks_keep_their_lines_apart(
-    airflow: AirflowClient,
-    logs_client: Any,
-    s3_client: Any,
-    metadata_db: Any,
-    dag_id: str,
-    count: int,
-    seconds: float,
-) -> None:
+def test_mapped_tasks_keep_their_lines_apart(stack: Stack, dag_id: str, count: int, seconds: float) -> None:
     """Deferred, all of them are at work at once; otherwise as many as there are slots."""
+    airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
     payloads = [{"lines": 200, "name": f"task {number}", "seconds": seconds} for number in range(count)]
 
     run = airflow.wait(
@@ -69,20 +62,20 @@ def test_mapped_tasks_keep_their_lines_apart(
     )
 
     assert run.state == "success"
-    returned = results(metadata_db, run.dag_run_id)
+    returned = results(stack, run.dag_run_id)
     first, last = [], []
     for index in range(count):
         this = Try(dag_id, run.dag_run_id, "invoke", map_index=index)
-        cloudwatch = in_cloudwatch(logs_client, this, FUNCTION)
+        cloudwatch = in_cloudwatch(logs, this, FUNCTION)
         assert returned[index] == {"lines": 200, "sha256": digest(cloudwatch)}
         first.append(cloudwatch[0].milliseconds)
         last.append(cloudwatch[-1].milliseconds)
         assert all(line.text.startswith(f"task {index} line ") for line in cloudwatch)
         assert in_api(airflow, this, FUNCTION) == cloudwatch, index
         stored = (
-            deferred_in_s3(s3_client, this, FUNCTION)
+            deferred_in_s3(s3, this, FUNCTION)
             if dag_id == "test-mapped-deferred"
-            else in_s3(s3_object(s3_client, this)["Body"], FUNCTION)
+            else in_s3(s3_object(s3, this)["Body"], FUNCTION)
         )
         assert stored == cloudwatch, index
     if dag_id == "test-mapped-deferred":

@@ -1,0 +1,41 @@
+"""Ports of the loopback interface: whether one is free, and who has it."""
+
+import errno
+import socket
+
+import psutil
+
+
+def is_taken(port: int) -> bool:
+    """Whether something on this machine listens on the port."""
+    with socket.socket() as probe:
+        # Connections that linger after their end do not hinder a listener either.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            return error.errno == errno.EADDRINUSE
+    return False
+
+
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def process_on(port: int) -> str:
+    """Name and id of the process that listens on the port; empty where this user may not know."""
+    try:
+        connections = psutil.net_connections("tcp")
+    except psutil.AccessDenied:  # some systems tell root alone
+        return ""
+    for connection in connections:
+        address = connection.laddr
+        if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
+            try:
+                return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
+            except psutil.Error:  # it has ended
+                continue
+    return ""

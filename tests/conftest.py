@@ -1,0 +1,25 @@
+"""What every floor shares: which engine the stack under test runs on."""
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--engine",
+        choices=["compose", "local"],
+        help="what runs the stack under test; as ./windtunnel chooses where it is not given",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is about the other engine alone."""
+    marked = [item for item in items if item.get_closest_marker("engine")]
+    if not marked:
+        return
+    # Not at the top: unit tests that run beside Airflow or in LocalStack have not what it needs.
+    from windtunnel import engines
+
+    chosen = config.getoption("--engine") or engines.choose(project="windtunnel-tests").engine.name
+    other = [item for item in marked if chosen not in next(item.iter_markers("engine")).args]
+    config.hook.pytest_deselected(items=other)
+    items[:] = [item for item in items if item not in other]

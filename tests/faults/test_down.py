@@ -1,0 +1,37 @@
+"""`down` and `up` again: what is kept is as it was, on both engines."""
+
+import pytest
+
+from tests.run_logs import Try, in_s3, s3_object
+from tests.support import Stack
+
+FUNCTION = "airflow-test"
+CONF = {"payloads": [{"max_len": 3, "interval": 0, "fails_at": None}]}
+
+
+@pytest.fixture
+def finished(stack: Stack) -> Try:
+    """A run whose log is in S3."""
+    run = stack.airflow.wait(stack.airflow.trigger("test-once", CONF), timeout=60)
+    assert run.state == "success"
+    return Try(run.dag_id, run.dag_run_id, "invoke")
+
+
+def test_runs_and_their_logs_in_s3_are_there_after_down_and_up(stack: Stack, finished: Try) -> None:
+    before = s3_object(stack.aws("s3"), finished)
+    login = stack.engine.login()
+
+    stack.engine.down()
+    stack.engine.up()
+
+    run = stack.airflow.run(finished.dag_id, finished.run_id)
+    assert run.state == "success"
+    after = s3_object(stack.aws("s3"), finished)
+    for part in ("Body", "ETag", "LastModified", "ServerSideEncryption"):
+        assert after[part] == before[part], part
+    assert [line.text for line in in_s3(after["Body"], FUNCTION)] == [
+        f"step {step} of 3" for step in range(3)
+    ]
+    log = stack.airflow.task_log(run, finished.task_id)
+    assert any(source.startswith("s3://") for source in log.sources), log.sources
+    assert stack.engine.login() == login

@@ -1,0 +1,95 @@
+"""Processes die, supervisord among them: what is left is told, started again or ended."""
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.support import Stack
+from windtunnel import local_process, status
+from windtunnel.engine import Service
+from windtunnel.local import Local
+from windtunnel.waiters import wait_until
+
+pytestmark = pytest.mark.engine("local")
+
+SERVICES = ["postgres", "localstack", "webserver", "scheduler", "dag-processor", "triggerer"]
+
+
+@pytest.fixture
+def local(stack: Stack) -> Local:
+    assert isinstance(stack.engine, Local)
+    return stack.engine
+
+
+def service(local: Local, name: str) -> Service:
+    return next(found for found in local.services() if found.name == name)
+
+
+def shared_memory() -> str:
+    """The System V segments of this machine, by key and id."""
+    with open("/proc/sysvipc/shm") as table:
+        return "\n".join(" ".join(line.split()[:2]) for line in table)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_a_killed_service_is_started_again_and_that_is_told(stack: Stack, local: Local, name: str) -> None:
+    before = service(local, name)
+    old = {process.pid for process in stack.processes(name)}
+
+    os.kill(int(before.id), signal.SIGKILL)
+
+    def another() -> bool:
+        now = service(local, name)
+        return now.state == "running" and now.id != before.id
+
+    wait_until(f"another process of {name}", another, timeout=20)
+    stack.wait_for_health(name)
+    assert service(local, name).restarts == before.restarts + 1
+    # Its workers, too: in a container they would have gone with it.
+    left = wait_until(
+        f"the end of what {name} has left", lambda: ["none"] if not alive(old) else None, timeout=20
+    )
+    assert left == ["none"]
+    report = status.Report.of(local)
+    assert next(found for found in report.services if found.name == name).restarts > before.restarts
+
+
+def alive(pids: set[int]) -> set[int]:
+    return {pid for pid in pids if psutil.pid_exists(pid)}
+
+
+def test_without_supervisord_the_stack_is_known_ended_and_started_anew(stack: Stack, local: Local) -> None:
+    """Each start is a new one, on the data of the one before."""
+    segments = shared_memory()
+    run = stack.airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
+    assert stack.airflow.wait(run, timeout=60).state == "success"
+    kill_supervisord(local)
+
+    states = {found.name: found.state for found in local.services()}
+    assert {states[name] for name in SERVICES} == {"unsupervised"}
+
+    local.up()
+
+    assert {found.name for found in local.services() if not found.ready} == set()
+    assert stack.airflow.run(run.dag_id, run.dag_run_id).state == "success"
+
+    kill_supervisord(local)
+    for name in SERVICES:
+        processes = stack.processes(name)
+        # The first one alone: what it has started is for `down` to find.
+        min(processes, key=lambda process: process.create_time()).kill()
+
+    local.down()
+
+    assert local_process.processes(local.run_folder) == []
+    assert not local.run_folder.exists()
+    assert len(shared_memory().splitlines()) <= len(segments.splitlines()) - 1
+    local.up()
+
+
+def kill_supervisord(local: Local) -> None:
+    process = psutil.Process(local.supervisor.getPID())
+    process.kill()
+    wait_until("supervisord to be gone", lambda: not local.is_supervised(), timeout=10)

@@ -1,0 +1,202 @@
+"""What the local engine makes of docker-compose.yml: the same services, at places of this machine."""
+
+import json
+import re
+from collections.abc import Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windtunnel import health
+from windtunnel.engine import PORTS, ROOT
+from windtunnel.local import Local
+from windtunnel.local_process import SERVICES
+
+from .test_docker_compose import (
+    AIRFLOW_SERVICES,
+    COMPOSE_FILE,
+    OVERLAYS,
+    compose_config,
+    value_for,
+    variables,
+)
+
+# Unlike any port that stands in a file.
+CHOSEN = {"webserver": 49001, "localstack": 49002, "postgres": 49003}
+
+Definitions = dict[str, dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Local:
+    """That of a checkout with all that is in this one, and an own place for what it writes."""
+    root = tmp_path_factory.mktemp("checkout")
+    for path in ROOT.iterdir():
+        if path.name not in (".windtunnel", ".env"):
+            (root / path.name).symlink_to(path)
+    unset = dict.fromkeys(variables(COMPOSE_FILE), "")
+    engine = Local("tunnel", unset, root=root)
+    engine.run_folder.mkdir(parents=True)
+    engine._write(CHOSEN)
+    return engine
+
+
+@pytest.fixture(scope="module")
+def definitions(engine: Local) -> Definitions:
+    """What is started: command and environment of each service."""
+    found: Definitions = json.loads((engine.run_folder / SERVICES).read_text())
+    return found
+
+
+def values(definition: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that a service is told, by where it stands."""
+    words = {f"word {number}": word for number, word in enumerate(definition["command"])}
+    return {**definition["environment"], **words}
+
+
+# The same services
+
+
+def as_both_say_it(service: Mapping[str, Any]) -> dict[str, Any]:
+    """What matters to the local engine, without what Compose adds."""
+    return {
+        "image": service["image"],
+        "entrypoint": service.get("entrypoint") or [],
+        "command": [service["command"]]
+        if isinstance(service.get("command"), str)
+        else service.get("command"),
+        "environment": {name: str(value) for name, value in service["environment"].items()},
+        "restart": service["restart"],
+        "stop_grace_period": service.get("stop_grace_period"),
+        "depends_on": {
+            name: dependency["condition"] for name, dependency in service.get("depends_on", {}).items()
+        },
+        "volumes": [
+            (
+                volume["type"],
+                str((ROOT / volume["source"]).resolve()) if volume["type"] == "bind" else volume["source"],
+                volume["target"],
+            )
+            for volume in service["volumes"]
+        ],
+    }
+
+
+@pytest.mark.parametrize("given", ["nothing", "everything"])
+def test_both_engines_read_the_same_from_the_compose_file(tmp_path: Path, given: str) -> None:
+    environment = {"COMPOSE_PROJECT_NAME": "tunnel"}
+    unset = dict.fromkeys(variables(COMPOSE_FILE), "")
+    if given == "everything":
+        environment |= {name: value_for(name, tmp_path) for name in variables(COMPOSE_FILE)}
+    answer = compose_config([COMPOSE_FILE], environment)
+    compose = json.loads(answer.stdout)
+
+    local = Local(environment=unset | environment).configuration
+
+    assert local["name"] == compose["name"]
+    assert list(sorted(local["services"])) == list(sorted(compose["services"]))
+    for name, service in compose["services"].items():
+        assert as_both_say_it(local["services"][name]) == as_both_say_it(service), name
+
+
+@pytest.mark.parametrize(
+    "overlay",
+    [*OVERLAYS, ROOT / "tests" / "faults" / "overlay.yml"],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_our_overlays_add_to_a_service_and_take_nothing_away(
+    engine: Local, tmp_path: Path, overlay: Path
+) -> None:
+    environment = {name: value_for(name, tmp_path) for name in variables(overlay)}
+    services = Local("tunnel", engine.environment | environment, files=[overlay]).configuration["services"]
+
+    assert services != engine.configuration["services"]
+    for name, service in engine.configuration["services"].items():
+        for key, value in service.items():
+            kept = services[name][key]
+            assert kept == value or value.items() <= kept.items(), (name, key)
+
+
+def test_every_service_is_started_through_the_entrypoint(engine: Local, definitions: Definitions) -> None:
+    assert set(definitions) == set(engine.service_names) == AIRFLOW_SERVICES | {"postgres", "localstack"}
+    for name, definition in definitions.items():
+        assert Path(definition["command"][0]).samefile(ROOT / "entrypoint.sh")
+        assert definition["command"][1] == name
+
+
+def test_every_service_that_stays_has_a_health_check(engine: Local) -> None:
+    stay = {name for name, service in engine.configuration["services"].items() if service["restart"] != "no"}
+
+    assert set(health.PROBES) == stay
+
+
+# At places of this machine
+
+
+def test_no_path_of_a_container_is_left(engine: Local, definitions: Definitions) -> None:
+    for service, definition in definitions.items():
+        for name, value in values(definition).items():
+            # What Python's own folders are called is no business of ours.
+            outside = value.replace(str(engine.root), "").replace("/usr/local/bin:/usr/bin:/bin", "")
+            outside = re.sub(r"/(?:\.windtunnel/local/tunnel/run|\.windtunnel/environments)\S*", "", outside)
+            assert not re.search(r"(?<![\w.])/(?:opt|run|var|etc|tmp)/", outside), (service, name, value)
+
+
+def test_every_place_that_is_named_is_there(engine: Local, definitions: Definitions) -> None:
+    """But for what is made at the start: environments, and what a service writes."""
+    begin = f"{engine.run_folder}/root/"
+    for service, definition in definitions.items():
+        for name, value in values(definition).items():
+            for path in re.findall(rf"{re.escape(begin)}[^:\s]*", value):
+                made_later = path.startswith(f"{begin}run/secrets/")
+                assert made_later or Path(path).exists(), (service, name, path)
+
+
+def test_what_is_mounted_is_what_compose_mounts(engine: Local) -> None:
+    for service in engine.configuration["services"].values():
+        for volume in service["volumes"]:
+            place = engine.run_folder / "root" / volume["target"].lstrip("/")
+            if volume["type"] == "bind":
+                assert place.samefile(engine.root / volume["source"])
+            else:
+                assert place.samefile(engine.folder / "volumes" / volume["source"])
+
+
+def test_no_address_of_a_container_is_left(engine: Local, definitions: Definitions) -> None:
+    hosts = "|".join(engine.service_names)
+    for service, definition in definitions.items():
+        for name, value in values(definition).items():
+            assert not re.search(rf"\b(?:{hosts}|localhost):\d", value), (service, name, value)
+            assert not re.search(rf":(?:{'|'.join(map(str, PORTS.values()))})\b", value), (
+                service,
+                name,
+                value,
+            )
+
+
+def test_every_port_is_on_the_loopback_interface(definitions: Definitions) -> None:
+    everywhere = "0.0.0.0"  # noqa: S104
+    assert everywhere not in json.dumps(definitions)
+    webserver = definitions["webserver"]["environment"]
+    assert (webserver["AIRFLOW__API__HOST"], webserver["AIRFLOW__API__PORT"]) == ("127.0.0.1", "49001")
+    assert definitions["localstack"]["environment"]["GATEWAY_LISTEN"] == "127.0.0.1:49002"
+    words = definitions["postgres"]["command"]
+    # The last one counts.
+    settings = dict(word.split("=", 1) for before, word in pairwise(words) if before == "-c")
+    assert settings["listen_addresses"] == "127.0.0.1"
+    assert settings["port"] == "49003"
+    assert settings["unix_socket_directories"] == ""
+
+
+def test_every_address_of_the_emulator_is_one_that_the_entrypoint_lets_pass(definitions: Definitions) -> None:
+    for name in AIRFLOW_SERVICES | {"localstack"}:
+        assert definitions[name]["environment"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:49002", name
+
+
+def test_nothing_that_a_service_is_told_lies_in_anyones_home(engine: Local, definitions: Definitions) -> None:
+    for name, definition in definitions.items():
+        for variable in ("HOME", "TMPDIR"):
+            folder = Path(definition["environment"][variable])
+            assert folder.is_relative_to(engine.run_folder), (name, variable)

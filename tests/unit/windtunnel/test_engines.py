@@ -1,0 +1,111 @@
+import subprocess
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from windtunnel import engines
+from windtunnel.compose import Compose
+from windtunnel.engine import EngineError
+from windtunnel.local import Local
+
+from .conftest import Docker
+
+
+@pytest.fixture(autouse=True)
+def _this_checkout(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout on a machine where a Docker engine answers."""
+    for kind in (Compose, Local):
+        here = partial(kind, root=checkout)
+        monkeypatch.setattr(engines, kind.__name__, here)
+        monkeypatch.setitem(engines.ENGINES, kind.name, here)
+
+
+def chosen(name: str | None = None, **environment: str) -> tuple[str, str]:
+    choice = engines.choose(name, project="tunnel", environment=environment)
+    return choice.engine.name, choice.reason
+
+
+@pytest.fixture
+def runs_locally(checkout: Path) -> Iterator[None]:
+    """Something of the local engine's stack is there."""
+    run_folder = Local("tunnel", root=checkout).run_folder
+    run_folder.mkdir(parents=True)
+    service = subprocess.Popen(
+        ["sleep", "600"], env={"TMPDIR": str(run_folder / "tmp"), "PATH": "/usr/bin:/bin"}
+    )
+    yield
+    service.kill()
+    service.wait()
+
+
+@pytest.mark.usefixtures("runs_locally")
+@pytest.mark.parametrize("name", ["compose", "local"])
+def test_the_option_goes_before_all_else(name: str) -> None:
+    other = {"compose": "local", "local": "compose"}[name]
+
+    assert chosen(name, WINDTUNNEL_ENGINE=other) == (name, "--engine says so")
+
+
+@pytest.mark.usefixtures("runs_locally")
+@pytest.mark.parametrize("name", ["compose", "local"])
+def test_then_comes_the_setting(checkout: Path, name: str) -> None:
+    assert chosen(WINDTUNNEL_ENGINE=name) == (name, "WINDTUNNEL_ENGINE says so")
+
+    (checkout / ".env").write_text(f"WINDTUNNEL_ENGINE={name}\n")
+    assert chosen() == (name, "WINDTUNNEL_ENGINE says so")
+
+
+@pytest.mark.usefixtures("runs_locally")
+def test_then_the_running_stack() -> None:
+    assert chosen() == ("local", "this checkout's stack runs so")
+
+
+def test_then_what_this_machine_has(docker: Docker) -> None:
+    assert chosen() == ("compose", "a Docker engine answers")
+
+    docker.answers("version", code=1)
+    assert chosen() == ("local", "no Docker engine answers")
+
+
+def test_a_machine_without_the_command_has_no_engine() -> None:
+    assert chosen(PATH="/nowhere") == ("local", "no Docker engine answers")
+
+
+def test_nothing_is_asked_of_docker_where_that_is_not_needed(docker: Docker) -> None:
+    chosen("local")
+    chosen(WINDTUNNEL_ENGINE="local")
+
+    assert docker.calls == []
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "problem"),
+    [("podman", "local", "--engine is 'podman'"), (None, "podman", "WINDTUNNEL_ENGINE is 'podman'")],
+)
+def test_a_name_that_is_none_is_refused(name: str | None, setting: str, problem: str) -> None:
+    with pytest.raises(EngineError, match=problem) as caught:
+        chosen(name, WINDTUNNEL_ENGINE=setting)
+
+    assert caught.value.next_step == "There are: compose, local."
+
+
+@pytest.mark.parametrize("name", ["compose", "local"])
+def test_what_an_engine_is_made_with_is_the_same_for_both(checkout: Path, name: str) -> None:
+    (checkout / "mine.yml").write_text("services: {it: {environment: {A: b}}}")
+    engine = engines.choose(
+        name, project="mine", environment={"LEVEL": "high"}, files=(checkout / "mine.yml",)
+    ).engine
+
+    assert engine.setting("LEVEL") == "high"
+    assert engine.setting("COMPOSE_PROJECT_NAME") == "mine"
+    if isinstance(engine, Local):
+        assert engine.configuration["services"] == {"it": {"environment": {"A": "b"}}}
+    else:
+        assert engine.setting("COMPOSE_FILE").endswith(":" + str(checkout / "mine.yml"))
+
+
+def test_the_command_line_takes_the_engines_that_there_are() -> None:
+    assert list(engines.ENGINES) == ["compose", "local"]
+    assert [Compose.name, Local.name] == list(engines.ENGINES)

@@ -1,0 +1,150 @@
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from subprocess import Popen
+
+import psutil
+import pytest
+
+from windtunnel import local_process
+from windtunnel.engine import ROOT
+
+Start = Callable[..., "Popen[bytes]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts a process with this temporary folder, which none outlives the test."""
+    started: list[Popen[bytes]] = []
+
+    def process(temporary: Path | None, *command: str) -> "Popen[bytes]":
+        environment = {"PATH": os.environ["PATH"]} | ({"TMPDIR": str(temporary)} if temporary else {})
+        started.append(Popen(command or ("sleep", "600"), env=environment, stdout=subprocess.PIPE))
+        return started[-1]
+
+    yield process
+    for process_ in started:
+        process_.kill()
+        process_.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """That of a running stack, with a definition of one service."""
+    folder = tmp_path / "run"
+    own = local_process.temporary_folder(folder, "scheduler")
+    own.mkdir(parents=True)
+    definition = {
+        "command": ["/bin/sh", "-c", 'echo "$0 $PWD $(env | grep -c .)"; env', "started"],
+        "environment": {"TMPDIR": str(own), "GREETING": "hello", "PATH": "/usr/bin:/bin"},
+        "folder": str(own),
+    }
+    (folder / local_process.SERVICES).write_text(json.dumps({"scheduler": definition}))
+    return folder
+
+
+def pids(folder: Path, service: str = "") -> set[int]:
+    return {process.pid for process in local_process.processes(folder, service)}
+
+
+def test_processes_are_found_by_their_temporary_folder(folder: Path, start: Start) -> None:
+    scheduler = start(folder / "tmp/scheduler")
+    function = start(folder / "tmp/localstack/function-1")
+    in_root = start(folder / "root/tmp/x")
+    start(folder / "tmp/scheduler-2")
+    start(folder.with_name("run-2") / "tmp/scheduler")
+    start(None)
+
+    assert pids(folder, "scheduler") == {scheduler.pid}
+    assert pids(folder, "localstack") == {function.pid}
+    assert pids(folder) >= {scheduler.pid, function.pid, in_root.pid}
+    assert len(pids(folder)) == 4
+
+
+def orphan(start: Start, temporary: Path) -> int:
+    """A process whose parent has ended, and that is in no group of its: its environment alone tells."""
+    parent = start(temporary, "sh", "-c", "setsid sleep 600 >&- & echo $!")
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.wait()
+    return child
+
+
+def test_what_a_service_has_left_alone_is_found(folder: Path, start: Start) -> None:
+    child = orphan(start, folder / "tmp/scheduler")
+
+    assert pids(folder, "scheduler") == {child}
+
+    local_process.end(folder)
+    assert pids(folder) == set()
+
+
+def test_a_process_that_forgets_its_environment_is_found_by_where_it_is(folder: Path, start: Start) -> None:
+    (folder / "tmp/postgres").mkdir()
+    (folder / "tmp/postgres-2").mkdir()
+    inside, beside = (
+        start(None, "sh", "-c", f"cd {folder / 'tmp' / name} && echo && exec sleep 600")
+        for name in ("postgres", "postgres-2")
+    )
+    for process in (inside, beside):
+        assert process.stdout is not None
+        assert process.stdout.readline(), "it is there now"
+
+    assert pids(folder, "postgres") == {inside.pid}
+
+
+def test_what_a_process_of_a_service_has_started_belongs_to_it(folder: Path, start: Start) -> None:
+    command = "cd / && exec env -i sleep 600 >&- & echo $!; wait"
+    parent = start(folder / "tmp/scheduler", "sh", "-c", command)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+
+    assert pids(folder, "scheduler") == {parent.pid, child}
+
+    local_process.end(folder, "scheduler")
+    assert not psutil.pid_exists(child)
+
+
+def test_this_process_is_no_finding(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = (
+        "import sys; from pathlib import Path; from windtunnel import local_process\n"
+        "print(list(local_process.processes(Path(sys.argv[1]))))"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "src"), "TMPDIR": str(folder / "tmp/scheduler")}
+
+    found = subprocess.check_output([sys.executable, "-c", program, folder], env=environment, text=True)
+
+    assert found == "[]\n"
+
+
+def test_one_service_is_ended_and_the_others_are_not(folder: Path, start: Start) -> None:
+    start(folder / "tmp/scheduler")
+    localstack = start(folder / "tmp/localstack")
+
+    local_process.end(folder, "scheduler")
+    assert pids(folder) == {localstack.pid}
+
+    local_process.end(folder)
+    assert pids(folder) == set()
+
+
+def test_a_process_becomes_the_service_with_its_environment_alone(folder: Path, start: Start) -> None:
+    left = orphan(start, folder / "tmp/scheduler")
+    other = start(folder / "tmp/postgres")
+
+    program = [sys.executable, "-P", "-m", "windtunnel.local_process", str(folder), "scheduler", "digest"]
+    environment = {"PYTHONPATH": str(ROOT / "src"), "OF_SUPERVISORD": "1"}
+    first, *given = subprocess.check_output(program, env=environment, text=True).splitlines()
+
+    assert first.split()[:2] == ["started", str(folder / "tmp/scheduler")]
+    # What a shell sets by itself.
+    assert {line for line in given if not line.startswith(("PWD=", "SHLVL=", "_="))} == {
+        f"TMPDIR={local_process.temporary_folder(folder, 'scheduler')}",
+        "GREETING=hello",
+        "PATH=/usr/bin:/bin",
+    }
+    assert left not in pids(folder), "what an earlier process has left"
+    assert other.poll() is None
