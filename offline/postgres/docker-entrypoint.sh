@@ -8,7 +8,8 @@ set -euo pipefail
 # a folder that is for root alone.
 leave_root() {
   local drop=(setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups --no-new-privs)
-  local keep=(--inh-caps=-all,+dac_override --ambient-caps=-all,+dac_override --bounding-set=-all,+dac_override)
+  local right='-all,+dac_override'
+  local keep=(--inh-caps="$right" --ambient-caps="$right" --bounding-set="$right")
   "${drop[@]}" "${keep[@]}" true 2>/dev/null || keep=()
   mkdir -p "$PGDATA"
   chown -R nobody "$PGDATA"

@@ -656,7 +656,7 @@ def test_with_a_service_goes_what_it_has_started(root: Path, sick: dict[str, hea
     process(engine, "scheduler").kill()
 
     wait_until("another child", lambda: [other for other in children() if other != child], timeout=20)
-    assert not child.is_running()
+    assert child not in local_process.processes(root)
 
 
 def test_after_the_end_of_supervisord_its_stack_is_known_and_can_be_taken_down(
@@ -704,7 +704,7 @@ def test_after_the_end_of_supervisord_up_starts_anew(running: Local) -> None:
     running.up()
 
     assert all(service.ready for service in running.services())
-    assert not old.is_running()
+    assert old not in local_process.processes(running.run_folder)
 
 
 def test_up_on_a_running_stack_leaves_it_as_it_is(running: Local) -> None:
