@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.support import Stack, cleaned_up, new_project, no_aws_settings_of_this_machine
 from windtunnel.airflow_api import AirflowClient
@@ -29,6 +30,23 @@ def airflow_stack(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest
 def airflow(airflow_stack: Stack) -> AirflowClient:
     """Airflow's API, as the administrator."""
     return airflow_stack.airflow
+
+
+# The configuration of a run of each example DAG.
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "example-lambda": {"max_len": 1, "interval": 0},
+    "example-lambda-deferrable": {"max_len": 2},
+    "example-lambda-mapped": {},
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def example_runs(request: pytest.FixtureRequest) -> dict[str, DAGRunResponse]:
+    """A run of each example, started before the first test, as they take long: 20 tasks."""
+    if not any(item.name == "test_every_example_runs" for item in request.session.items):
+        return {}
+    airflow: AirflowClient = request.getfixturevalue("airflow")
+    return {dag_id: airflow.trigger(dag_id, conf) for dag_id, conf in EXAMPLES.items()}
 
 
 @pytest.fixture(scope="session")

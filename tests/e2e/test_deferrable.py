@@ -13,9 +13,11 @@ from windtunnel.airflow_api import AirflowClient
 from windtunnel.waiters import wait_until
 
 DEMO_FUNCTION = "airflow-test"
+# Of the successful run: time enough to see it deferred.
+STEPS = 5
 # What the runs of this file's tests are given: function and payloads, one a try.
 RUNS: dict[str, tuple[str, list[dict[str, Any]]]] = {
-    "success": (DEMO_FUNCTION, [{"max_len": 8, "interval": 1, "fails_at": None}]),
+    "success": (DEMO_FUNCTION, [{"max_len": STEPS, "interval": 0.8, "fails_at": None}]),
     "failure": (DEMO_FUNCTION, [{"max_len": 3, "interval": 0.5, "fails_at": 2}]),
     "retried": (DEMO_FUNCTION, [{"max_len": 2, "interval": 0, "fails_at": at} for at in (1, None)]),
     "timeout": ("test-relayed", [{"do": "sleep over the timeout"}]),
@@ -52,14 +54,14 @@ def test_lines_come_while_the_task_is_deferred(
     def partly_there() -> bool:
         (task,) = airflow.task_instances(run)
         lines = in_api(airflow, this, DEMO_FUNCTION) if task.state == "deferred" else []
-        return 0 < len(lines) < 8
+        return 0 < len(lines) < STEPS
 
     wait_until("the first lines of a deferred task's function in its log", partly_there, timeout=30)
 
 
 @pytest.mark.parametrize(
     ("name", "number", "steps"),
-    [("success", 1, 8), ("failure", 1, 2), ("retried", 1, 1), ("retried", 2, 2)],
+    [("success", 1, STEPS), ("failure", 1, 2), ("retried", 1, 1), ("retried", 2, 2)],
 )
 def test_a_try_reads_the_same_everywhere(
     airflow: AirflowClient, logs_client: Any, s3_client: Any, ended: Any, name: str, number: int, steps: int
@@ -80,7 +82,7 @@ def test_the_result_becomes_the_xcom(metadata_db: Any, ended: Any) -> None:
 
     with metadata_db.cursor() as cursor:
         cursor.execute("SELECT value FROM xcom WHERE run_id = %s AND key = 'return_value'", (run.dag_run_id,))
-        assert cursor.fetchall() == [({"lines": 8},)]
+        assert cursor.fetchall() == [({"lines": STEPS},)]
 
 
 @pytest.mark.parametrize(

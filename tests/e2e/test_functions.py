@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import Try, events, raised, streams
 from windtunnel.airflow_api import AirflowClient
@@ -12,9 +13,8 @@ from windtunnel.airflow_api import AirflowClient
 class Outcome:
     """A finished run of `test-once`, and the log of its one task."""
 
-    def __init__(self, airflow: AirflowClient, function: str, payload: dict[str, Any]) -> None:
-        conf = {"function_name": function, "payloads": [payload]}
-        run = airflow.wait(airflow.trigger("test-once", conf), timeout=60)
+    def __init__(self, airflow: AirflowClient, started: DAGRunResponse) -> None:
+        run = airflow.wait(started, timeout=60)
         self.state = run.state
         self.of = Try(run.dag_id, run.dag_run_id, "invoke")
         self.log = airflow.task_log(run, "invoke")
@@ -23,20 +23,38 @@ class Outcome:
         return [record.message for record in self.log.records if record.logger == logger]
 
 
+# The runs of this file's tests, function and payload; started together, as some take seconds.
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "timeout": ("test-relayed", {"do": "sleep over the timeout"}),
+    "exit": ("test-relayed", {"do": "end the process"}),
+    "nothing": ("test-relayed", {"do": "nothing"}),
+    "plain": ("test-plain", {"one": 1}),
+    "unknown": ("no-such-function", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def started(airflow: AirflowClient) -> dict[str, DAGRunResponse]:
+    return {
+        name: airflow.trigger("test-once", {"function_name": function, "payloads": [payload]})
+        for name, (function, payload) in RUNS.items()
+    }
+
+
 @pytest.mark.parametrize(
-    ("do", "exception"),
+    ("name", "exception"),
     [
         (
-            "sleep over the timeout",
+            "timeout",
             r"LambdaTimedOut: test-relayed failed: .*Task timed out after 4\.00 seconds",
         ),
-        ("end the process", r"LambdaFunctionFailed: test-relayed failed: .*exit status 7"),
+        ("exit", r"LambdaFunctionFailed: test-relayed failed: .*exit status 7"),
     ],
 )
 def test_a_function_that_is_ended_fails_the_task_with_lambdas_reason(
-    airflow: AirflowClient, logs_client: Any, do: str, exception: str
+    airflow: AirflowClient, logs_client: Any, started: dict[str, DAGRunResponse], name: str, exception: str
 ) -> None:
-    outcome = Outcome(airflow, "test-relayed", {"do": do})
+    outcome = Outcome(airflow, started[name])
 
     assert outcome.state == "failed"
     assert re.match(exception, raised(outcome.log)), raised(outcome.log)
@@ -47,8 +65,10 @@ def test_a_function_that_is_ended_fails_the_task_with_lambdas_reason(
     assert outcome.texts("lambda.test-relayed").count("before") == 1
 
 
-def test_a_function_without_the_relay_has_its_own_log_shown(airflow: AirflowClient) -> None:
-    outcome = Outcome(airflow, "test-plain", {"one": 1})
+def test_a_function_without_the_relay_has_its_own_log_shown(
+    airflow: AirflowClient, started: dict[str, DAGRunResponse]
+) -> None:
+    outcome = Outcome(airflow, started["plain"])
 
     assert outcome.state == "success"
     texts = outcome.texts("lambda.test-plain")
@@ -60,16 +80,18 @@ def test_a_function_without_the_relay_has_its_own_log_shown(airflow: AirflowClie
     ]
 
 
-def test_an_unknown_function_is_named(airflow: AirflowClient) -> None:
-    outcome = Outcome(airflow, "no-such-function", {})
+def test_an_unknown_function_is_named(airflow: AirflowClient, started: dict[str, DAGRunResponse]) -> None:
+    outcome = Outcome(airflow, started["unknown"])
 
     assert outcome.state == "failed"
     assert raised(outcome.log).startswith("LambdaNotFound: ")
     assert "no-such-function" in raised(outcome.log)
 
 
-def test_the_result_becomes_the_xcom(airflow: AirflowClient, metadata_db: Any) -> None:
-    outcome = Outcome(airflow, "test-relayed", {"do": "nothing"})
+def test_the_result_becomes_the_xcom(
+    airflow: AirflowClient, metadata_db: Any, started: dict[str, DAGRunResponse]
+) -> None:
+    outcome = Outcome(airflow, started["nothing"])
 
     with metadata_db.cursor() as cursor:
         cursor.execute(

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import pytest
+from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import Try, in_api, in_cloudwatch, in_s3, s3_object, streams
 from tests.support import Stack
@@ -19,14 +20,52 @@ TRACEBACK = re.compile(
 )
 
 
+# Of the run whose lines are looked at while it goes on.
+STEPS = 6
+PAYLOAD: dict[str, Any] = {"max_len": 2, "interval": 0}
+# The runs of this file's tests, DAG and configuration; started together, as some take seconds.
+RUNS: dict[str, tuple[str, dict[str, Any]]] = {
+    "live": ("test-once", {"payloads": [{"max_len": STEPS, "interval": 1, "fails_at": None}]}),
+    "success": ("demo-dag", {"max_len": 3, "interval": 0.1, "fails_at": None}),
+    "failure": ("demo-dag", {"max_len": 3, "interval": 0.1, "fails_at": 2}),
+    "gone, success": ("test-once", {"payloads": [PAYLOAD | {"fails_at": None}]}),
+    "gone, failure": ("test-once", {"payloads": [PAYLOAD | {"fails_at": 1}]}),
+}
+
+
+@pytest.fixture(scope="module")
+def started(airflow: AirflowClient) -> dict[str, DAGRunResponse]:
+    return {name: airflow.trigger(dag_id, conf) for name, (dag_id, conf) in RUNS.items()}
+
+
+def test_lines_come_while_the_function_runs(
+    airflow: AirflowClient, started: dict[str, DAGRunResponse]
+) -> None:
+    run = started["live"]
+    this = Try("test-once", run.dag_run_id, "invoke")
+
+    def partly_there() -> bool:
+        lines = in_api(airflow, this, DEMO_FUNCTION)
+        return 0 < len(lines) < STEPS and airflow.run(run.dag_id, run.dag_run_id).state == "running"
+
+    wait_until("the first lines of a running function in the task log", partly_there, timeout=30)
+
+
 @pytest.mark.parametrize(
-    ("fails_at", "state", "steps"), [(None, "success", 3), (2, "failed", 2)], ids=["success", "failure"]
+    ("name", "state", "steps"),
+    [("success", "success", 3), ("failure", "failed", 2)],
+    ids=["success", "failure"],
 )
 def test_one_run_reads_the_same_everywhere(
-    airflow: AirflowClient, logs_client: Any, s3_client: Any, fails_at: int | None, state: str, steps: int
+    airflow: AirflowClient,
+    logs_client: Any,
+    s3_client: Any,
+    started: dict[str, DAGRunResponse],
+    name: str,
+    state: str,
+    steps: int,
 ) -> None:
-    conf = {"max_len": 3, "interval": 0.1, "fails_at": fails_at}
-    run = airflow.wait(airflow.trigger("demo-dag", conf), timeout=90)
+    run = airflow.wait(started[name], timeout=90)
     demo = Try("demo-dag", run.dag_run_id, "demo-task")
     stored = s3_object(s3_client, demo)
 
@@ -51,8 +90,7 @@ def test_one_run_reads_the_same_everywhere(
 def test_each_try_has_a_stream_and_an_object_of_its_own(
     airflow: AirflowClient, logs_client: Any, s3_client: Any
 ) -> None:
-    payload = {"max_len": 2, "interval": 0}
-    conf = {"payloads": [payload | {"fails_at": 1}, payload | {"fails_at": None}]}
+    conf = {"payloads": [PAYLOAD | {"fails_at": 1}, PAYLOAD | {"fails_at": None}]}
     run = airflow.trigger("test-retried", conf)
     first, second = (Try("test-retried", run.dag_run_id, "invoke", number) for number in (1, 2))
     after_first = s3_object(s3_client, first)
@@ -75,17 +113,17 @@ def test_each_try_has_a_stream_and_an_object_of_its_own(
     assert (again["ETag"], again["LastModified"]) == (after_first["ETag"], after_first["LastModified"])
 
 
-@pytest.mark.parametrize(("fails_at", "state"), [(None, "success"), (1, "failed")])
+@pytest.mark.parametrize(("name", "state"), [("gone, success", "success"), ("gone, failure", "failed")])
 def test_the_log_can_be_read_when_the_local_files_are_gone(
     airflow_stack: Stack,
     airflow: AirflowClient,
     logs_client: Any,
     s3_client: Any,
-    fails_at: int | None,
+    started: dict[str, DAGRunResponse],
+    name: str,
     state: str,
 ) -> None:
-    conf = {"payloads": [{"max_len": 2, "interval": 0, "fails_at": fails_at}]}
-    run = airflow.wait(airflow.trigger("test-once", conf), timeout=60)
+    run = airflow.wait(started[name], timeout=60)
     assert run.state == state
     this = Try("test-once", run.dag_run_id, "invoke")
     s3_object(s3_client, this)
@@ -101,15 +139,7 @@ def test_the_log_can_be_read_when_the_local_files_are_gone(
     assert in_api(airflow, this, DEMO_FUNCTION) == in_cloudwatch(logs_client, this, DEMO_FUNCTION)
 
 
-def test_lines_come_while_the_function_runs(airflow: AirflowClient) -> None:
-    run = airflow.trigger("test-once", {"payloads": [{"max_len": 6, "interval": 0.7, "fails_at": None}]})
-    this = Try("test-once", run.dag_run_id, "invoke")
+def test_all_lines_are_there_at_the_end(airflow: AirflowClient, started: dict[str, DAGRunResponse]) -> None:
+    run = airflow.wait(started["live"], timeout=60)
 
-    def partly_there() -> bool:
-        lines = in_api(airflow, this, DEMO_FUNCTION)
-        return 0 < len(lines) < 6 and airflow.run(run.dag_id, run.dag_run_id).state == "running"
-
-    wait_until("the first lines of a running function in the task log", partly_there, timeout=30)
-
-    airflow.wait(run, timeout=60)
-    assert len(in_api(airflow, this, DEMO_FUNCTION)) == 6
+    assert len(in_api(airflow, Try("test-once", run.dag_run_id, "invoke"), DEMO_FUNCTION)) == STEPS

@@ -75,7 +75,12 @@ def tree(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("user", ["50000:50000", None])
-def test_a_file_that_the_containers_user_cannot_read_is_found(tree: Path, user: str | None) -> None:
+def test_a_file_that_the_containers_user_cannot_read_is_found(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, user: str | None
+) -> None:
+    # Whoever runs this test may have the number of the real one.
+    monkeypatch.setattr(doctor, "LOCALSTACK_USER", (50001, 50001))
+
     (finding,) = doctor.unreadable(mounted(tree, user))
 
     assert finding.problem == f"{tree / 'dag.py'} is not readable by the user of it"
