@@ -51,6 +51,7 @@ make_secrets() {
 }
 
 await_secrets() {
+  [ -n "$SECRETS" ] || fail "SECRETS_FOLDER is not set: it names the folder in which 'init' makes the secrets"
   for _ in $(seq 600); do
     [ ! -e "$SECRETS/complete" ] || return 0
     sleep 0.05

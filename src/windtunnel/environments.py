@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -89,6 +90,8 @@ class Environments:
         with self._exclusively():
             for name in self.missing():
                 say(f"installing {name}")
+                # Of one that was made from something else, nothing is to stay, its fingerprint least of all.
+                shutil.rmtree(self.folder / name, ignore_errors=True)
                 self._installers[name]()
                 (self.folder / name / FINGERPRINT).write_text(self.fingerprint(name))
 
@@ -170,7 +173,7 @@ class Environments:
                  "--constraints", constraints, "--requirement", requirements)  # fmt: skip
 
     def _sync(self, name: str, *, compile_bytecode: bool) -> None:
-        self._uv("venv", "--clear", "--python", sys.executable, self.folder / name)
+        self._uv("venv", "--python", sys.executable, self.folder / name)
         options = ["--compile-bytecode"] if compile_bytecode else []
         self._uv("pip", "sync", "--require-hashes", *options, "--python", self.python(name), self._lock(name))
 

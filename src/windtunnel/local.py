@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import yaml
 from expandvars import ExpandvarsException, expand
 from supervisor.xmlrpc import SupervisorTransport
@@ -37,6 +39,7 @@ from windtunnel.engine import (
     EngineError,
     Progress,
     Service,
+    dependencies,
     tail,
 )
 from windtunnel.environments import LOCALSTACK_LIBRARY, Environments
@@ -73,6 +76,13 @@ STATES = {
     "FATAL": "dead",
 }
 
+SERVICES_BY_PORT = {str(port): service for service, port in PORTS.items()}
+
+# An address of one of these services; another host's is the user's business.
+ADDRESS = re.compile(
+    rf"(?<![\w.-])(?:{'|'.join(PORTS)}|localhost|0\.0\.0\.0):({'|'.join(SERVICES_BY_PORT)})\b"
+)
+
 # What a path inside the containers begins with.
 CONTAINER_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|run|var|etc)/)")
 
@@ -92,6 +102,20 @@ class Local(Engine):
         self.environments = Environments(self)
         # While a start is watched.
         self._watch: _Watch | None = None
+
+    @property
+    def project(self) -> str:
+        """The project's name, by Compose's own rule.
+
+        :raises EngineError: where that leaves nothing.
+        """
+        name = self.setting("COMPOSE_PROJECT_NAME") or self.root.name
+        project = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+        if not project:
+            raise EngineError(
+                f"{name!r} makes no project name", next_step="Choose one: export COMPOSE_PROJECT_NAME=…"
+            )
+        return project
 
     # Where things are
 
@@ -125,19 +149,16 @@ class Local(Engine):
         :raises EngineError: when a file cannot be read or a variable is missing.
         """
         merged: dict[str, Any] = {}
-        name = self.setting("COMPOSE_PROJECT_NAME") or self.root.name
-        settings = {**self._env_file(), **self.environment}
-        # Compose's own rule.
-        settings["COMPOSE_PROJECT_NAME"] = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+        settings = {**self._env_file(), **self.environment, "COMPOSE_PROJECT_NAME": self.project}
         for file in [*self.base_files(), *self._overlays]:
             try:
                 content = yaml.safe_load(file.read_text())
-                merged = _merged(merged, _interpolated(content or {}, settings))
+                merged = _merged(merged, _in_long_form(_interpolated(content or {}, settings)))
             except (OSError, yaml.YAMLError, ExpandvarsException) as error:
                 raise EngineError(
                     f"{file} cannot be used: {error}", next_step="Correct the file or the variable."
                 ) from error
-        return {**merged, "name": settings["COMPOSE_PROJECT_NAME"]}
+        return {**merged, "name": self.project}
 
     def _env_file(self) -> dict[str, str]:
         file = self.root / ".env"
@@ -158,7 +179,7 @@ class Local(Engine):
                 f"the service {name} runs the image {service.get('image')}",
                 next_step="The local engine has no images: use --engine compose, or leave that file out.",
             )
-        given = {key: self._translated(str(value), chosen) for key, value in service["environment"].items()}
+        given = {key: self._translated(value, chosen) for key, value in self._given(service).items()}
         own = {"postgres": self._postgres, "airflow": self._airflow, "localstack": self._localstack}[image](
             chosen
         )
@@ -172,10 +193,20 @@ class Local(Engine):
             "folder": str(temporary),
         }
 
+    def _given(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """The environment of the compose file: a name without a value has that of this shell."""
+        values = {
+            key: self.setting(key) if value is None else value
+            for key, value in service["environment"].items()
+        }
+        return {
+            key: str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in values.items()
+        }
+
     def _translated(self, value: str, chosen: Mapping[str, int]) -> str:
         """A value of the compose file with the addresses and paths that hold here."""
-        for service, port in PORTS.items():
-            value = re.sub(rf"[\w.]+:{port}\b", f"127.0.0.1:{chosen[service]}", value)
+        value = ADDRESS.sub(lambda found: f"127.0.0.1:{chosen[SERVICES_BY_PORT[found[1]]]}", value)
         return CONTAINER_PATH.sub(f"{self.run_folder}/root/", value)
 
     # What an image's ENV is for a container.
@@ -421,12 +452,12 @@ class Local(Engine):
             name=name,
             id=str(info["pid"]),
             state=STATES.get(info["statename"], "exited"),
-            exit_code=info["exitstatus"],
+            exit_code=info["exitstatus"] or self._exit_code(info),
             one_shot=self._is_one_shot(name),
             started_at=str(info["start"]),
             restarts=self._restarts(name),
         )
-        if service.state != "running" or service.one_shot:
+        if service.state != "running" or name not in health.PROBES:
             return service
         probe = partial(self._probed, service, float(info["start"]))
         return self._watch.look(service, probe) if self._watch else probe()
@@ -435,7 +466,7 @@ class Local(Engine):
         now = time.time()
         try:
             health.PROBES[service.name](self.variables(service.name), started)
-        except health.Unhealthy as unhealthy:
+        except Exception as unhealthy:  # whatever it is, in a container it would be an exit code and a text
             definite = isinstance(unhealthy, health.Broken)
             late = definite or now - started > START_PERIOD
             word = "unhealthy" if late else "starting"
@@ -445,18 +476,27 @@ class Local(Engine):
         return replace(service, health="healthy", probed_at=str(now))
 
     def _restarts(self, name: str) -> int:
-        """How often it has ended by itself, by supervisord's log."""
-        if self._is_one_shot(name):
-            return 0
+        """How often it has ended by itself."""
+        return 0 if self._is_one_shot(name) else len(self._ends(name))
+
+    def _ends(self, name: str) -> list[str]:
+        """How it has ended by itself, each time, by supervisord's log: ``exit status 1``."""
         file = self.run_folder / "supervisord.log"
         text = file.read_text(errors="replace") if file.exists() else ""
-        return len(re.findall(rf" exited: {re.escape(name)} \(", text))
+        return re.findall(rf" exited: {re.escape(name)} \(([^;)]*)", text)
+
+    def _exit_code(self, info: Mapping[str, Any]) -> int:
+        """The last one of a service that is to be started again or is given up: supervisord tells none."""
+        ends = self._ends(info["name"]) if info["statename"] in ("BACKOFF", "FATAL") else []
+        if ends and (signalled := re.match(r"terminated by (SIG\w+)", ends[-1])):
+            return 128 + signal.Signals[signalled[1]]
+        return int(ends[-1].split()[-1]) if ends and ends[-1].startswith("exit status") else 0
 
     # What can be done with it
 
     @contextlib.contextmanager
     def _starting(self, on_line: Callable[[str], None]) -> Iterator[Advance]:
-        self._require_short_path()
+        self._require_usable_path()
         self.folder.mkdir(parents=True, exist_ok=True)
         with open(self.folder / "lock", "w") as lock:
             # Two starts at the same time: the second one finds the stack running.
@@ -475,20 +515,29 @@ class Local(Engine):
             waiting = set(self.service_names)
             with _Watch(len(waiting)) as self._watch:
                 try:
-                    yield lambda services: self._advance(services, waiting)
+                    yield partial(self._go_on, waiting, self._watch)
                 finally:
                     self._watch = None
+
+    def _go_on(self, waiting: set[str], watch: "_Watch", services: Sequence[Service]) -> Progress:
+        watch.know(services)
+        return self._advance(services, waiting)
 
     def _advance(self, services: Sequence[Service], waiting: set[str]) -> Progress:
         """Start what may be started now."""
         states = {service.name: service for service in services}
+        # What is only begun now has done nothing yet, whatever its state was before.
+        unready = set(waiting)
         for name in sorted(waiting, key=self.service_names.index):
             needed = self.configuration["services"][name].get("depends_on", {})
-            if all(_is_met(states[other], needed[other]["condition"], other in waiting) for other in needed):
+            if all(
+                other not in (waiting if needed[other]["condition"] == "service_started" else unready)
+                and _is_met(states[other], needed[other]["condition"])
+                for other in needed
+            ):
                 waiting.discard(name)
-                # What runs already stays; a one-shot runs again.
-                if states[name].state != "running" or states[name].one_shot:
-                    self._call("startProcess", name, False)
+                # What runs already stays; a one-shot, and what an update has stopped, runs again.
+                self._call("startProcess", name, False)
         return Progress(done=not waiting)
 
     def _call(self, method: str, name: str, *arguments: Any) -> None:
@@ -526,7 +575,12 @@ class Local(Engine):
                 )
         return moved
 
-    def _require_short_path(self) -> None:
+    def _require_usable_path(self) -> None:
+        if "%" in str(self.root):
+            raise EngineError(
+                f"the path {self.root} holds a %, with which supervisord begins its own variables",
+                next_step="Move the checkout.",
+            )
         if len(os.fsencode(self._socket)) > MAX_SOCKET:
             raise EngineError(
                 f"the path of {self._socket} is too long for a Unix socket ({MAX_SOCKET} bytes)",
@@ -547,18 +601,25 @@ class Local(Engine):
 
     def _stop(self) -> None:
         """Stop what depends on others before them, each with its own patience, then supervisord."""
-        names = [name for name in self.service_names if name != "postgres"]
-        for group in (names, ["postgres"]):
-            for name in group:
-                self._call("stopProcess", name, False)
+        left = self.service_names
+        # What does not end is killed afterwards.
+        with contextlib.suppress(WaitTimeout):
+            while left:
+                needed = set().union(*(dependencies(self.configuration, name) for name in left))
+                group = [name for name in left if name not in needed]
+                for name in group:
+                    self._call("stopProcess", name, False)
+                wait_until(
+                    f"{', '.join(group)} to stop",
+                    partial(self._are_stopped, group),
+                    timeout=STOP_GRACE_PERIOD * 3,
+                )
+                left = [name for name in left if name in needed]
+            pid = self.supervisor.getPID()
+            self.supervisor.shutdown()
             wait_until(
-                f"{', '.join(group)} to stop",
-                partial(self._are_stopped, group),
-                timeout=STOP_GRACE_PERIOD * 3,
+                "supervisord to end", lambda: not local_process.is_alive(pid), timeout=STOP_GRACE_PERIOD
             )
-        pid = self.supervisor.getPID()
-        self.supervisor.shutdown()
-        wait_until("supervisord to end", lambda: not Path(f"/proc/{pid}").exists(), timeout=STOP_GRACE_PERIOD)
 
     def _are_stopped(self, group: Sequence[str]) -> bool:
         states = {info["name"]: info["statename"] for info in self.supervisor.getAllProcessInfo()}
@@ -568,11 +629,13 @@ class Local(Engine):
         """Whatever an earlier stack has left: processes, a shared memory segment, the folder."""
         if not self.run_folder.exists():
             return
+        pid_file = self.folder / "volumes" / "postgres" / "postmaster.pid"
         try:
+            _end_postgres(pid_file)
             local_process.end(self.run_folder)
-        except TimeoutError as error:
+        except (TimeoutError, WaitTimeout) as error:
             raise EngineError(str(error), next_step="Run it as the user who started the stack.") from error
-        _remove_segment(self.folder / "volumes" / "postgres" / "postmaster.pid")
+        _remove_segment(pid_file)
         _remove(self.run_folder)
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
@@ -664,6 +727,11 @@ class _Watch:
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def know(self, services: Sequence[Service]) -> None:
+        """Take what was seen before this start for the latest answers."""
+        for service in services:
+            self._latest.setdefault(service.name, service)
+
     def look(self, service: Service, probe: Callable[[], Service]) -> Service:
         """The latest answer about this process; still starting where there is none."""
         running = self._running.get(service.name)
@@ -681,12 +749,8 @@ def _is_one_shot(service: Mapping[str, Any]) -> bool:
     return bool(service.get("restart", "no") == "no")
 
 
-def _is_met(service: Service, condition: str, waiting: bool) -> bool:
-    if waiting:
-        return False
-    if condition == "service_started":
-        return True
-    return service.ready
+def _is_met(service: Service, condition: str) -> bool:
+    return condition == "service_started" or service.ready
 
 
 def _words(value: str | Sequence[str]) -> list[str]:
@@ -712,7 +776,8 @@ def _seconds(duration: str | None) -> float:
 def _interpolated(value: Any, settings: Mapping[str, str]) -> Any:
     """Fill in variables as Compose does."""
     if isinstance(value, str):
-        return expand(value.replace("$$", "\\$"), environ=settings)
+        # A backslash is nothing special to Compose.
+        return expand(value.replace("\\", "\\\\").replace("$$", "\\$"), environ=settings)
     if isinstance(value, dict):
         return {key: _interpolated(inner, settings) for key, inner in value.items()}
     if isinstance(value, list):
@@ -720,16 +785,32 @@ def _interpolated(value: Any, settings: Mapping[str, str]) -> Any:
     return value
 
 
-def _merged(below: Any, above: Any) -> Any:
-    """Compose's merge of files, as far as mappings go: the later one wins."""
+def _in_long_form(content: dict[str, Any]) -> dict[str, Any]:
+    """Variables and dependencies of services as mappings, where they are lists."""
+    for service in (content.get("services") or {}).values():
+        if isinstance(variables := service.get("environment"), list):
+            pairs = (variable.partition("=") for variable in variables)
+            service["environment"] = {name: value if separator else None for name, separator, value in pairs}
+        if isinstance(names := service.get("depends_on"), list):
+            service["depends_on"] = {name: {"condition": "service_started"} for name in names}
+    return content
+
+
+def _merged(below: Any, above: Any, key: str = "") -> Any:
+    """Compose's merge of files: the later one wins, but volumes are added."""
     if isinstance(below, dict) and isinstance(above, dict):
-        return {**below, **{key: _merged(below.get(key), value) for key, value in above.items()}}
+        return {**below, **{key: _merged(below.get(key), value, key) for key, value in above.items()}}
+    if key == "volumes" and isinstance(below, list):
+        return [*below, *above]
     return above
 
 
 def _link(path: Path, target: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.is_symlink():
+        # A running service may be reading through it.
+        if path.readlink() == target:
+            return
         path.unlink()
     path.symlink_to(target)
 
@@ -741,6 +822,24 @@ def _remove(folder: Path) -> None:
         raise EngineError(
             f"{folder} cannot be removed: {error}", next_step="Run it as the user who started the stack."
         ) from error
+
+
+def _end_postgres(pid_file: Path) -> None:
+    """End a Postgres that runs on without supervisord.
+
+    Root runs it as another user, of whose processes root may know nothing in a container. Its file tells: the
+    first line is its process's id, the third when it was started, in seconds since the epoch.
+    """
+    lines = pid_file.read_text().splitlines() if pid_file.exists() else []
+    if len(lines) < 3:
+        return
+    with contextlib.suppress(psutil.NoSuchProcess):
+        process = psutil.Process(int(lines[0]))
+        # The id may be another process's by now.
+        if process.name() == "postgres" and process.create_time() < int(lines[2]) + 1:
+            # At which it ends its own processes, too.
+            process.send_signal(signal.SIGQUIT)
+            wait_until("Postgres to end", lambda: not local_process.is_alive(process.pid), timeout=10)
 
 
 def _remove_segment(pid_file: Path) -> None:

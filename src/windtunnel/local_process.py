@@ -9,6 +9,7 @@ its environment.
 import json
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,8 +18,9 @@ import psutil
 # In the folder of a running stack: what each service is, for this module to start it.
 SERVICES = "services.json"
 
-# So long killed processes may take to be gone, in seconds.
+# So long killed processes may take to be gone, and so long it is between two looks at them, in seconds.
 PATIENCE = 10.0
+POLL = 0.02
 
 
 def temporary_folder(folder: Path, service: str = "") -> Path:
@@ -58,21 +60,27 @@ def _belongs(process: psutil.Process, folder: Path, service: str) -> bool:
     return False
 
 
+def is_alive(pid: int) -> bool:
+    """Whether a process runs. A zombie does not: in a container there may be nobody who reaps it."""
+    with suppress(psutil.Error):
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    return False
+
+
 def end(folder: Path, service: str = "") -> None:
     """Kill what runs of a stack, or of one service, until nothing is left.
 
     :raises TimeoutError: naming what could not be killed.
     """
+    deadline = time.monotonic() + PATIENCE
     # What is killed may just have started another.
     while found := processes(folder, service):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"these processes do not end: {', '.join(str(one.pid) for one in found)}")
         for process in found:
-            try:
+            with suppress(psutil.Error):
                 process.kill()
-            except psutil.NoSuchProcess:
-                continue
-        _, alive = psutil.wait_procs(found, timeout=PATIENCE)
-        if alive:
-            raise TimeoutError(f"these processes do not end: {', '.join(str(one.pid) for one in alive)}")
+        time.sleep(POLL)
 
 
 def main(folder: str, service: str, *_: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from windtunnel import init, ports, seeding
 from windtunnel.compose import PROJECT_LABEL, Compose
 from windtunnel.engine import PORT_SETTINGS, Engine, EngineError
+from windtunnel.local import Local
 
 # `start_interval` in a health check came with Engine 25.
 OLDEST_ENGINE = (25,)
@@ -38,7 +39,7 @@ def with_engine(engine: Engine) -> list[Finding]:
     """What only the engine itself can tell, or is particular to it."""
     try:
         if isinstance(engine, Compose):
-            return [*versions(engine), *other_checkout(engine), *ports_in_use(engine)]
+            return [*versions(engine), *other_checkout(engine), *local_stack(engine), *ports_in_use(engine)]
         return [*machine(), *compose_stack(engine), *ports_in_use(engine)]
     except EngineError as error:
         return [Finding(": ".join(filter(None, (error.what, error.output))), error.next_step)]
@@ -195,6 +196,16 @@ def compose_stack(local: Engine) -> Iterator[Finding]:
         yield Finding(
             f"the stack {local.project} is there in Compose already",
             "./windtunnel down --engine compose, or choose another project: export COMPOSE_PROJECT_NAME=…",
+        )
+
+
+def local_stack(compose: Compose) -> Iterator[Finding]:
+    """The same the other way round."""
+    local = Local(compose.project, compose.environment, root=compose.root)
+    if local.is_there():
+        yield Finding(
+            f"the stack {local.project} runs on the local engine already",
+            "./windtunnel down --engine local, or choose another project: export COMPOSE_PROJECT_NAME=…",
         )
 
 

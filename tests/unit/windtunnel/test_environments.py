@@ -1,5 +1,4 @@
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -29,7 +28,6 @@ class Uv:
         if self.fails_at and self.fails_at in " ".join(self.calls[-1]):
             raise EngineError("uv failed")
         if arguments[0] == "venv":
-            shutil.rmtree(arguments[-1], ignore_errors=True)
             Path(arguments[-1]).mkdir(parents=True)
         if "--target" in arguments:
             Path(arguments[arguments.index("--target") + 1]).mkdir(parents=True, exist_ok=True)
@@ -131,8 +129,7 @@ def test_every_package_of_a_lock_is_checked_against_its_hash(engine: Local, uv: 
         assert "--require-hashes" in call
     for name in ("lambda", "localstack", "airflow"):
         (venv,) = [call for call in uv.about(f"environments/{name}") if call.startswith("venv")]
-        # What was there before is not to stay.
-        assert venv == f"venv --clear --python {sys.executable} {engine.environments.folder / name}"
+        assert venv == f"venv --python {sys.executable} {engine.environments.folder / name}"
 
 
 def test_the_users_requirements_must_agree_with_the_lock(engine: Local, uv: Uv, checkout: Path) -> None:
@@ -176,7 +173,7 @@ def test_localstacks_index_is_made_in_its_environment(engine: Local, monkeypatch
     assert engine.environments.service_index.is_dir()
 
 
-@pytest.mark.parametrize("fails_at", ["venv --clear", "pip sync", "requirements.txt"])
+@pytest.mark.parametrize("fails_at", ["venv", "pip sync", "requirements.txt"])
 def test_a_failed_installation_leaves_no_fingerprint(
     installed: Environments, checkout: Path, uv: Uv, fails_at: str
 ) -> None:
@@ -191,6 +188,23 @@ def test_a_failed_installation_leaves_no_fingerprint(
     uv.fails_at = ""
     installed.install(lambda _: None)
     assert installed.missing() == []
+
+
+def test_of_what_was_installed_before_nothing_stays(installed: Environments, checkout: Path, uv: Uv) -> None:
+    lock = checkout / "locks/postgres.txt"
+    before = lock.read_text()
+    old = installed.folder / "postgres" / "old.so"
+    old.touch()
+
+    # Neither a file, nor a fingerprint that fits again when the lock is put back.
+    lock.write_text("postgres==2\n")
+    uv.fails_at = "postgres.txt"
+    with pytest.raises(EngineError, match="uv failed"):
+        installed.install(lambda _: None)
+    lock.write_text(before)
+
+    assert not old.exists()
+    assert installed.missing() == ["postgres"]
 
 
 def test_of_two_installations_at_the_same_time_one_waits_for_the_other(engine: Local, uv: Uv) -> None:

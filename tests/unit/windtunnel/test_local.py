@@ -1,7 +1,11 @@
 import json
 import os
+import re
 import shutil
+import signal
 import stat
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -133,6 +137,7 @@ def test_variables_are_filled_in_as_compose_does(root: Path) -> None:
               SET: $SET and ${SET}
               NOTHING: "[${UNSET}]"
               DOLLARS: $$SET costs $$5
+              BACKSLASH: 'two \\\\ one \\'
               FROM_FILE: ${OF_DOTENV}
             ports: ["127.0.0.1:${PORT:-80}:80"]
         """
@@ -148,6 +153,7 @@ def test_variables_are_filled_in_as_compose_does(root: Path) -> None:
         "SET": "own and own",
         "NOTHING": "[]",
         "DOLLARS": "$SET costs $5",
+        "BACKSLASH": "two " + 2 * chr(92) + " one " + chr(92),
         "FROM_FILE": "from the file",
     }
     assert service["image"] == "tunnel-airflow"
@@ -183,6 +189,44 @@ def test_later_files_lie_over_earlier_ones(root: Path) -> None:
     assert scheduler["environment"]["LEVEL"] == "overlay"
     assert scheduler["environment"]["OWN"] == "1"
     assert scheduler["environment"]["POSTGRES_ADDRESS"] == "postgres:5432"
+
+
+def test_what_may_be_a_list_or_a_mapping_is_the_same(root: Path) -> None:
+    overlay = root / "overlay.yml"
+    overlay.write_text(
+        """
+        services:
+          scheduler:
+            environment: [LEVEL=high=er, OF_THE_SHELL, NOT_SET]
+            volumes: [{ type: bind, source: ./more, target: /opt/more }]
+          localstack:
+            environment: { "YES": true, NUMBER: 1.50, OF_THE_SHELL: }
+            depends_on: [init]
+        """
+    )
+    engine = made(root, overlay, OF_THE_SHELL="mine")
+
+    scheduler, localstack = (engine.configuration["services"][name] for name in ("scheduler", "localstack"))
+    assert [volume["target"] for volume in scheduler["volumes"]][-2:] == [
+        "/run/secrets/windtunnel",
+        "/opt/more",
+    ]
+    assert localstack["depends_on"] == {"init": {"condition": "service_started"}}
+    given = engine._definition("scheduler", CHOSEN)["environment"]
+    assert (given["LEVEL"], given["OF_THE_SHELL"], given["POSTGRES_ADDRESS"]) == (
+        "high=er",
+        "mine",
+        "127.0.0.1:43",
+    )
+    given = engine._definition("localstack", CHOSEN)["environment"]
+    assert (given["YES"], given["NUMBER"], given["OF_THE_SHELL"]) == ("true", "1.5", "mine")
+
+
+def test_a_folder_that_makes_no_name_wants_one(tmp_path: Path) -> None:
+    (tmp_path / "___").mkdir()
+
+    with pytest.raises(EngineError, match="'___' makes no project name"):
+        _ = Local(root=tmp_path / "___").folder
 
 
 @pytest.mark.parametrize(
@@ -252,6 +296,8 @@ def test_postgres_is_told_where_to_listen_after_what_the_file_says(engine: Local
         ("localhost:4566", "127.0.0.1:42"),
         ("postgresql://a:b@postgres:5432/airflow", "postgresql://a:b@127.0.0.1:43/airflow"),
         ("postgres:54321", "postgres:54321"),
+        ("postgresql://u:p@warehouse.corp:5432/db", "postgresql://u:p@warehouse.corp:5432/db"),
+        ("my-postgres:5432", "my-postgres:5432"),
         ("8080", "8080"),
         ("/opt/airflow/dags:/etc/x", "RUN/root/opt/airflow/dags:RUN/root/etc/x"),
         ("cat /run/secrets/it", "cat RUN/root/run/secrets/it"),
@@ -262,6 +308,14 @@ def test_postgres_is_told_where_to_listen_after_what_the_file_says(engine: Local
 )
 def test_addresses_and_paths_of_containers_are_translated(engine: Local, value: str, translated: str) -> None:
     assert engine._translated(value, CHOSEN) == translated.replace("RUN", str(engine.run_folder))
+
+
+def test_ports_may_change_places(engine: Local) -> None:
+    chosen = {"webserver": 4566, "localstack": 5432, "postgres": 8080}
+
+    assert engine._translated("http://webserver:8080 localstack:4566 postgres:5432", chosen) == (
+        "http://127.0.0.1:4566 127.0.0.1:5432 127.0.0.1:8080"
+    )
 
 
 def test_another_image_is_refused(root: Path) -> None:
@@ -338,7 +392,14 @@ def test_a_stack_that_does_not_run_has_no_ports(engine: Local) -> None:
 
 def info(state: str, **changed: Any) -> dict[str, Any]:
     """What supervisord says of a service that it started a second ago."""
-    return {"statename": state, "start": int(time.time()) - 1, "pid": 7, "exitstatus": 0, **changed}
+    return {
+        "name": "scheduler",
+        "statename": state,
+        "start": int(time.time()) - 1,
+        "pid": 7,
+        "exitstatus": 0,
+        **changed,
+    }
 
 
 @pytest.fixture
@@ -404,6 +465,41 @@ def test_a_service_may_be_unhealthy_for_a_while(
     assert (service.health, service.health_output, service.definite) == (word, str(said), definite)
 
 
+def test_a_probe_that_breaks_is_one_that_fails(written: Local, monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(*_: object) -> None:
+        raise ValueError("no JSON")
+
+    monkeypatch.setitem(health.PROBES, "scheduler", probe)
+
+    service = written._service("scheduler", info("RUNNING"))
+
+    assert (service.health, service.health_output, service.definite) == ("starting", "no JSON", False)
+
+
+@pytest.mark.parametrize(
+    ("log", "code"),
+    [
+        ("exited: scheduler (exit status 3; not expected)", 3),
+        ("exited: scheduler (terminated by SIGKILL; not expected)", 137),
+        ("exited: scheduler (terminated by SIGSEGV (core dumped); not expected)", 139),
+        ("exited: scheduler-2 (exit status 3; not expected)", 0),
+        ("", 0),
+    ],
+)
+@pytest.mark.parametrize("state", ["BACKOFF", "FATAL"])
+def test_how_a_service_has_ended_is_in_supervisords_log(
+    written: Local, state: str, log: str, code: int
+) -> None:
+    older = "2026-01-01 12:00:00,000 WARN exited: scheduler (exit status 1; not expected)\n"
+    text = f"{older if code else ''}2026-01-01 12:00:01,000 WARN {log}\n"
+    (written.run_folder / "supervisord.log").write_text(text)
+
+    service = written._service("scheduler", info(state))
+
+    assert service.exit_code == code
+    assert service.restarts == (2 if code else 0)
+
+
 # The order of a start
 
 
@@ -457,12 +553,16 @@ def test_what_waits_for_a_failed_one_is_not_started(engine: Local, started: list
     assert started == []
 
 
-def test_what_runs_stays_and_a_one_shot_runs_again(engine: Local, started: list[str]) -> None:
+def test_what_an_earlier_start_has_made_ready_is_awaited_anew(engine: Local, started: list[str]) -> None:
     services = seen(engine, INIT, POSTGRES, LOCALSTACK, SCHEDULER)
+    waiting = set(engine.service_names)
 
-    engine._advance(services, set(engine.service_names))
+    # That init has ended before says nothing of the one that is begun now.
+    assert not engine._advance(services, waiting).done
+    assert started == ["init", "localstack", "postgres"]
 
-    assert started == ["init"]
+    assert engine._advance(services, waiting).done
+    assert started[3:] == ["scheduler"]
 
 
 # Logs
@@ -591,6 +691,64 @@ def test_up_starts_everything_and_down_leaves_nothing_but_the_data(engine: Local
     assert not engine.folder.exists()
 
 
+def test_up_with_other_settings_starts_what_they_concern_anew(running: Local, root: Path) -> None:
+    before = {service.name: service.id for service in running.services()}
+
+    made(root, LEVEL="debug").up()
+
+    after = {service.name: service for service in running.services()}
+    assert all(service.ready for service in after.values())
+    assert {name for name, service in after.items() if service.id != before[name]} == {"scheduler"}
+    wait_until(
+        "its new environment",
+        lambda: process(running, "scheduler").environ().get("LEVEL") == "debug",
+        timeout=10,
+    )
+
+
+def test_down_stops_what_depends_on_others_before_them(
+    running: Local, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stopped: list[str] = []
+    remove = running._remove_remains
+
+    def read_log_first() -> None:
+        log = (running.run_folder / "supervisord.log").read_text()
+        stopped.extend(re.findall(r" stopped: (\S+)", log))
+        remove()
+
+    monkeypatch.setattr(running, "_remove_remains", read_log_first)
+
+    running.down()
+
+    assert stopped[0] == "scheduler"
+    assert sorted(stopped[1:]) == ["localstack", "postgres"]
+
+
+def test_where_nobody_reaps_processes_down_ends_all_the_same(root: Path) -> None:
+    """As in a container whose first process is not made for that: what has ended stays a zombie."""
+    program = (
+        "import ctypes, os, sys; from pathlib import Path\n"
+        "from windtunnel import health; from windtunnel.local import Local\n"
+        # PR_SET_CHILD_SUBREAPER: orphans come to this process.
+        "ctypes.CDLL(None).prctl(36, 1)\n"
+        "if (child := os.fork()) == 0:\n"
+        "    health.PROBES.clear()\n"
+        "    local = Local('tunnel', root=Path(sys.argv[1]))\n"
+        "    local.up()\n"
+        "    local.down()\n"
+        "    os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    environment = {"PYTHONPATH": str(ROOT / "src"), "WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}
+    start = time.monotonic()
+
+    said = subprocess.check_output([sys.executable, "-c", program, root], env=environment, text=True)
+
+    assert said == "0\n"
+    assert time.monotonic() - start < local.STOP_GRACE_PERIOD
+
+
 def test_what_was_started_outlives_the_terminal(running: Local) -> None:
     # A process of another session gets no signal of this terminal, and one whose parent is gone is nobody's.
     assert os.getsid(supervisord(running).pid) != os.getsid(0)
@@ -679,6 +837,30 @@ def test_after_the_end_of_supervisord_its_stack_is_known_and_can_be_taken_down(
     assert not running.run_folder.exists()
 
 
+def test_a_postgres_of_another_user_is_ended_by_its_file(tmp_path: Path) -> None:
+    postgres = tmp_path / "postgres"
+    shutil.copy("/usr/bin/sleep", postgres)
+    pid_file = tmp_path / "postmaster.pid"
+    processes = [subprocess.Popen([program, "600"]) for program in (postgres, postgres, "sleep")]
+    ours, later, other = processes
+    try:
+        for process, started in ((other, time.time()), (later, time.time() - 60), (ours, time.time())):
+            pid_file.write_text(f"{process.pid}\n/data\n{started:.0f}\n5432\n")
+            local._end_postgres(pid_file)
+
+        assert ours.wait(5) == -signal.SIGQUIT
+        assert (later.poll(), other.poll()) == (None, None), "the number was another's by then"
+
+        # Long gone, or none.
+        local._end_postgres(pid_file)
+        pid_file.unlink()
+        local._end_postgres(pid_file)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
+
+
 def test_a_stack_is_there_while_something_of_it_runs(
     engine: Local, sick: dict[str, health.Unhealthy]
 ) -> None:
@@ -737,7 +919,7 @@ def test_a_service_that_ends_at_once_is_tried_again_and_named(
 ) -> None:
     entrypoint(root, scheduler="exit 3")
 
-    with pytest.raises(ServiceFailed, match="scheduler ended"):
+    with pytest.raises(ServiceFailed, match="scheduler ended with exit code 3"):
         made(root).up()
 
     wait_until("another try", lambda: service(made(root), "scheduler").restarts > 1, timeout=20)

@@ -134,6 +134,30 @@ def test_one_service_is_ended_and_the_others_are_not(folder: Path, start: Start)
     assert pids(folder) == set()
 
 
+def test_what_has_ended_and_is_not_reaped_is_gone(folder: Path, start: Start) -> None:
+    # Its parent, this process, does not wait for it until the test is over.
+    zombie = start(folder / "tmp/scheduler")
+    zombie.kill()
+    os.waitid(os.P_PID, zombie.pid, os.WEXITED | os.WNOWAIT)
+
+    assert pids(folder) == set()
+    assert not local_process.is_alive(zombie.pid)
+    assert local_process.is_alive(os.getpid())
+
+
+def test_what_cannot_be_killed_is_named(folder: Path, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = start(folder / "tmp/scheduler")
+
+    def denied(_: psutil.Process) -> None:
+        raise psutil.AccessDenied
+
+    with monkeypatch.context() as patch:
+        patch.setattr(psutil.Process, "kill", denied)
+        patch.setattr(local_process, "PATIENCE", 0.05)
+        with pytest.raises(TimeoutError, match=f"these processes do not end: {other.pid}"):
+            local_process.end(folder)
+
+
 def test_a_process_becomes_the_service_with_its_environment_alone(folder: Path, start: Start) -> None:
     left = orphan(start, folder / "tmp/scheduler")
     other = start(folder / "tmp/postgres")
