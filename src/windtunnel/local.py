@@ -633,9 +633,9 @@ class Local(Engine):
         try:
             _end_postgres(pid_file)
             local_process.end(self.run_folder)
+            _remove_segment(pid_file)
         except (TimeoutError, WaitTimeout) as error:
             raise EngineError(str(error), next_step="Run it as the user who started the stack.") from error
-        _remove_segment(pid_file)
         _remove(self.run_folder)
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
@@ -843,10 +843,22 @@ def _end_postgres(pid_file: Path) -> None:
 
 
 def _remove_segment(pid_file: Path) -> None:
-    """Remove the shared memory of a Postgres that was killed.
+    """Remove what a Postgres that was killed leaves: shared memory, and the file that says that it runs.
 
-    Its seventh line holds key and id of a System V segment, which only Postgres's next start would remove.
+    The file's seventh line holds key and id of a System V segment, which only Postgres's next start would
+    remove. That start would refuse, too, while a process of the id in the first line is there, even a zombie.
     """
     lines = pid_file.read_text().splitlines() if pid_file.exists() else []
     if len(lines) > 6 and len(lines[6].split()) == 2:
-        subprocess.run(["ipcrm", "-m", lines[6].split()[1]], capture_output=True, check=False)  # noqa: S603, S607
+        segment = lines[6].split()[1]
+        # Without their first process the others end by themselves.
+        wait_until("Postgres's processes to end", lambda: not _attached(segment), timeout=10)
+        subprocess.run(["ipcrm", "-m", segment], capture_output=True, check=False)  # noqa: S603, S607
+    pid_file.unlink(missing_ok=True)
+
+
+def _attached(segment: str) -> int:
+    """How many processes use a shared memory segment, by sysvipc(7)."""
+    table = Path("/proc/sysvipc/shm")
+    rows = [line.split() for line in table.read_text().splitlines()[1:]] if table.exists() else []
+    return sum(int(row[6]) for row in rows if row[1] == segment)
