@@ -56,9 +56,14 @@ def streams(logs_client: Any, of: Try, function: str) -> list[str]:
 
 
 def events(logs_client: Any, stream: str, function: str) -> list[dict[str, Any]]:
-    """Everything in a stream."""
+    """Everything in a stream of relayed lines."""
+    return all_events(logs_client, f"/airflow/lambda/{function}", stream)
+
+
+def all_events(logs_client: Any, group: str, stream: str) -> list[dict[str, Any]]:
+    """Everything in a stream, which may be several pages."""
     found: list[dict[str, Any]] = []
-    arguments = {"logGroupName": f"/airflow/lambda/{function}", "logStreamName": stream}
+    arguments = {"logGroupName": group, "logStreamName": stream}
     token: dict[str, str] = {}
     while True:
         page = logs_client.get_log_events(**arguments, **token, startFromHead=True)
@@ -68,10 +73,16 @@ def events(logs_client: Any, stream: str, function: str) -> list[dict[str, Any]]
         token = {"nextToken": page["nextForwardToken"]}
 
 
-def in_cloudwatch(logs_client: Any, of: Try, function: str) -> list[Line]:
-    """The lines in this try's one stream: each event must be there once and in order, the end marker last."""
+def in_cloudwatch(logs_client: Any, of: Try, function: str, *, repeated: bool = False) -> list[Line]:
+    """The lines in this try's one stream: each event is there once and in order, the end marker last.
+
+    :param repeated: an event may be there again, word by word: a function that got no answer in time sends it
+        once more.
+    """
     (stream,) = streams(logs_client, of, function)
     found = events(logs_client, stream, function)
+    if repeated:
+        found = list({event["message"]: event for event in reversed(found)}.values())[::-1]
     *lines, end = [contract.decode(event["message"]) for event in found]
     assert isinstance(end, contract.EndMarker), f"no end marker, but {found[-1:]}"
     assert (end.events, end.rejected, end.lost) == (len(lines), 0, 0)
@@ -143,9 +154,7 @@ def invocations(logs_client: Any, function: str) -> int:
     messages = [
         event["message"]
         for stream in streams
-        for event in logs_client.get_log_events(
-            logGroupName=group, logStreamName=stream["logStreamName"], startFromHead=True
-        )["events"]
+        for event in all_events(logs_client, group, stream["logStreamName"])
     ]
     return sum(message.startswith("START RequestId: ") for message in messages)
 
