@@ -355,7 +355,8 @@ def deploy(
             folders = status.function_folders(engine)
             if function not in folders.values():
                 known(function, folders, "function")
-            arguments = [function]
+            # By its folder: of a broken one that alone is known.
+            arguments = [folders.get(function, function)]
         require_running(engine, "localstack")
         command = ["python", "-m", "windtunnel.seeding", *arguments]
         next_step = "Correct the file; it is then deployed by itself."

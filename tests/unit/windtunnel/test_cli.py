@@ -214,10 +214,11 @@ def test_unknown_names_are_refused_with_those_there_are(running: Compose) -> Non
         assert hint in result.stderr
 
 
-@pytest.mark.parametrize(("arguments", "asked"), [((), ""), (("better",), " better"), (("good",), " good")])
+@pytest.mark.parametrize(("arguments", "asked"), [((), ""), (("better",), " good"), (("good",), " good")])
 def test_deploy_asks_localstack_to(
     running: Compose, docker: Docker, checkout: Path, arguments: tuple[str, ...], asked: str
 ) -> None:
+    """By the folder, as a function whose file is broken is known by nothing else."""
     (checkout / "lambdas/good/function.json").write_text('{"FunctionName": "better"}')
     docker.answers("compose exec --no-TTY localstack python -m windtunnel.seeding", "seeding: deployed\n")
 
