@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The first thing that every container, and every process of the local engine, does. Usage: entrypoint.sh SERVICE [ARGUMENT...]
+# The first thing that every container, and every process of the local engine, does.
+# Usage: entrypoint.sh SERVICE [ARGUMENT...]
 # Refuses anything that could reach real AWS, makes or awaits the secrets, then becomes the named service.
 set -euo pipefail
 

@@ -137,6 +137,10 @@ class Local(Engine):
         """Where a path of the containers is here."""
         return self.run_folder / "root" / container_path.lstrip("/")
 
+    @property
+    def _database_folder(self) -> Path:
+        return self._place("/var/lib/postgresql/data").resolve()
+
     def _log(self, service: str) -> Path:
         return self.run_folder / "logs" / f"{service}.log"
 
@@ -239,7 +243,7 @@ class Local(Engine):
     def _postgres(self, chosen: Mapping[str, int]) -> dict[str, str]:
         return {
             "PATH": _path(self.environments.postgres, self.root / "offline" / "postgres"),
-            "PGDATA": str(self._place("/var/lib/postgresql/data").resolve()),
+            "PGDATA": str(self._database_folder),
             # For the health check.
             "POSTGRES_ADDRESS": f"127.0.0.1:{chosen['postgres']}",
         }
@@ -271,12 +275,10 @@ class Local(Engine):
         chosen = {}
         for service, (setting, usual) in PORT_SETTINGS.items():
             port = int(self.setting(setting) or usual or 0)
-            if port and ports.is_taken(port):
+            if self.setting(setting):
+                _require_free(port, setting)
+            elif port and ports.is_taken(port):
                 by = ports.process_on(port) or "another program"
-                if self.setting(setting):
-                    raise EngineError(
-                        f"port {port} is in use by {by}", next_step=f"Set {setting} to another, or to 0."
-                    )
                 say(f"port {port} is in use by {by}: {service} takes another")
                 port = 0
             chosen[service] = port or ports.free_port()
@@ -568,11 +570,7 @@ class Local(Engine):
         wanted = {service: int(self.setting(setting) or 0) for service, (setting, _) in PORT_SETTINGS.items()}
         moved = {service: port for service, port in wanted.items() if port and port != before[service]}
         for service, port in moved.items():
-            if ports.is_taken(port):
-                raise EngineError(
-                    f"port {port} is in use by {ports.process_on(port) or 'another program'}",
-                    next_step=f"Set {PORT_SETTINGS[service][0]} to another, or to 0.",
-                )
+            _require_free(port, PORT_SETTINGS[service][0])
         return moved
 
     def _require_usable_path(self) -> None:
@@ -629,7 +627,7 @@ class Local(Engine):
         """Whatever an earlier stack has left: processes, a shared memory segment, the folder."""
         if not self.run_folder.exists():
             return
-        pid_file = self.folder / "volumes" / "postgres" / "postmaster.pid"
+        pid_file = self._database_folder / "postmaster.pid"
         try:
             _end_postgres(pid_file)
             local_process.end(self.run_folder)
@@ -743,6 +741,12 @@ class _Watch:
         if running is None and known.health != "healthy":
             self._running[service.name] = self._pool.submit(probe)
         return known
+
+
+def _require_free(port: int, setting: str) -> None:
+    if port and ports.is_taken(port):
+        by = ports.process_on(port) or "another program"
+        raise EngineError(f"port {port} is in use by {by}", next_step=f"Set {setting} to another, or to 0.")
 
 
 def _is_one_shot(service: Mapping[str, Any]) -> bool:

@@ -233,7 +233,7 @@ def foreign_holder(engine: Engine, service: str, port: int) -> str:
             return ""
         if holder:
             return f"the container {holder[0]}"
-    elif engine.is_running(service) and engine.port(service) == port:
+    elif isinstance(engine, Local) and engine.is_there() and engine.port(service) == port:
         return ""
     return ports.process_on(port) or "another program"
 
