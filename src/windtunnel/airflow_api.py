@@ -12,6 +12,7 @@ import urllib3
 from airflow_client.client import ApiClient, Configuration
 from airflow_client.client.api.dag_api import DAGApi
 from airflow_client.client.api.dag_run_api import DagRunApi
+from airflow_client.client.api.event_log_api import EventLogApi
 from airflow_client.client.api.import_error_api import ImportErrorApi
 from airflow_client.client.api.monitor_api import MonitorApi
 from airflow_client.client.api.task_instance_api import TaskInstanceApi
@@ -33,6 +34,9 @@ INTERVAL = 0.2
 
 # For one answer of the API, in seconds; generous, because a full machine starts slowly.
 REQUEST_TIMEOUT = 30.0
+
+# So many lines of a failed task's log are named, the last ones.
+TELLING_LINES = 10
 
 # The states in which a run stays.
 FINISHED = frozenset({"success", "failed"})
@@ -61,6 +65,20 @@ class LogRecord:
     logger: str
     # Whatever else the record carries: exceptions are under "error_detail".
     fields: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def lines(self) -> list[str]:
+        """The message and, as Python would print them, the exceptions that it carries."""
+        lines = self.message.splitlines()
+        for number, error in enumerate(reversed(self.fields.get("error_detail") or [])):
+            if number:
+                lines.append("During handling of the above exception, another exception occurred:")
+            lines.append("Traceback (most recent call last):")
+            for frame in error.get("frames") or []:
+                lines.append(
+                    f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+                )
+            lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
+        return lines
 
 
 @dataclass(frozen=True)
@@ -278,6 +296,31 @@ class AirflowClient:
         if response.status != 200:
             raise AirflowApiError(f"{what}: {response.status} {text.decode(errors='replace')}")
         return _task_log(json.loads(text)["content"])
+
+    def failures(self, run: DAGRunResponse) -> list[str]:
+        """Say why a run has failed: of each failed task the last lines of its log, and :meth:`notes`.
+
+        :returns: lines; none where no task has failed.
+        """
+        failed = [task for task in self.task_instances(run) if task.state == "failed"]
+        lines = []
+        for task in failed:
+            index = f"[{task.map_index}]" if task.map_index >= 0 else ""
+            lines.append(f"{task.task_id}{index}, try {task.try_number}, failed:")
+            try:
+                log = self.task_log(run, task.task_id, task.try_number, task.map_index)
+                texts = [line for record in log.records for line in record.lines()]
+            except AirflowApiError as error:
+                texts = [str(error)]
+            lines += [f"  {text}" for text in texts[-TELLING_LINES:]]
+        return lines + [f"scheduler: {note}" for note in self.notes(run)]
+
+    def notes(self, run: DAGRunResponse) -> list[str]:
+        """What the scheduler noted when it failed tasks itself; the tasks' own logs say nothing of that."""
+        what = f"reading the audit log of the run {run.dag_run_id}"
+        call = EventLogApi(self._client).get_event_logs
+        answer = self._ask(what, call, dag_id=run.dag_id, run_id=run.dag_run_id, event="state mismatch")
+        return [str(event.extra) for event in answer.event_logs]
 
 
 def _task_log(content: list[dict[str, Any]]) -> TaskLog:

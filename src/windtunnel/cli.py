@@ -316,7 +316,7 @@ LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug":
 
 def show_run(airflow: Any, started: Any) -> None:
     """Follow a run to its end; exit 1 where it fails."""
-    from windtunnel.follow import Follower, Key, traceback_lines
+    from windtunnel.follow import Follower, Key
 
     if out.is_terminal:
         say("Ctrl-C leaves it running")
@@ -329,7 +329,7 @@ def show_run(airflow: Any, started: Any) -> None:
             out.print(f"── {key[0]}{index}, try {key[2]}", markup=False, style="bold")
         clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if record.time else " " * 12
         style = LEVEL_STYLES.get(record.level, "")
-        lines = [*record.message.splitlines(), *traceback_lines(record.fields)]
+        lines = record.lines()
         # Marks between which the web page folds lines.
         if record.message.startswith(("::group::", "::endgroup::")):
             return
@@ -339,6 +339,8 @@ def show_run(airflow: Any, started: Any) -> None:
 
     run = Follower(airflow, started, on_record).to_the_end(RUN_TIMEOUT, lambda state: say(f"── run {state}"))
     if run.state.value != "success":
+        for note in airflow.notes(run):
+            complain(Finding(note, f"{airflow.address}/dags/{run.dag_id}/runs/{run.dag_run_id}"))
         raise typer.Exit(FAILED)
 
 

@@ -1,8 +1,7 @@
 """Shows the logs of a run's tasks as they grow, like ``tail -f`` over all of them."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
@@ -86,14 +85,3 @@ class Follower:
         return wait_until(
             what, ended, timeout=timeout, interval=INTERVAL, patience=PATIENCE, hint="See ./windtunnel status"
         )
-
-
-def traceback_lines(fields: dict[str, Any]) -> Iterator[str]:
-    """The traceback that a record carries under ``error_detail``, as Python would print it."""
-    for number, error in enumerate(reversed(fields.get("error_detail") or [])):
-        if number:
-            yield "During handling of the above exception, another exception occurred:"
-        yield "Traceback (most recent call last):"
-        for frame in error.get("frames") or []:
-            yield f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
-        yield f"{error.get('exc_type')}: {error.get('exc_value')}"

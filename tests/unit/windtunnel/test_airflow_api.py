@@ -27,6 +27,45 @@ def run(state: str = "queued") -> dict[str, Any]:
     }
 
 
+def task(state: str | None, try_number: int = 1) -> dict[str, Any]:
+    return {
+        "id": "01a1f962-57f8-75d1-9365-b8ff4f7a0750",
+        "task_id": "demo-task",
+        "task_display_name": "demo-task",
+        "dag_id": "demo-dag",
+        "dag_display_name": "demo-dag",
+        "dag_run_id": "run-1",
+        "dag_version": None,
+        "map_index": -1,
+        "run_after": "2026-01-01T00:00:00Z",
+        "try_number": try_number,
+        "max_tries": 1,
+        "state": state,
+        "pool": "default_pool",
+        "pool_slots": 1,
+        "executor_config": "{}",
+        "rendered_fields": {},
+        "operator": None,
+        "operator_name": None,
+        "hostname": None,
+        "unixname": None,
+        "priority_weight": 1,
+        "queue": None,
+        "pid": None,
+        "executor": None,
+        "note": None,
+        "duration": None,
+        "start_date": None,
+        "end_date": None,
+        "logical_date": None,
+        "queued_when": None,
+        "scheduled_when": None,
+        "rendered_map_index": None,
+        "trigger": None,
+        "triggerer_job": None,
+    }
+
+
 @pytest.fixture
 def airflow(server: Server) -> AirflowClient:
     return AirflowClient(server.address, "admin", "secret")
@@ -195,3 +234,50 @@ def test_clear_runs_the_named_tasks_again(server: Server, airflow: AirflowClient
     assert body["dag_run_id"] == "run-1"
     assert body["dry_run"] is False
     assert body["only_failed"] is False
+
+
+def test_a_record_with_an_exception_reads_as_python_prints_it() -> None:
+    frames = [{"filename": "/dags/a.py", "lineno": 3, "name": "go"}]
+    error = {"exc_type": "ValueError", "exc_value": "bad", "frames": frames}
+
+    assert LogRecord(None, "error", "Task failed", "task", {"error_detail": [error]}).lines() == [
+        "Task failed",
+        "Traceback (most recent call last):",
+        '  File "/dags/a.py", line 3, in go',
+        "ValueError: bad",
+    ]
+    assert LogRecord(None, "info", "", "task").lines() == []
+
+
+def test_failures_are_the_ends_of_logs_and_what_the_scheduler_noted(
+    server: Server, airflow: AirflowClient, started: Any
+) -> None:
+    tasks = [task("failed", 2), {**task("success"), "task_id": "other"}]
+    server.answers(f"GET {TASKS_PATH}", {"task_instances": tasks, "total_entries": 2})
+    content = [{"event": f"line {number}"} for number in range(11)]
+    server.answers(f"GET {TASKS_PATH}/demo-task/logs/2", {"content": content, "continuation_token": None})
+    noted = {
+        "event_log_id": 1,
+        "when": "2026-01-01T00:00:00Z",
+        "event": "state mismatch",
+        "extra": "is queued",
+    }
+    server.answers("GET /api/v2/eventLogs", {"event_logs": [noted], "total_entries": 1})
+
+    assert airflow.failures(started) == [
+        "demo-task, try 2, failed:",
+        *(f"  line {number}" for number in range(1, 11)),
+        "scheduler: is queued",
+    ]
+
+
+def test_a_failed_task_without_a_log_is_named_with_the_reason(
+    server: Server, airflow: AirflowClient, started: Any
+) -> None:
+    server.answers(f"GET {TASKS_PATH}", {"task_instances": [task("failed")], "total_entries": 1})
+    server.answers(f"GET {TASKS_PATH}/demo-task/logs/1", {"detail": "gone"}, status=404)
+    server.answers("GET /api/v2/eventLogs", {"event_logs": [], "total_entries": 0})
+
+    (_, reason) = airflow.failures(started)
+
+    assert "gone" in reason

@@ -3,49 +3,10 @@ from typing import Any
 import pytest
 
 from windtunnel.airflow_api import AirflowClient, LogRecord
-from windtunnel.follow import Follower, Key, traceback_lines
+from windtunnel.follow import Follower, Key
 
 from .conftest import Server
-from .test_airflow_api import RUN_PATH, TASKS_PATH, run
-
-
-def task(state: str | None, try_number: int = 1) -> dict[str, Any]:
-    return {
-        "id": "01a1f962-57f8-75d1-9365-b8ff4f7a0750",
-        "task_id": "demo-task",
-        "task_display_name": "demo-task",
-        "dag_id": "demo-dag",
-        "dag_display_name": "demo-dag",
-        "dag_run_id": "run-1",
-        "dag_version": None,
-        "map_index": -1,
-        "run_after": "2026-01-01T00:00:00Z",
-        "try_number": try_number,
-        "max_tries": 1,
-        "state": state,
-        "pool": "default_pool",
-        "pool_slots": 1,
-        "executor_config": "{}",
-        "rendered_fields": {},
-        "operator": None,
-        "operator_name": None,
-        "hostname": None,
-        "unixname": None,
-        "priority_weight": 1,
-        "queue": None,
-        "pid": None,
-        "executor": None,
-        "note": None,
-        "duration": None,
-        "start_date": None,
-        "end_date": None,
-        "logical_date": None,
-        "queued_when": None,
-        "scheduled_when": None,
-        "rendered_map_index": None,
-        "trigger": None,
-        "triggerer_job": None,
-    }
+from .test_airflow_api import RUN_PATH, TASKS_PATH, run, task
 
 
 def tasks(*listed: dict[str, Any]) -> dict[str, Any]:
@@ -132,15 +93,3 @@ def test_a_log_that_is_not_there_yet_is_no_failure(
     follower.look()
 
     assert seen == []
-
-
-def test_a_traceback_reads_as_python_prints_it() -> None:
-    frames = [{"filename": "/dags/a.py", "lineno": 3, "name": "go"}]
-    error = {"exc_type": "ValueError", "exc_value": "bad", "frames": frames}
-
-    assert list(traceback_lines({"error_detail": [error]})) == [
-        "Traceback (most recent call last):",
-        '  File "/dags/a.py", line 3, in go',
-        "ValueError: bad",
-    ]
-    assert list(traceback_lines({})) == []
