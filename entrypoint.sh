@@ -66,11 +66,17 @@ export_start() {
   export WINDTUNNEL_STARTED
 }
 
+# The local engine has a process that has imported Airflow, and from which services are forked.
+become() {
+  [ -z "${PRELOAD_SOCKET:-}" ] || exec python -IS "$WINDTUNNEL_HOME/windtunnel/become.py" "$@"
+  exec "$@"
+}
+
 run_airflow() {
   refuse_real_aws
   await_secrets
   export_start
-  exec airflow "$@"
+  become airflow "$@"
 }
 
 service=${1:-}
@@ -80,7 +86,11 @@ case $service in
     refuse_real_aws
     make_secrets
     export_start
-    exec python -m windtunnel.init "$@"
+    become python -m windtunnel.init "$@"
+    ;;
+  preload)
+    refuse_real_aws
+    exec python -m windtunnel.preload
     ;;
   webserver) run_airflow api-server "$@" ;;
   # Without log servers: the webserver reads running tasks' logs from the volume that they share.
@@ -94,5 +104,5 @@ case $service in
     refuse_real_aws
     exec python -m localstack.runtime.main "$@"
     ;;
-  *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack" ;;
+  *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, preload" ;;
 esac

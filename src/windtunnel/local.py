@@ -30,6 +30,7 @@ from expandvars import ExpandvarsException, expand
 from supervisor.xmlrpc import SupervisorTransport
 
 from windtunnel import health, local_process, ports
+from windtunnel.become import SOCKET_SETTING
 from windtunnel.engine import (
     IS_IT_RUNNING,
     PORT_SETTINGS,
@@ -54,6 +55,9 @@ STOP_GRACE_PERIOD = 10.0
 # by a second each time, and given up after so many times. One that ran longer is started again at once.
 STABLE_AFTER = 10
 TRIES = 20
+
+# Beside the compose file's services: what Airflow's are forked from.
+PRELOAD = "preload"
 
 # A log is moved aside at this size, in bytes; one such is kept.
 MAX_LOG = 20_000_000
@@ -132,6 +136,10 @@ class Local(Engine):
     @property
     def _socket(self) -> Path:
         return self.run_folder / "supervisor.sock"
+
+    @property
+    def _preload_socket(self) -> Path:
+        return self.run_folder / "preload.sock"
 
     def _place(self, container_path: str) -> Path:
         """Where a path of the containers is here."""
@@ -228,6 +236,16 @@ class Local(Engine):
             "AIRFLOW__CORE__DAGS_FOLDER": str((home / "dags").resolve()),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(chosen["webserver"]),
+            SOCKET_SETTING: str(self._preload_socket),
+        }
+
+    def _preload(self, service: Mapping[str, Any]) -> dict[str, Any]:
+        """The process that Airflow's services are forked from, as one of them but for its folder."""
+        folder = str(local_process.temporary_folder(self.run_folder, PRELOAD))
+        return {
+            "command": [service["command"][0], PRELOAD],
+            "environment": {**service["environment"], "HOME": folder, "TMPDIR": folder},
+            "folder": folder,
         }
 
     def _localstack(self, chosen: Mapping[str, int]) -> dict[str, str]:
@@ -317,11 +335,14 @@ class Local(Engine):
         for name in self.service_names:
             for volume in self.configuration["services"][name].get("volumes", []):
                 self._mount(volume)
+        for name in (*self.service_names, PRELOAD):
             local_process.temporary_folder(self.run_folder, name).mkdir(parents=True, exist_ok=True)
         _link(self._place(LOCALSTACK_LIBRARY), self.environments.service_index)
         (self.run_folder / "logs").mkdir(exist_ok=True)
         (self.run_folder / "ports.json").write_text(json.dumps(chosen))
         definitions = {name: self._definition(name, chosen) for name in self.service_names}
+        # As the plainest of them: another file may give one of the others a setting of its own.
+        definitions[PRELOAD] = self._preload(definitions["init"])
         (self.run_folder / local_process.SERVICES).write_text(json.dumps(definitions, indent=1))
         (self.run_folder / "supervisord.conf").write_text(self._supervisor_configuration(definitions))
 
@@ -362,7 +383,7 @@ class Local(Engine):
         )
 
     def _program(self, name: str, definition: Mapping[str, Any]) -> dict[str, Any]:
-        service = self.configuration["services"][name]
+        service = self.configuration["services"].get(name, {"restart": "always"})
         # A changed definition changes the command, by which supervisord notices.
         digest = hashlib.sha256(
             json.dumps([definition, self._fingerprints], sort_keys=True).encode()
@@ -420,6 +441,16 @@ class Local(Engine):
             wait_until("supervisord to answer", self.is_supervised, timeout=20)
         except WaitTimeout as error:
             raise EngineError(str(error), self._own_log(), "See ./windtunnel doctor.") from error
+
+    def _start_preload(self) -> None:
+        """Start it before the services, which go on without it where it is not there."""
+        self._call("startProcess", PRELOAD, False)
+        with contextlib.suppress(WaitTimeout):
+            wait_until("the preload to listen", self._preload_decided, timeout=5, interval=0.02)
+
+    def _preload_decided(self) -> bool:
+        state = self.supervisor.getProcessInfo(PRELOAD)["statename"]
+        return self._preload_socket.exists() or state not in ("STARTING", "RUNNING")
 
     def _own_log(self) -> str:
         file = self.run_folder / "supervisord.log"
@@ -514,6 +545,7 @@ class Local(Engine):
                 self.run_folder.mkdir()
                 self._write(self._chosen_ports(on_line))
                 self._start_supervisor()
+            self._start_preload()
             waiting = set(self.service_names)
             with _Watch(len(waiting)) as self._watch:
                 try:
@@ -701,11 +733,11 @@ class Local(Engine):
         return whole.decode(errors="replace").splitlines() if newline else []
 
     def write_logs(self, folder: Path) -> None:
-        """As for any engine, and supervisord's own."""
+        """As for any engine, and those of what is beside the services."""
         super().write_logs(folder)
-        own = self.run_folder / "supervisord.log"
-        if own.exists():
-            shutil.copy(own, folder)
+        for own in (self.run_folder / "supervisord.log", self._log(PRELOAD)):
+            if own.exists():
+                shutil.copy(own, folder)
 
 
 class _Watch:

@@ -53,6 +53,24 @@ def test_a_killed_service_is_started_again_and_that_is_told(stack: Stack, local:
     assert next(found for found in report.services if found.name == name).restarts > before.restarts
 
 
+def test_services_come_back_when_what_they_are_forked_from_is_killed(stack: Stack, local: Local) -> None:
+    # This floor gives scheduler and web server settings of their own, so these are not.
+    forked = {name: service(local, name).id for name in ("dag-processor", "triggerer")}
+    preload = local.supervisor.getProcessInfo("preload")["pid"]
+
+    os.kill(preload, signal.SIGKILL)
+
+    for name, before in forked.items():
+        wait_until(
+            f"another {name}", lambda name=name, before=before: service(local, name).id != before, timeout=20
+        )
+        stack.wait_for_health(name)
+    run = stack.airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
+    assert stack.airflow.wait(run, timeout=60).state == "success"
+    # From then on it serves again.
+    assert local.supervisor.getProcessInfo("preload")["pid"] != preload
+
+
 def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if psutil.pid_exists(pid)}
 

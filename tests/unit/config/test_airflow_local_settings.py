@@ -8,7 +8,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import boto3
+import botocore.session
 import pytest
+from botocore.loaders import JSONFileLoader
 
 from windtunnel.engine import ROOT
 
@@ -25,6 +28,9 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Module
     (tmp_path / "editable" / "module.py").write_text("VALUE = 1\n")
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(module, "PRELOADED", ("json",))
+    # To be put back afterwards.
+    monkeypatch.setattr(botocore.session, "create_loader", botocore.session.create_loader)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-2")
     monkeypatch.setattr(module, "PRELOADED_UNLESS_EDITED", ("editable.module",))
     monkeypatch.setattr(module, "EDITABLE_PACKAGES", ("editable",))
     yield module
@@ -52,6 +58,19 @@ def test_a_task_finds_it_imported(settings: ModuleType, fork: Callable[[], None]
     fork()
 
     assert sys.modules["editable.module"] is before
+
+
+def test_boto3_sessions_share_what_they_read_of_boto3s_files(
+    settings: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.preload()
+    read = []
+    monkeypatch.setattr(JSONFileLoader, "load_file", lambda _, path: read.append(path))
+
+    for service in settings.AWS_SERVICES:
+        assert boto3.session.Session().client(service).meta.service_model.service_name == service
+
+    assert read == []
 
 
 def edited(folder: Path) -> None:

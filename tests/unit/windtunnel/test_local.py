@@ -17,7 +17,8 @@ from typing import Any
 import psutil
 import pytest
 
-from windtunnel import health, local, local_process, ports
+from windtunnel import health, local, local_process, ports, preload
+from windtunnel.become import SOCKET_SETTING
 from windtunnel.engine import ROOT, EngineError, Progress, Service, ServiceFailed
 from windtunnel.local import Local
 from windtunnel.waiters import wait_until
@@ -91,7 +92,8 @@ def entrypoint(root: Path, **services: str) -> None:
     script = root / "entrypoint.sh"
     script.write_text(
         f'#!/usr/bin/env bash\necho "$* begins"\ncase $1 in\n{cases}esac\n'
-        '[ "$1" != init ] || exit 0\ntouch "$TMPDIR/ready"\nexec sleep 600\n'
+        '[ "$1" != init ] || exit 0\n[ "$1" != preload ] || touch "$PRELOAD_SOCKET"\n'
+        'touch "$TMPDIR/ready"\nexec sleep 600\n'
     )
     script.chmod(0o755)
 
@@ -706,6 +708,28 @@ def test_up_with_other_settings_starts_what_they_concern_anew(running: Local, ro
     )
 
 
+def test_what_airflows_services_are_forked_from_has_their_environment(running: Local) -> None:
+    """Otherwise none could be forked from it."""
+    definitions = json.loads((running.run_folder / local_process.SERVICES).read_text())
+    forked, own = definitions["scheduler"], definitions[local.PRELOAD]
+
+    assert own["command"][1:] == ["preload"]
+    assert preload.shared(own["environment"]) == preload.shared(forked["environment"])
+    assert own["folder"] == own["environment"]["TMPDIR"] != forked["folder"]
+    assert SOCKET_SETTING not in definitions["postgres"]["environment"]
+
+
+@pytest.mark.usefixtures("sick")
+def test_services_start_where_what_they_are_forked_from_does_not(root: Path) -> None:
+    entrypoint(root, preload="exit 1")
+    engine = made(root)
+
+    engine.up(timeout=10)
+
+    assert {service.name for service in engine.services() if not service.ready} == set()
+    engine.down()
+
+
 def test_down_stops_what_depends_on_others_before_them(
     running: Local, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -722,7 +746,7 @@ def test_down_stops_what_depends_on_others_before_them(
     running.down()
 
     assert stopped[0] == "scheduler"
-    assert sorted(stopped[1:]) == ["localstack", "postgres"]
+    assert sorted(stopped[1:3]) == ["localstack", "postgres"]
 
 
 def test_where_nobody_reaps_processes_down_ends_all_the_same(root: Path) -> None:

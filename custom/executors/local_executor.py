@@ -1,0 +1,40 @@
+"""Airflow's LocalExecutor, which does not take the end of a deferral for the end of the task."""
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from airflow.executors import local_executor
+from airflow.utils.state import TaskInstanceState
+
+ENDED = frozenset({TaskInstanceState.SUCCESS, TaskInstanceState.FAILED})
+
+
+class LocalExecutor(local_executor.LocalExecutor):
+    """Runs tasks in processes of the scheduler's machine.
+
+    A task that defers leaves its process, which the executor reports as a success. Where the trigger fires
+    before the scheduler reads that report, the task is queued or runs again by then, under the same key, and
+    Airflow 3.3 fails it: "finished with state success, but the task instance's state attribute is queued"
+    (https://github.com/apache/airflow/issues/72716). On a busy machine that became of two in some ninety.
+    So a report of success is passed over while the same task has been handed out once more.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        """As Airflow's."""
+        super().__init__(*arguments, **options)
+        self._handed_out: Counter[Any] = Counter()
+
+    def _process_workloads(self, workload_list: Sequence[Any]) -> None:
+        self._handed_out.update(workload.key for workload in workload_list)
+        super()._process_workloads(workload_list)
+
+    def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
+        """Note for the scheduler how a task has ended, unless it goes on already."""
+        if state in ENDED:
+            self._handed_out[key] -= 1
+            if self._handed_out[key] > 0 and state == TaskInstanceState.SUCCESS:
+                self.log.info("%s was deferred and goes on", key)
+                return
+            del self._handed_out[key]
+        super().change_state(key, state, info, remove_running)
