@@ -96,6 +96,6 @@ logging.getLogger("airflow.utils.log.file_task_handler").addFilter(
     lambda record: record.msg != "Could not read served logs"
 )
 
-# The scheduler, or what the local engine forks it from.
-if sys.argv[1:2] == ["scheduler"] or Path(sys.argv[0]).name == "preload.py":
+# On the local engine the process that the scheduler is forked from asks for it.
+if sys.argv[1:2] == ["scheduler"]:
     preload()

@@ -22,12 +22,12 @@ class LocalExecutor(local_executor.LocalExecutor):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """As Airflow's."""
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self._handed_out: Counter[Any] = Counter()
 
     def _process_workloads(self, workload_list: Sequence[Any]) -> None:
         self._handed_out.update(workload.key for workload in workload_list)
-        super()._process_workloads(workload_list)
+        super()._process_workloads(workload_list)  # type: ignore[no-untyped-call]
 
     def change_state(self, key: Any, state: Any, info: Any = None, remove_running: bool = True) -> None:
         """Note for the scheduler how a task has ended, unless it goes on already."""

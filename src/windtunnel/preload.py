@@ -22,20 +22,22 @@ import socket
 import struct
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from windtunnel.become import NUMBER, SOCKET_SETTING, send
 
-# What most services import, and can be imported in a process that is to be forked: it starts no threads. No
-# more than the web server needs, which takes longest to start and waits for this.
+# What all services import, and can be imported in a process that is to be forked: it starts no threads.
 MODULES = (
     "airflow.cli.cli_parser",
-    # By dag-processor and triggerer called without a server.
+    # The web server's, and by dag-processor and triggerer called without one.
     "airflow.api_fastapi.execution_api.app",
     "airflow.cli.commands.api_server_command",
 )
+
+# What a start of the stack waits for longest: this one is not kept waiting for what it does not need.
+FIRST = "api-server"
 
 # Variables in which services differ and that Airflow does not read while it is imported.
 OWN_VARIABLES = frozenset({"HOME", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "WINDTUNNEL_STARTED"})
@@ -47,12 +49,27 @@ PATIENCE = 5.0
 PR_SET_PDEATHSIG = 1
 
 
-class Request(NamedTuple):
-    """What a client wants to become."""
+@dataclass
+class Client:
+    """Who waits for a fork, and what that is to be."""
 
+    connection: socket.socket
+    streams: list[int]
     argv: list[str]
     folder: str
     environment: dict[str, str]
+
+    def close_streams(self) -> None:
+        """Of this process: whoever was given them keeps them."""
+        for stream in self.streams:
+            os.close(stream)
+
+
+def import_for_tasks() -> None:
+    """Import what the checkout's own settings of Airflow want to be there in the scheduler, for its tasks."""
+    settings = importlib.import_module("airflow_local_settings")
+    # Another config folder may have none of that.
+    getattr(settings, "preload", bool)()
 
 
 class Server:
@@ -70,14 +87,17 @@ class Server:
         self._listener.listen()
         # At the end of a fork the signal's number arrives here, so that one place waits for all.
         self._woken, self._wake = socket.socketpair()
+        self._waiting: list[Client] = []
+        # By the process of the fork.
         self._clients: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
 
-    def serve(self, modules: tuple[str, ...] = MODULES) -> Request:
+    def serve(self, modules: Sequence[str] = MODULES, then: Callable[[], None] = import_for_tasks) -> Client:
         """Import, then fork for each client. Returns in the forks alone.
 
-        :return: what this fork is to be.
+        :param then: imports what ``FIRST`` can do without.
+        :return: for whom this fork is.
         """
         self._selector.select()
         _set_title("airflow preload")
@@ -86,57 +106,90 @@ class Server:
         for module in modules:
             importlib.import_module(module)
         gc.freeze()
+        self._listener.setblocking(False)
+        while (client := self._accept()) is not None:
+            self._waiting.append(client)
+        for client in [client for client in self._waiting if FIRST in client.argv]:
+            if self._fork(client):
+                return client
+        then()
+        gc.freeze()
+        return self._go_on()
+
+    def _go_on(self) -> Client:
         for end in (self._woken, self._wake):
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wake.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        # One may have ended before.
+        self._reap()
         while True:
+            for client in list(self._waiting):
+                if self._fork(client):
+                    return client
             for key, _ in self._selector.select():
                 if key.fileobj is self._listener:
-                    if (request := self._accept()) is not None:
-                        return request
+                    self._waiting += filter(None, [self._accept()])
                 elif key.fileobj is self._woken:
                     self._woken.recv(4096)
                     self._reap()
                 else:
                     self._abandoned(key.data)
 
-    def _accept(self) -> Request | None:
-        client, _ = self._listener.accept()
-        client.settimeout(PATIENCE)
-        descriptors: list[int] = []
+    def _accept(self) -> Client | None:
+        """The next client, if there is one whom a fork can serve."""
         try:
-            data, descriptors, *_ = socket.recv_fds(client, NUMBER.size, 3)
+            connection, _ = self._listener.accept()
+        except BlockingIOError:
+            return None
+        connection.settimeout(PATIENCE)
+        streams: list[int] = []
+        try:
+            data, streams, *_ = socket.recv_fds(connection, NUMBER.size, 3)
             (length,) = NUMBER.unpack(data)
-            with client.makefile("rb") as stream:
-                request = Request(*json.loads(stream.read(length)))
-            if shared(request.environment) != shared(os.environ):
-                client.sendall(NUMBER.pack(0))
-            elif self._fork(client):
-                _stand_alone(descriptors)
-                return request
+            with connection.makefile("rb") as text:
+                client = Client(connection, streams, *json.loads(text.read(length)))
+            if shared(client.environment) == shared(os.environ):
+                return client
+            connection.sendall(NUMBER.pack(0))
         except (OSError, ValueError, TypeError, struct.error) as error:
             sys.stderr.write(f"preload: a client is left alone: {error}\n")
-        for descriptor in descriptors:
-            os.close(descriptor)
+        for stream in streams:
+            os.close(stream)
         return None
 
-    def _fork(self, client: socket.socket) -> bool:
+    def _fork(self, client: Client) -> bool:
         """Fork; whether this is the fork."""
+        self._waiting.remove(client)
         pid = os.fork()
-        if pid:
-            self._clients[pid] = client
-            self._selector.register(client, selectors.EVENT_READ, pid)
-            client.sendall(NUMBER.pack(pid))
-            return False
-        # Everything else is the server's.
+        if pid == 0:
+            self._leave(client)
+            return True
+        client.close_streams()
+        self._clients[pid] = client.connection
+        self._selector.register(client.connection, selectors.EVENT_READ, pid)
+        # Who is gone already is found abandoned.
+        with contextlib.suppress(OSError):
+            client.connection.sendall(NUMBER.pack(pid))
+        return False
+
+    def _leave(self, client: Client) -> None:
+        """Be a process of its own, in a session of its own, that ends with the server; in a fork."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
-        for one in (client, self._listener, self._woken, self._wake, *self._clients.values()):
+        for one in (client.connection, self._listener, self._woken, self._wake, *self._clients.values()):
             one.close()
-        return True
+        for other in self._waiting:
+            other.connection.close()
+            other.close_streams()
+        os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        for number, stream in enumerate(client.streams):
+            os.dup2(stream, number)
+        client.close_streams()
+        gc.enable()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -163,16 +216,6 @@ def shared(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name not in OWN_VARIABLES}
 
 
-def _stand_alone(descriptors: Sequence[int]) -> None:
-    """Be in a session of its own, as a process that a manager of processes starts; end with the server."""
-    os.setsid()
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    for number, descriptor in enumerate(descriptors):
-        os.dup2(descriptor, number)
-        os.close(descriptor)
-    gc.enable()
-
-
 def _set_title(title: str) -> None:
     """Set what ``ps`` shows; in the server, too: a fork that has changed its environment before cannot."""
     from setproctitle import setproctitle
@@ -180,15 +223,15 @@ def _set_title(title: str) -> None:
     setproctitle(title)
 
 
-def run(request: Request) -> None:
+def run(client: Client) -> None:
     """Run a command of this interpreter in this process: a module, or a script of its folder."""
-    os.chdir(request.folder)
+    os.chdir(client.folder)
     os.environ.clear()
-    os.environ.update(request.environment)
+    os.environ.update(client.environment)
     # It was looked up with the variables of the server.
     tempfile.tempdir = None
-    _set_title(" ".join(request.argv))
-    command, *arguments = request.argv
+    _set_title(" ".join(client.argv))
+    command, *arguments = client.argv
     if command == "python" and arguments[0] == "-m":
         sys.argv = arguments[1:]
         runpy.run_module(arguments[1], run_name="__main__", alter_sys=True)

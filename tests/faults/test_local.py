@@ -60,10 +60,12 @@ def test_services_come_back_when_what_they_are_forked_from_is_killed(stack: Stac
 
     os.kill(preload, signal.SIGKILL)
 
-    for name, before in forked.items():
-        wait_until(
-            f"another {name}", lambda name=name, before=before: service(local, name).id != before, timeout=20
-        )
+    wait_until(
+        "another process of each",
+        lambda: all(service(local, name).id != before for name, before in forked.items()),
+        timeout=20,
+    )
+    for name in forked:
         stack.wait_for_health(name)
     run = stack.airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
     assert stack.airflow.wait(run, timeout=60).state == "success"

@@ -13,8 +13,8 @@ from windtunnel.engine import ROOT
 from windtunnel.local import Local
 
 from .conftest import ALL_READY, Docker, Server, container, done, stack
-from .test_airflow_api import RUN_PATH, TASKS_PATH, run
-from .test_follow import log, task, tasks
+from .test_airflow_api import RUN_PATH, TASKS_PATH, run, task
+from .test_follow import log, tasks
 from .test_status import DAG, IMPORT_ERROR, running
 
 # The fixture of a healthy stack with one DAG and one function.

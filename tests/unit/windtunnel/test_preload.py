@@ -18,11 +18,13 @@ from windtunnel.waiters import wait_until
 
 # As `python -m windtunnel.preload`, but for Airflow and for the title, for which it takes Airflow's package.
 SERVER = """
-import sys
+import sys, time
 from pathlib import Path
+def import_for_others():
+    while not Path(sys.argv[1] + ".imported").exists(): time.sleep(0.01)
 from windtunnel import preload
 preload._set_title = lambda title: None
-preload.run(preload.Server(Path(sys.argv[1])).serve(("imported_once",)))
+preload.run(preload.Server(Path(sys.argv[1])).serve(("imported_once",), import_for_others))
 """
 
 IMPORTED_ONCE = """
@@ -64,6 +66,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 @pytest.fixture
 def server(environment: dict[str, str], tmp_path: Path) -> Iterator["Popen[str]"]:
     socket = tmp_path / "socket"
+    (tmp_path / "socket.imported").touch()
     command = [sys.executable, "-c", SERVER, str(socket)]
     process = Popen(command, env=environment | {"HOME": "/home/server"}, text=True, stderr=PIPE)
     wait_until("the server to listen", socket.exists, timeout=10)
@@ -113,6 +116,23 @@ def test_a_script_of_the_environment_runs_in_a_fork(
     output, _ = process.communicate(timeout=30)
 
     assert output.startswith("pytest ")
+
+
+def test_the_web_server_is_not_kept_waiting(server: "Popen[str]", client: Client, tmp_path: Path) -> None:
+    """It is what a start waits for longest; others wait for what is imported for them."""
+    (tmp_path / "socket.imported").unlink()
+    streams = [client("python", "-m", "waits", *argument) for argument in ((), ("api-server",), ())]
+    connected = psutil.Process(server.pid)
+    first, web, last = streams
+
+    fork = started_fork(web)
+
+    assert [child.pid for child in connected.children()] == [fork.pid]
+    # Nor does that fork hold what the others wait with.
+    (tmp_path / "socket.imported").touch()
+    others = [started_fork(process) for process in (first, last)]
+    first.kill()
+    wait_until("the fork to be gone", lambda: not local_process.is_alive(others[0].pid), timeout=10)
 
 
 def started_fork(process: "Popen[str]") -> psutil.Process:
