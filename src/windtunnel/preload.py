@@ -175,7 +175,7 @@ class Server:
         return False
 
     def _leave(self, client: Client) -> None:
-        """Be a process of its own, in a session of its own, that ends with the server; in a fork."""
+        """Be a process of its own that ends with the server; in a fork."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._selector.close()
@@ -184,7 +184,12 @@ class Server:
         for other in self._waiting:
             other.connection.close()
             other.close_streams()
-        os.setsid()
+        # Linux shares the cores among sessions first (sched(7), autogroup). Of its own, the web server has a
+        # core to itself while all the others start.
+        if FIRST in client.argv:
+            os.setsid()
+        else:
+            os.setpgid(0, 0)
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         for number, stream in enumerate(client.streams):
             os.dup2(stream, number)

@@ -1,6 +1,7 @@
 """Forks of a server that has imported something, and what stands in for them; with real processes."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -121,23 +122,27 @@ def test_a_script_of_the_environment_runs_in_a_fork(
 def test_the_web_server_is_not_kept_waiting(server: "Popen[str]", client: Client, tmp_path: Path) -> None:
     """It is what a start waits for longest; others wait for what is imported for them."""
     (tmp_path / "socket.imported").unlink()
-    streams = [client("python", "-m", "waits", *argument) for argument in ((), ("api-server",), ())]
-    connected = psutil.Process(server.pid)
-    first, web, last = streams
-
+    web = client("python", "-m", "waits", "api-server")
     fork = started_fork(web)
+    other = client("python", "-m", "waits")
 
-    assert [child.pid for child in connected.children()] == [fork.pid]
-    # Nor does that fork hold what the others wait with.
+    assert [child.pid for child in psutil.Process(server.pid).children()] == [fork.pid]
     (tmp_path / "socket.imported").touch()
-    others = [started_fork(process) for process in (first, last)]
-    first.kill()
-    wait_until("the fork to be gone", lambda: not local_process.is_alive(others[0].pid), timeout=10)
+    assert started_fork(other).ppid() == server.pid
 
 
 def started_fork(process: "Popen[str]") -> psutil.Process:
+    """Once it runs, and who started it waits for its end."""
     assert process.stdout is not None
-    return psutil.Process(int(process.stdout.readline()))
+    fork = psutil.Process(int(process.stdout.readline()))
+    wait_until("the client to wait", lambda: handles(process.pid, signal.SIGTERM), timeout=10, interval=0.01)
+    return fork
+
+
+def handles(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal, by proc(5)."""
+    (mask,) = re.findall(r"^SigCgt:\s+(\w+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) & 1 << number - 1)
 
 
 @pytest.mark.usefixtures("server")
