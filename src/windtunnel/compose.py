@@ -20,6 +20,7 @@ from windtunnel.engine import (
     IS_IT_RUNNING,
     PORTS,
     ROOT,
+    STATE,
     Advance,
     Engine,
     EngineError,
@@ -31,7 +32,7 @@ from windtunnel.engine import (
 from windtunnel.health import DEFINITE
 
 # Lies over the stack while POSTGRES_PORT is set: without it the metadata database is not published.
-POSTGRES_OVERLAY = ROOT / "overlays" / "postgres-port.yml"
+POSTGRES_OVERLAY = Path("overlays") / "postgres-port.yml"
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -51,23 +52,25 @@ class Compose(Engine):
         environment: Mapping[str, str] | None = None,
         files: Sequence[Path] = (),
         root: Path = ROOT,
+        state: Path | None = None,
     ) -> None:
         """Start nothing yet.
 
         :param project: its name; Compose's own rule where None.
         :param environment: variables on top of this process's own: ports, folders, the image's name.
         :param files: further compose files, laid over the stack's own.
-        :param root: the checkout.
+        :param root: the checkout, or what takes its place.
+        :param state: as for any engine.
         """
-        super().__init__(project, environment, root)
+        super().__init__(project, environment, root, state)
         # For builds behind a proxy that inspects TLS: they trust what this machine trusts.
         if not self.setting("CA_BUNDLE"):
             bundle = self.environment.get("SSL_CERT_FILE", DEBIAN_BUNDLE)
             if Path(bundle).exists():
                 self.environment["CA_BUNDLE"] = bundle
         overlays = list(files)
-        if self.setting("POSTGRES_PORT") and POSTGRES_OVERLAY not in overlays:
-            overlays.append(POSTGRES_OVERLAY)
+        if self.setting("POSTGRES_PORT") and root / POSTGRES_OVERLAY not in overlays:
+            overlays.append(root / POSTGRES_OVERLAY)
         if overlays:
             self.environment["COMPOSE_FILE"] = os.pathsep.join(map(str, [*self.base_files(), *overlays]))
 
@@ -172,7 +175,7 @@ class Compose(Engine):
         if not self.setting("REQUIREMENTS_FILE"):
             return
         source = self.requirements_file()
-        target = self.root / ".windtunnel" / "requirements.txt"
+        target = self.root / STATE / "requirements.txt"
         target.parent.mkdir(exist_ok=True)
         if source != target:
             target.write_bytes(source.read_bytes())

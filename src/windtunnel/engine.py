@@ -18,6 +18,9 @@ from typing import Any, ClassVar
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# The folder of all that is written on this machine, in the checkout.
+STATE = ".windtunnel"
+
 # The port of each service that this machine may talk to, as the compose file has it.
 PORTS = {"webserver": 8080, "localstack": 4566, "postgres": 5432}
 
@@ -147,15 +150,21 @@ class Engine(ABC):
     name: ClassVar[str]
 
     def __init__(
-        self, project: str | None = None, environment: Mapping[str, str] | None = None, root: Path = ROOT
+        self,
+        project: str | None = None,
+        environment: Mapping[str, str] | None = None,
+        root: Path = ROOT,
+        state: Path | None = None,
     ) -> None:
         """Start nothing yet.
 
         :param project: its name; Compose's own rule where None.
         :param environment: variables on top of this process's own: ports, folders, the image's name.
-        :param root: the checkout.
+        :param root: the checkout, or what takes its place.
+        :param state: where environments and data are kept; ``.windtunnel`` in the checkout where None.
         """
         self.root = root
+        self.state = state or root / STATE
         self.environment = {**os.environ, **(environment or {})}
         if project:
             self.environment["COMPOSE_PROJECT_NAME"] = project

@@ -37,7 +37,7 @@ class Environments:
         """
         self._engine = engine
         self._root = engine.root
-        self.folder = engine.root / ".windtunnel" / "environments"
+        self.folder = engine.state / "environments"
 
     def python(self, name: str) -> Path:
         """The Python of the environment ``airflow``, ``localstack`` or ``lambda``."""

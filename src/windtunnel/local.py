@@ -126,7 +126,7 @@ class Local(Engine):
     @property
     def folder(self) -> Path:
         """Everything that this stack writes."""
-        return self.root / ".windtunnel" / "local" / self.project
+        return self.state / "local" / self.project
 
     @property
     def run_folder(self) -> Path:

@@ -10,12 +10,12 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from windtunnel.engine import ROOT, EngineError, tail
+from windtunnel.engine import ROOT, STATE, EngineError, tail
 
 LOCK = ROOT / "locks" / "dev.txt"
 
 # The launcher's: whoever changes the environment holds it.
-EXCLUSIVE = ROOT / ".windtunnel" / "venv.lock"
+EXCLUSIVE = ROOT / STATE / "venv.lock"
 
 
 def install(say: Callable[[str], None]) -> None:

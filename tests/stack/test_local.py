@@ -120,7 +120,8 @@ def test_our_overlays_add_to_a_service_and_take_nothing_away(
 
 
 def test_every_service_is_started_through_the_entrypoint(engine: Local, definitions: Definitions) -> None:
-    assert set(definitions) == set(engine.service_names) == AIRFLOW_SERVICES | {"postgres", "localstack"}
+    assert set(engine.service_names) == AIRFLOW_SERVICES | {"postgres", "localstack"}
+    assert set(definitions) == {*engine.service_names, "preload"}
     for name, definition in definitions.items():
         assert Path(definition["command"][0]).samefile(ROOT / "entrypoint.sh")
         assert definition["command"][1] == name

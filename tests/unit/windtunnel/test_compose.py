@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.compose import POSTGRES_OVERLAY, Compose
-from windtunnel.engine import EngineError, Service, ServiceFailed
+from windtunnel.engine import ROOT, EngineError, Service, ServiceFailed
 from windtunnel.health import DEFINITE
 
 from .conftest import ALL_READY, Docker, container, done, stack
@@ -22,9 +22,9 @@ def test_postgres_is_published_only_where_its_port_is_set(compose: Compose, chec
 
     assert "COMPOSE_FILE" not in compose.environment
     assert published.environment["COMPOSE_FILE"] == os.pathsep.join(
-        [str(checkout / "docker-compose.yml"), str(POSTGRES_OVERLAY)]
+        [str(checkout / "docker-compose.yml"), str(checkout / POSTGRES_OVERLAY)]
     )
-    assert POSTGRES_OVERLAY.exists()
+    assert (ROOT / POSTGRES_OVERLAY).exists()
 
 
 def test_further_files_lie_over_all_that_compose_reads_by_itself(compose: Compose, checkout: Path) -> None:
