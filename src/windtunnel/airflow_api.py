@@ -10,21 +10,28 @@ from typing import Any
 
 import urllib3
 from airflow_client.client import ApiClient, Configuration
+from airflow_client.client.api.connection_api import ConnectionApi
 from airflow_client.client.api.dag_api import DAGApi
 from airflow_client.client.api.dag_run_api import DagRunApi
 from airflow_client.client.api.event_log_api import EventLogApi
 from airflow_client.client.api.import_error_api import ImportErrorApi
 from airflow_client.client.api.monitor_api import MonitorApi
+from airflow_client.client.api.pool_api import PoolApi
 from airflow_client.client.api.task_instance_api import TaskInstanceApi
+from airflow_client.client.api.variable_api import VariableApi
+from airflow_client.client.api.x_com_api import XComApi
 from airflow_client.client.exceptions import ApiException, NotFoundException
 from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
+from airflow_client.client.models.connection_body import ConnectionBody
 from airflow_client.client.models.dag_patch_body import DAGPatchBody
 from airflow_client.client.models.dag_response import DAGResponse
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.health_info_response import HealthInfoResponse
 from airflow_client.client.models.import_error_response import ImportErrorResponse
+from airflow_client.client.models.pool_body import PoolBody
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
+from airflow_client.client.models.variable_body import VariableBody
 
 from windtunnel.engine import Engine
 from windtunnel.waiters import WaitTimeout, wait_until
@@ -297,6 +304,18 @@ class AirflowClient:
             raise AirflowApiError(f"{what}: {response.status} {text.decode(errors='replace')}")
         return _task_log(json.loads(text)["content"])
 
+    def xcom(self, run: DAGRunResponse, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        """A value that a task has pushed."""
+        what = f"reading the XCom {key} of {run.dag_id}.{task_id}"
+        call = XComApi(self._client).get_xcom_entry_without_preload_content
+        response: urllib3.HTTPResponse = self._ask(
+            what, call, run.dag_id, task_id, run.dag_run_id, key, map_index=map_index, stringify=False
+        )
+        text = response.read()
+        if response.status != 200:
+            raise AirflowApiError(f"{what}: {response.status} {text.decode(errors='replace')}")
+        return json.loads(text)["value"]
+
     def failures(self, run: DAGRunResponse) -> list[str]:
         """Say why a run has failed: of each failed task the last lines of its log, and :meth:`notes`.
 
@@ -309,7 +328,7 @@ class AirflowClient:
             lines.append(f"{task.task_id}{index}, try {task.try_number}, failed:")
             try:
                 log = self.task_log(run, task.task_id, task.try_number, task.map_index)
-                texts = [line for record in log.records for line in record.lines()]
+                texts = [line for record in log.records for line in record.lines() if _is_telling(line)]
             except AirflowApiError as error:
                 texts = [str(error)]
             lines += [f"  {text}" for text in texts[-TELLING_LINES:]]
@@ -321,6 +340,49 @@ class AirflowClient:
         call = EventLogApi(self._client).get_event_logs
         answer = self._ask(what, call, dag_id=run.dag_id, run_id=run.dag_run_id, event="state mismatch")
         return [str(event.extra) for event in answer.event_logs]
+
+    # What tasks look up
+
+    def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
+        """Add a connection that is not there yet.
+
+        :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``, ``extra``.
+        """
+        body = ConnectionBody.from_dict({"connection_id": connection_id, "conn_type": conn_type, **fields})
+        call = ConnectionApi(self._client).post_connection
+        self._ask(f"adding the connection {connection_id}", call, body)
+
+    def delete_connection(self, connection_id: str) -> None:
+        """Delete a connection."""
+        call = ConnectionApi(self._client).delete_connection
+        self._ask(f"deleting the connection {connection_id}", call, connection_id)
+
+    def add_variable(self, key: str, value: Any) -> None:
+        """Add a variable that is not there yet.
+
+        :param value: a text, or what becomes JSON.
+        """
+        text = value if isinstance(value, str) else json.dumps(value)
+        body = VariableBody.from_dict({"key": key, "value": text})
+        self._ask(f"adding the variable {key}", VariableApi(self._client).post_variable, body)
+
+    def delete_variable(self, key: str) -> None:
+        """Delete a variable."""
+        self._ask(f"deleting the variable {key}", VariableApi(self._client).delete_variable, key)
+
+    def add_pool(self, name: str, slots: int) -> None:
+        """Add a pool that is not there yet."""
+        body = PoolBody.from_dict({"name": name, "slots": slots})
+        self._ask(f"adding the pool {name}", PoolApi(self._client).post_pool, body)
+
+    def delete_pool(self, name: str) -> None:
+        """Delete a pool."""
+        self._ask(f"deleting the pool {name}", PoolApi(self._client).delete_pool, name)
+
+
+def _is_telling(line: str) -> bool:
+    """Not a mark between which the web page folds lines, nor a frame within an installed package."""
+    return not line.startswith(("::group::", "::endgroup::")) and "/site-packages/" not in line
 
 
 def _task_log(content: list[dict[str, Any]]) -> TaskLog:

@@ -57,7 +57,7 @@ ENVIRONMENTS = (
 # Where an image has its environments.
 IN_IMAGE = {"airflow": "/opt/venv", "localstack": "/opt/localstack", "lambda": "/opt/lambda"}
 
-SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", ".ci/run")
+SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,274 @@
+"""Pytest's fixtures around a running stack, for repositories of DAGs; installed with the package.
+
+A repository names its folders in ``pyproject.toml``::
+
+    [tool.windtunnel]
+    dags = "dags"
+    lambdas = "lambdas"
+    custom = "custom"
+    requirements = "requirements.txt"
+
+Those are the defaults, as far as they are there. The stack is started by the first test that asks for it, as
+a project of its own on free ports, and is gone when the session ends.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+# Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
+if TYPE_CHECKING:
+    from windtunnel.engine import Engine
+    from windtunnel.testing import DagRun, Stack
+
+# Of the project's configuration: the setting of the stack that each of them becomes.
+FOLDERS = {
+    "dags": "DAGS_FOLDER",
+    "lambdas": "LAMBDAS_FOLDER",
+    "custom": "CUSTOM_FOLDER",
+    "config": "CONFIG_FOLDER",
+    "requirements": "REQUIREMENTS_FILE",
+}
+
+# What a repository need not have: then there is an empty one.
+EMPTY_IF_ABSENT = ("dags", "lambdas", "custom")
+
+# So many lines of a failed test's bundle are shown by pytest itself.
+TELLING_LINES = 10
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options for the stack."""
+    group = parser.getgroup("windtunnel", "Airflow on AWS on this machine")
+    group.addoption(
+        "--windtunnel-engine",
+        choices=["compose", "local"],
+        help="what runs the stack; compose where a Docker engine answers, else local",
+    )
+    group.addoption(
+        "--windtunnel-keep", action="store_true", help="leave the stack running, for --windtunnel-reuse"
+    )
+    group.addoption(
+        "--windtunnel-reuse",
+        action="store_true",
+        help="take the stack that --windtunnel-keep has left, or start one, and leave it running",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the session's project, in the workers of pytest-xdist, too."""
+    config.stash[SESSION] = Session(config)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist whose it is."""
+    node.workerinput["windtunnel_project"] = node.config.stash[SESSION].project
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the stack down, once all workers have ended."""
+    session.config.stash[SESSION].finish()
+
+
+class Session:
+    """The stack of one pytest session."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        """Start nothing yet."""
+        self._config = config
+        self.state = config.rootpath / ".windtunnel"
+        # Of pytest-xdist; only a worker has it.
+        worker: dict[str, str] | None = getattr(config, "workerinput", None)
+        self.is_worker = worker is not None
+        self.stays = bool(config.getoption("windtunnel_keep") or config.getoption("windtunnel_reuse"))
+        # One for each repository and, unless it stays, for each session.
+        place = hashlib.sha256(str(config.rootpath).encode()).hexdigest()[:8]
+        self._prefix = f"pytest-{place}"
+        own = self._prefix if self.stays else f"{self._prefix}-{os.getpid()}"
+        self.project = worker["windtunnel_project"] if worker else own
+        self.stack: Stack | None = None
+
+    @property
+    def evidence(self) -> Path:
+        """Where bundles of failed tests go."""
+        return self.state / "evidence" / self.project
+
+    def _settings(self) -> dict[str, str]:
+        """The stack's settings, from the repository's configuration.
+
+        :raises pytest.UsageError: for a name that is none, or a folder that is not there.
+        """
+        file = self._config.rootpath / "pyproject.toml"
+        content = tomllib.loads(file.read_text()) if file.exists() else {}
+        named: dict[str, str] = content.get("tool", {}).get("windtunnel", {})
+        if unknown := sorted(set(named) - set(FOLDERS) - {"engine"}):
+            known = ", ".join((*FOLDERS, "engine"))
+            raise pytest.UsageError(f"[tool.windtunnel] in {file}: {', '.join(unknown)}; there are: {known}")
+        settings = {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}
+        for name, setting in FOLDERS.items():
+            path = self._config.rootpath / named.get(
+                name, "requirements.txt" if name == "requirements" else name
+            )
+            if path.exists():
+                settings[setting] = str(path)
+            elif name in named:
+                raise pytest.UsageError(f"[tool.windtunnel] in {file}: {name} = {named[name]!r} is not there")
+            elif name in EMPTY_IF_ABSENT:
+                empty = self.state / "empty" / name
+                empty.mkdir(parents=True, exist_ok=True)
+                settings[setting] = str(empty)
+        if engine := self._config.getoption("windtunnel_engine") or named.get("engine"):
+            settings["WINDTUNNEL_ENGINE"] = engine
+        return settings
+
+    def engine(self, project: str) -> "Engine":
+        """One of this repository's stacks."""
+        from windtunnel import engines, installation
+
+        settings = self._settings()
+        root = installation.stack_root(self.state)
+        named = settings.pop("WINDTUNNEL_ENGINE", None)
+        # The images serve every session of the repository.
+        settings["WINDTUNNEL_IMAGE"] = self._prefix
+        return engines.choose(
+            named, project=project, environment=settings, root=root, state=self.state
+        ).engine
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        self.state.mkdir(exist_ok=True)
+        with (self.state / "pytest.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def start(self) -> "Stack":
+        """The running stack; the first worker that wants it starts it, the others wait.
+
+        :raises windtunnel.engine.EngineError: naming the part that fails.
+        :raises windtunnel.prepare.Unmet: naming what is not there.
+        """
+        from windtunnel import prepare
+        from windtunnel.testing import Stack
+
+        engine = self.engine(self.project)
+        with self._exclusively():
+            if not engine.is_running("webserver"):
+                self._remove_abandoned()
+                prepare.check(engine, _ignore)
+                prepare.parts(engine, _ignore, _ignore)
+                engine.up()
+        self.stack = Stack(engine)
+        return self.stack
+
+    def _remove_abandoned(self) -> None:
+        """Remove what sessions of this repository have left because they were killed."""
+        for project in _projects(self.state):
+            owner = re.fullmatch(rf"{self._prefix}-(\d+)", project)
+            if owner and not Path("/proc", owner[1]).exists():
+                self._remove(project)
+
+    def _remove(self, project: str) -> None:
+        self.engine(project).down(volumes=True)
+        (self.state / "projects" / project).unlink(missing_ok=True)
+
+    def finish(self) -> None:
+        """Take down what was started, unless it is to stay."""
+        if self.is_worker or self.stays or self.project not in _projects(self.state):
+            return
+        self._remove(self.project)
+
+    def note(self) -> None:
+        """Remember the project, for a session that comes after a kill."""
+        folder = self.state / "projects"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / self.project).touch()
+
+
+SESSION = pytest.StashKey[Session]()
+
+
+def _projects(state: Path) -> list[str]:
+    """The projects that were started and not removed."""
+    return sorted(path.name for path in (state / "projects").glob("*"))
+
+
+def _ignore(_: str) -> None:
+    """Take a line of progress: pytest shows none."""
+
+
+@pytest.fixture(scope="session")
+def windtunnel(pytestconfig: pytest.Config) -> "Stack":
+    """The running stack; what can be done with it is in ``windtunnel.testing.Stack``."""
+    from windtunnel.engine import EngineError
+    from windtunnel.prepare import Unmet
+
+    session = pytestconfig.stash[SESSION]
+    session.note()
+    try:
+        return session.start()
+    except (EngineError, Unmet) as error:
+        # No test can do without; each would try again.
+        pytest.exit(f"the stack does not start: {error}", returncode=1)
+
+
+@pytest.fixture(scope="session")
+def run_dag(windtunnel: "Stack") -> "Callable[..., DagRun]":
+    """Runs a DAG to its end: ``run_dag("my-dag", {"key": "value"})``."""
+    return windtunnel.run_dag
+
+
+@pytest.fixture(scope="session")
+def aws_client(windtunnel: "Stack") -> Callable[[str], Any]:
+    """Makes boto3 clients for the emulated AWS: ``aws_client("s3")``."""
+    return windtunnel.aws
+
+
+# The failure bundle
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[Any]") -> "Iterator[None]":
+    """Gather what tells why a test that used the stack has failed."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    stack = item.config.stash[SESSION].stack
+    if report.failed and stack is not None and "windtunnel" in getattr(item, "fixturenames", ()):
+        folder = item.config.stash[SESSION].evidence / re.sub(r"[^\w.-]+", "_", item.name)
+        lines = write_bundle(stack, folder)
+        report.sections.append(("windtunnel", "\n".join([*lines[:TELLING_LINES], f"all of it: {folder}"])))
+    return report  # type: ignore[return-value]
+
+
+def write_bundle(stack: "Stack", folder: Path) -> list[str]:
+    """Write service logs, import errors and why runs have failed; whatever of it can be had.
+
+    :param folder: is made anew.
+    :return: the telling lines, the most telling first.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lines: list[str] = []
+    with suppress(Exception):
+        for run in reversed(stack.runs):
+            why = stack.airflow.failures(run)
+            lines += [f"{run.dag_id} {run.dag_run_id}:", *why] if why else []
+        (folder / "runs.txt").write_text("\n".join(lines))
+    with suppress(Exception):
+        errors = [f"{error.filename}: {error.stack_trace}" for error in stack.airflow.import_errors()]
+        (folder / "import_errors.txt").write_text("\n".join(errors))
+        lines += errors
+    with suppress(Exception):
+        (folder / "health.json").write_text(stack.airflow.health().model_dump_json(indent=1))
+    with suppress(Exception):
+        stack.engine.write_logs(folder / "services")
+    return lines

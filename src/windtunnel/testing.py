@@ -1,0 +1,224 @@
+"""What a test does with a running stack: run DAGs, look at tasks and their logs, reach the emulated AWS.
+
+The fixtures of ``windtunnel.pytest_plugin`` hand these out.
+"""
+
+import configparser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import boto3
+from airflow_client.client.models.dag_run_response import DAGRunResponse
+from airflow_client.client.models.task_instance_response import TaskInstanceResponse
+
+from windtunnel import preflight
+from windtunnel.airflow_api import AirflowClient, LogRecord
+from windtunnel.engine import Engine
+from windtunnel.waiters import wait_until
+
+# So long a run may take, and a log on its way to S3, in seconds, where a test does not say otherwise.
+RUN_TIMEOUT = 300.0
+UPLOAD_TIMEOUT = 30.0
+
+
+class TaskInstance:
+    """One task of a run, in its latest try."""
+
+    def __init__(self, stack: "Stack", run: DAGRunResponse, task: TaskInstanceResponse) -> None:
+        """Take what the API has answered.
+
+        :param run: the run that it belongs to.
+        """
+        self._stack = stack
+        self._run = run
+        self.task_id: str = task.task_id
+        self.map_index: int = task.map_index
+        self.try_number: int = task.try_number
+        self.state: str = task.state.value if task.state else "none"
+        # Seconds; None for one that did not run.
+        self.duration: float | None = task.duration
+
+    def __repr__(self) -> str:
+        """Id, map index and state, for assertions that fail."""
+        index = f"[{self.map_index}]" if self.map_index >= 0 else ""
+        return f"<TaskInstance {self.task_id}{index} {self.state}>"
+
+    def xcom(self, key: str = "return_value") -> Any:
+        """A value that the task has pushed; its result where no key is named.
+
+        :raises windtunnel.airflow_api.AirflowApiError: when there is none.
+        """
+        return self._stack.airflow.xcom(self._run, self.task_id, key, self.map_index)
+
+    def log_records(self, try_number: int | None = None) -> list[LogRecord]:
+        """The task's log as the web page shows it; that of the latest try where none is named."""
+        number = self.try_number if try_number is None else try_number
+        return self._stack.airflow.task_log(self._run, self.task_id, number, self.map_index).records
+
+    def log(self, try_number: int | None = None) -> str:
+        """The same as text, exceptions included."""
+        return "\n".join(line for record in self.log_records(try_number) for line in record.lines())
+
+    def s3_log(self, try_number: int | None = None) -> str:
+        """The object in S3 that holds the log of a try, as it is: lines of JSON.
+
+        Airflow uploads it once the task has ended, so it is waited for.
+
+        :raises windtunnel.waiters.WaitTimeout: when it does not come.
+        """
+        number = self.try_number if try_number is None else try_number
+        folder = f"dag_id={self._run.dag_id}/run_id={self._run.dag_run_id}/task_id={self.task_id}/"
+        index = f"map_index={self.map_index}/" if self.map_index >= 0 else ""
+        bucket, key = self._stack.log_bucket, f"{folder}{index}attempt={number}.log"
+        s3 = self._stack.aws("s3")
+
+        def body() -> str:
+            return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
+
+        return wait_until(f"s3://{bucket}/{key}", body, timeout=UPLOAD_TIMEOUT)
+
+
+class DagRun:
+    """A run that has ended."""
+
+    def __init__(self, stack: "Stack", run: DAGRunResponse) -> None:
+        """Take what the API has answered."""
+        self._stack = stack
+        self._run = run
+        self.dag_id: str = run.dag_id
+        self.run_id: str = run.dag_run_id
+        # "success" or "failed".
+        self.state: str = run.state.value
+        # Seconds.
+        self.duration: float | None = run.duration
+
+    def __repr__(self) -> str:
+        """DAG, run and state; for a failed one also why it has failed."""
+        why = "\n".join(["", *self.failures()]) if self.state == "failed" else ""
+        return f"<DagRun {self.dag_id} {self.run_id} {self.state}>{why}"
+
+    @cached_property
+    def tasks(self) -> list[TaskInstance]:
+        """Every task instance."""
+        found = self._stack.airflow.task_instances(self._run)
+        return [TaskInstance(self._stack, self._run, task) for task in found]
+
+    def task(self, task_id: str, map_index: int = -1) -> TaskInstance:
+        """One of them.
+
+        :raises KeyError: naming those that there are.
+        """
+        for task in self.tasks:
+            if (task.task_id, task.map_index) == (task_id, map_index):
+                return task
+        raise KeyError(f"{task_id!r}, map index {map_index}; there are {self.tasks}")
+
+    def failures(self) -> list[str]:
+        """Why it has failed: of each failed task the last lines of its log, and what the scheduler noted."""
+        return self._stack.airflow.failures(self._run)
+
+
+class Stack:
+    """A running stack."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Ask nothing yet.
+
+        :param engine: of the stack.
+        """
+        self.engine = engine
+        # Every run that was started through this, the latest last.
+        self.runs: list[DAGRunResponse] = []
+
+    @cached_property
+    def airflow(self) -> AirflowClient:
+        """Airflow's API, as the administrator."""
+        return AirflowClient.of(self.engine)
+
+    @cached_property
+    def _variables(self) -> dict[str, str]:
+        return dict(self.engine.variables("scheduler"))
+
+    @cached_property
+    def log_bucket(self) -> str:
+        """The bucket of the task logs."""
+        settings = configparser.ConfigParser(interpolation=None)
+        settings.read(preflight.folder(self.engine, "CONFIG_FOLDER", "config") / "airflow.cfg")
+        folder = self._variables.get(
+            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", settings["logging"]["remote_base_log_folder"]
+        )
+        return folder.removeprefix("s3://").partition("/")[0]
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client for a service of the emulated AWS, whatever this machine's own settings are.
+
+        :param service: as boto3 names it: ``s3``.
+        """
+        session = boto3.session.Session(
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
+            region_name=self._variables["AWS_DEFAULT_REGION"],
+        )
+        return session.client(service, endpoint_url=self.engine.address("localstack"))
+
+    def run_dag(
+        self,
+        dag_id: str,
+        conf: dict[str, Any] | None = None,
+        *,
+        logical_date: datetime | None = None,
+        timeout: float = RUN_TIMEOUT,
+    ) -> DagRun:
+        """Run a DAG and wait for its end, good or bad.
+
+        :param conf: the run's configuration.
+        :param logical_date: with its time zone; without one templates have no ``ds``.
+        :param timeout: seconds.
+        :raises windtunnel.airflow_api.UnknownDag: when there is no such DAG.
+        :raises windtunnel.waiters.WaitTimeout: when it takes longer.
+        """
+        run = self.airflow.trigger(dag_id, conf, logical_date=logical_date)
+        self.runs.append(run)
+        return DagRun(self, self.airflow.wait(run, timeout))
+
+    @contextmanager
+    def connection(self, connection_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
+        """A connection of Airflow's during the block.
+
+        :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra`` and so on.
+        """
+        self.airflow.add_connection(connection_id, conn_type, **fields)
+        try:
+            yield
+        finally:
+            self.airflow.delete_connection(connection_id)
+
+    @contextmanager
+    def variable(self, key: str, value: Any) -> Iterator[None]:
+        """A variable of Airflow's during the block."""
+        self.airflow.add_variable(key, value)
+        try:
+            yield
+        finally:
+            self.airflow.delete_variable(key)
+
+    @contextmanager
+    def pool(self, name: str, slots: int) -> Iterator[None]:
+        """A pool of Airflow's during the block."""
+        self.airflow.add_pool(name, slots)
+        try:
+            yield
+        finally:
+            self.airflow.delete_pool(name)
+
+    @contextmanager
+    def paused(self, dag_id: str) -> Iterator[None]:
+        """A DAG is paused during the block."""
+        self.airflow.pause(dag_id)
+        try:
+            yield
+        finally:
+            self.airflow.unpause(dag_id)

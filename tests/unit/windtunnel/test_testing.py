@@ -1,0 +1,111 @@
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from windtunnel.airflow_api import AirflowApiError, AirflowClient
+from windtunnel.compose import Compose
+from windtunnel.testing import Stack
+
+from .conftest import Server
+from .test_airflow_api import RUN_PATH, TASKS_PATH, run, task
+
+XCOM_PATH = f"{TASKS_PATH}/demo-task/xcomEntries/return_value"
+
+
+@pytest.fixture
+def stack(server: Server, compose: Compose, monkeypatch: pytest.MonkeyPatch) -> Stack:
+    stack = Stack(compose)
+    monkeypatch.setattr(Stack, "airflow", AirflowClient(server.address, "admin", "secret"))
+    return stack
+
+
+@pytest.fixture
+def ended(server: Server) -> None:
+    """A run of the demo that fails in its second try."""
+    server.answers("POST /api/v2/dags/demo-dag/dagRuns", run())
+    server.answers(f"GET {RUN_PATH}", run("failed"))
+    server.answers(f"GET {RUN_PATH}/wait", '{"state": "failed"}\n')
+    server.answers(f"GET {TASKS_PATH}", {"task_instances": [task("failed", 2)], "total_entries": 1})
+    server.answers("GET /api/v2/eventLogs", {"event_logs": [], "total_entries": 0})
+    log = {"content": [{"event": "it broke"}], "continuation_token": None}
+    server.answers(f"GET {TASKS_PATH}/demo-task/logs/2", log)
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_run_is_awaited_and_says_why_it_failed(stack: Stack, server: Server) -> None:
+    found = stack.run_dag("demo-dag", {"a": 1}, logical_date=datetime(2026, 1, 1, tzinfo=UTC))
+
+    assert (found.dag_id, found.run_id, found.state) == ("demo-dag", "run-1", "failed")
+    asked = next(
+        body for request, body in server.requests if request.startswith("POST /api/v2/dags/demo-dag")
+    )
+    assert (asked["conf"], asked["logical_date"]) == ({"a": 1}, "2026-01-01T00:00:00+00:00")
+    assert "it broke" in repr(found)
+    assert [known.dag_run_id for known in stack.runs] == ["run-1"]
+
+
+@pytest.mark.usefixtures("ended")
+def test_a_task_has_its_state_and_the_log_of_its_latest_try(stack: Stack) -> None:
+    found = stack.run_dag("demo-dag").task("demo-task")
+
+    assert (found.state, found.try_number, found.log()) == ("failed", 2, "it broke")
+
+
+@pytest.mark.usefixtures("ended")
+def test_an_unknown_task_is_named_with_those_that_there_are(stack: Stack) -> None:
+    with pytest.raises(KeyError, match=r"'other', map index -1; there are .*demo-task failed"):
+        stack.run_dag("demo-dag").task("other")
+
+
+@pytest.mark.usefixtures("ended")
+def test_an_xcom_is_a_value_of_python(stack: Stack, server: Server) -> None:
+    server.answers(f"GET {XCOM_PATH}", {"key": "return_value", "value": {"words": [1, 2]}})
+
+    assert stack.run_dag("demo-dag").task("demo-task").xcom() == {"words": [1, 2]}
+
+
+@pytest.mark.usefixtures("ended")
+def test_an_xcom_that_is_not_there_is_named(stack: Stack, server: Server) -> None:
+    server.answers(f"GET {XCOM_PATH}", {"detail": "XCom entry not found"}, status=404)
+
+    with pytest.raises(AirflowApiError, match=r"return_value of demo-dag\.demo-task: 404 .*not found"):
+        stack.run_dag("demo-dag").task("demo-task").xcom()
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "path", "posted"),
+    [
+        (
+            "connection",
+            {"connection_id": "mine", "conn_type": "http", "host": "x"},
+            "connections",
+            {"connection_id": "mine", "conn_type": "http", "host": "x"},
+        ),
+        ("variable", {"key": "mine", "value": [1]}, "variables", {"key": "mine", "value": "[1]"}),
+        ("pool", {"name": "mine", "slots": 2}, "pools", {"name": "mine", "slots": 2}),
+    ],
+)
+def test_what_tasks_look_up_is_there_during_the_block(
+    stack: Stack, server: Server, kind: str, arguments: dict[str, Any], path: str, posted: dict[str, Any]
+) -> None:
+    answer = {**posted, "is_encrypted": False, "slots": 2, "include_deferred": False} | dict.fromkeys(
+        (
+            "occupied_slots",
+            "running_slots",
+            "queued_slots",
+            "scheduled_slots",
+            "open_slots",
+            "deferred_slots",
+        ),
+        0,
+    )
+    server.answers(f"POST /api/v2/{path}", answer, status=201)
+    server.answers(f"DELETE /api/v2/{path}/mine", "", status=204)
+
+    with pytest.raises(ZeroDivisionError), getattr(stack, kind)(**arguments):
+        raise ZeroDivisionError
+
+    requests = [(request, body) for request, body in server.requests if path in request]
+    assert [request for request, _ in requests] == [f"POST /api/v2/{path}", f"DELETE /api/v2/{path}/mine"]
+    assert posted.items() <= requests[0][1].items()
