@@ -62,6 +62,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="take the stack that --windtunnel-keep has left, or start one, and leave it running",
     )
+    group.addoption(
+        "--windtunnel-stop", action="store_true", help="stop what --windtunnel-keep has left; run no test"
+    )
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Stop the stack that is left, where that is asked for."""
+    if not config.getoption("windtunnel_stop"):
+        return None
+    Session(config).stop_kept()
+    return 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -187,6 +198,11 @@ class Session:
         if self.is_worker or self.stays or self.project not in _projects(self.state):
             return
         self._remove(self.project)
+
+    def stop_kept(self) -> None:
+        """Remove the stack that stays from one session to the next."""
+        if self._prefix in _projects(self.state):
+            self._remove(self._prefix)
 
     def note(self) -> None:
         """Remember the project, for a session that comes after a kill."""

@@ -117,6 +117,9 @@ def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
 
     assert [line.split()[0] for line in repository.asked] == ["up"]
 
+    assert repository.pytest("--windtunnel-stop").returncode == 0
+    assert [line.split()[0] for line in repository.asked] == ["up", "down"]
+
 
 def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository: Repository) -> None:
     result = repository.pytest(BROKEN="1")
