@@ -22,6 +22,7 @@ import socket
 import struct
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +68,7 @@ class Client:
 
 def import_for_tasks() -> None:
     """Import what the checkout's own settings of Airflow want to be there in the scheduler, for its tasks."""
-    settings = importlib.import_module("airflow_local_settings")
-    # Another config folder may have none of that.
-    getattr(settings, "preload", bool)()
+    importlib.import_module("airflow_local_settings").preload()
 
 
 class Server:
@@ -112,7 +111,11 @@ class Server:
         for client in [client for client in self._waiting if FIRST in client.argv]:
             if self._fork(client):
                 return client
-        then()
+        try:
+            then()
+        except Exception:
+            # Another config folder may have none of that. It saves time, and nothing depends on it.
+            traceback.print_exc()
         gc.freeze()
         return self._go_on()
 

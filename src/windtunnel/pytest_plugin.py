@@ -199,6 +199,15 @@ class Session:
             return
         self._remove(self.project)
 
+    def write_logs(self) -> Path:
+        """Write the logs of all services, as far as they can be had; the folder."""
+        folder = self.evidence / "start"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(Exception):
+            self.engine(self.project).write_logs(folder)
+        return folder
+
     def stop_kept(self) -> None:
         """Remove the stack that stays from one session to the next."""
         if self._prefix in _projects(self.state):
@@ -233,9 +242,13 @@ def windtunnel(pytestconfig: pytest.Config) -> "Stack":
     session.note()
     try:
         return session.start()
-    except (EngineError, Unmet) as error:
+    except Unmet as error:
+        found = [f"{finding.problem}\n{finding.remedy}" for finding in error.findings]
+        pytest.exit("\n".join(["the stack does not start:", *found]), returncode=1)
+    except EngineError as error:
         # No test can do without; each would try again.
-        pytest.exit(f"the stack does not start: {error}", returncode=1)
+        said = [f"the stack does not start: {error.what}", error.output, f"Logs: {session.write_logs()}"]
+        pytest.exit("\n".join(filter(None, said)), returncode=1)
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ import sys, time
 from pathlib import Path
 def import_for_others():
     while not Path(sys.argv[1] + ".imported").exists(): time.sleep(0.01)
+    import imported_for_others
 from windtunnel import preload
 preload._set_title = lambda title: None
 preload.run(preload.Server(Path(sys.argv[1])).serve(("imported_once",), import_for_others))
@@ -53,6 +54,7 @@ Client = Callable[..., "Popen[str]"]
 def environment(tmp_path: Path) -> dict[str, str]:
     """That of a service."""
     (tmp_path / "imported_once.py").write_text(IMPORTED_ONCE)
+    (tmp_path / "imported_for_others.py").touch()
     (tmp_path / "command.py").write_text(COMMAND)
     (tmp_path / "waits.py").write_text(WAITS)
     return {
@@ -219,6 +221,15 @@ def test_it_is_itself_what_it_was_to_be_where_the_import_fails(
     assert process.returncode == 1
     assert "no_such_module" in said
     assert server.wait(timeout=10) == 1
+
+
+def test_it_serves_without_what_only_saves_time(server: "Popen[str]", client: Client, tmp_path: Path) -> None:
+    """A config folder of another repository need not have what is imported for tasks."""
+    (tmp_path / "imported_for_others.py").unlink()
+
+    process = client("python", "-m", "command")
+
+    assert process.communicate("read\n", timeout=10)[0].split()[0] == str(server.pid)
 
 
 def test_a_client_that_says_nothing_useful_is_left_alone(

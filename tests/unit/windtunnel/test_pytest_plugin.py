@@ -127,7 +127,10 @@ def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository:
     assert result.returncode == 1
     for said in ("the stack does not start", "scheduler ended with exit code 1", "No module named x"):
         assert said in result.stdout + result.stderr
+    assert "./windtunnel" not in result.stdout + result.stderr
     assert [line.split()[0] for line in repository.asked] == ["up", "down"]
+    (log,) = (repository.path / ".windtunnel" / "evidence").glob("*/start/scheduler.log")
+    assert log.read_text() == "the scheduler's"
 
 
 def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository: Repository) -> None:
