@@ -16,10 +16,7 @@ from .conftest import Docker
 @pytest.fixture(autouse=True)
 def _this_checkout(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout on a machine where a Docker engine answers."""
-    for kind in (Compose, Local):
-        here = partial(kind, root=checkout)
-        monkeypatch.setattr(engines, kind.__name__, here)
-        monkeypatch.setitem(engines.ENGINES, kind.name, here)
+    monkeypatch.setattr(engines, "choose", partial(engines.choose, root=checkout))
 
 
 def chosen(name: str | None = None, **environment: str) -> tuple[str, str]:
@@ -100,6 +97,7 @@ def test_what_an_engine_is_made_with_is_the_same_for_both(checkout: Path, name: 
 
     assert engine.setting("LEVEL") == "high"
     assert engine.setting("COMPOSE_PROJECT_NAME") == "mine"
+    assert (engine.root, engine.state) == (checkout, checkout / ".windtunnel")
     if isinstance(engine, Local):
         assert engine.configuration["services"] == {"it": {"environment": {"A": "b"}}}
     else:
@@ -109,3 +107,15 @@ def test_what_an_engine_is_made_with_is_the_same_for_both(checkout: Path, name: 
 def test_the_command_line_takes_the_engines_that_there_are() -> None:
     assert list(engines.ENGINES) == ["compose", "local"]
     assert [Compose.name, Local.name] == list(engines.ENGINES)
+
+
+@pytest.mark.parametrize("name", ["compose", "local"])
+def test_state_may_be_kept_elsewhere(checkout: Path, tmp_path: Path, name: str) -> None:
+    """Where the stack comes from a package, it is the repository of the user."""
+    engine = engines.choose(name, project="mine", state=tmp_path / "state").engine
+
+    assert engine.root == checkout
+    assert engine.state == tmp_path / "state"
+    if isinstance(engine, Local):
+        assert engine.run_folder == tmp_path / "state" / "local" / "mine" / "run"
+        assert engine.environments.folder == tmp_path / "state" / "environments"
