@@ -33,6 +33,7 @@ def test_its_successor_ends_every_task_right_with_each_line_once(stack: Stack) -
         assert [line.text.split(" ")[:4] for line in cloudwatch] == [
             ["task", str(this.map_index), "line", str(number)] for number in range(LINES)
         ]
-        assert in_api(airflow, this, FUNCTION) == cloudwatch, this.map_index
+        # First, as that waits: a log on its way to S3, when the task has its state, is not on the page.
         assert deferred_in_s3(s3, this, FUNCTION) == cloudwatch, this.map_index
+        assert in_api(airflow, this, FUNCTION) == cloudwatch, this.map_index
     assert invocations(logs, FUNCTION) == before + TASKS
