@@ -347,7 +347,13 @@ class AirflowClient:
         """Add a connection that is not there yet.
 
         :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``, ``extra``.
+        :raises TypeError: for a field that connections do not have; the package would pass over it.
         """
+        known = {field.alias or name for name, field in ConnectionBody.model_fields.items()}
+        if unknown := sorted(set(fields) - known):
+            raise TypeError(
+                f"a connection has no {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
+            )
         body = ConnectionBody.from_dict({"connection_id": connection_id, "conn_type": conn_type, **fields})
         call = ConnectionApi(self._client).post_connection
         self._ask(f"adding the connection {connection_id}", call, body)

@@ -42,9 +42,6 @@ FOLDERS = {
 # What a repository need not have: then there is an empty one.
 EMPTY_IF_ABSENT = ("dags", "lambdas", "custom")
 
-# So many lines of a failed test's bundle are shown by pytest itself.
-TELLING_LINES = 10
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options for the stack."""
@@ -273,8 +270,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[Any]") -
     stack = item.config.stash[SESSION].stack
     if report.failed and stack is not None and "windtunnel" in getattr(item, "fixturenames", ()):
         folder = item.config.stash[SESSION].evidence / re.sub(r"[^\w.-]+", "_", item.name)
-        lines = write_bundle(stack, folder)
-        report.sections.append(("windtunnel", "\n".join([*lines[:TELLING_LINES], f"all of it: {folder}"])))
+        from windtunnel.airflow_api import TELLING_LINES
+
+        # The run, the task, and the end of that task's log, where the exception is.
+        lines = write_bundle(stack, folder)[: 2 + TELLING_LINES]
+        report.sections.append(("windtunnel", "\n".join([*lines, f"all of it: {folder}"])))
     return report  # type: ignore[return-value]
 
 

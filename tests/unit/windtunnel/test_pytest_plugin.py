@@ -46,7 +46,8 @@ def engine(session, project):
 pytest_plugin.Session.engine = engine
 prepare.check = prepare.parts = lambda *_: None
 testing.Stack.airflow = SimpleNamespace(
-    failures=lambda run: ["count, try 1, failed:", "  ValueError: bad"], import_errors=lambda: []
+    failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
+    import_errors=lambda: [],
 )
 """
 
@@ -139,7 +140,9 @@ def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository
     result = repository.pytest()
 
     assert result.returncode == 1
-    assert "mine run-1:\ncount, try 1, failed:\n  ValueError: bad\nall of it: " in result.stdout
+    assert (
+        f"mine run-1:\ncount, try 1, failed:\n{'  step\n' * 9}  ValueError: bad\nall of it: " in result.stdout
+    )
     (folder,) = (repository.path / ".windtunnel" / "evidence").glob("*/test_it")
     assert (folder / "services" / "scheduler.log").read_text() == "the scheduler's"
     assert "ValueError: bad" in (folder / "runs.txt").read_text()

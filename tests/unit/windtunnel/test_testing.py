@@ -109,3 +109,13 @@ def test_what_tasks_look_up_is_there_during_the_block(
     requests = [(request, body) for request, body in server.requests if path in request]
     assert [request for request, _ in requests] == [f"POST /api/v2/{path}", f"DELETE /api/v2/{path}/mine"]
     assert posted.items() <= requests[0][1].items()
+
+
+def test_a_field_that_connections_do_not_have_is_refused(stack: Stack, server: Server) -> None:
+    with (
+        pytest.raises(TypeError, match=r"no hots; there are: .*host"),
+        stack.connection("a", "http", hots="x"),
+    ):
+        pass
+
+    assert server.requests == []
