@@ -1,8 +1,11 @@
 """The stack's own figures: starts, Lambda calls, new DAGs, memory, what is left behind."""
 
+import importlib.metadata
 import json
+import re
 import statistics
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -139,13 +142,29 @@ def of_processes(stack: Local) -> float:
 
 
 def disk(stack: Local, report: Report) -> None:
-    """All that the command line has put into the checkout, this stack's data included."""
-    sizes = {}
-    for path in (ROOT / ".windtunnel").rglob("*"):
+    """All that ``up`` has put into the checkout, this stack's data included; the suite's tools apart."""
+    state = ROOT / ".windtunnel"
+    tools = {state / "environments" / "test", *tools_of_the_suite()}
+    sizes: dict[bool, dict[int, int]] = {True: {}, False: {}}
+    for path in state.rglob("*"):
         info = path.lstat()
         if "evidence" not in path.parts:
-            sizes[info.st_ino] = info.st_blocks * 512
-    report.add("disk: environments, command line and data", sum(sizes.values()) / 1e9, "GB", 1.2)
+            is_tool = not tools.isdisjoint([path, *path.parents])
+            sizes[is_tool][info.st_ino] = info.st_blocks * 512
+    for name, is_tool, bar in (
+        ("disk: environments, command line and data", False, 1.2),
+        ("disk: what the suite adds", True, None),
+    ):
+        report.add(name, sum(sizes[is_tool].values()) / 1e9, "GB", bar)
+
+
+def tools_of_the_suite() -> Iterator[Path]:
+    """The files of what is in this environment for the suite and the checks alone."""
+    names = re.compile(r"^([\w.-]+)", re.MULTILINE)
+    for_up = {name.lower() for name in names.findall((ROOT / "locks" / "cli.txt").read_text())}
+    for distribution in importlib.metadata.distributions():
+        if distribution.name.lower().replace("_", "-") not in for_up:
+            yield from (Path(str(distribution.locate_file(file))) for file in distribution.files or ())
 
 
 def left_of(stack: Engine) -> int:

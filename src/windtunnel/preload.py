@@ -23,7 +23,7 @@ import struct
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +66,30 @@ class Client:
             os.close(stream)
 
 
+def import_airflow() -> None:
+    """Import what all services need, and let Airflow's execution API speak its newest version alone."""
+    for name in MODULES:
+        importlib.import_module(name)
+    speak_newest_version_only()
+
+
+def speak_newest_version_only() -> None:
+    """Drop the older versions of the execution API, by which tasks talk to Airflow.
+
+    Airflow's web server builds the routes of all nine before it answers a task: 2.5 s and 40 MB. All that
+    talks to it on this engine is of the same environment, so of the newest version.
+    """
+    from airflow.api_fastapi.execution_api.routes import execution_api_router
+    from airflow.api_fastapi.execution_api.versions import bundle
+    from cadwyn.route_generation import _DELETED_ROUTE_TAG
+
+    bundle.versions = bundle.versions[:1]
+    # Routes that are there for older versions only: cadwyn wants each to be in one.
+    execution_api_router.routes = [
+        route for route in execution_api_router.routes if _DELETED_ROUTE_TAG not in getattr(route, "tags", ())
+    ]
+
+
 def import_for_tasks() -> None:
     """Import what the checkout's own settings of Airflow want to be there in the scheduler, for its tasks."""
     importlib.import_module("airflow_local_settings").preload()
@@ -92,9 +116,14 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
 
-    def serve(self, modules: Sequence[str] = MODULES, then: Callable[[], None] = import_for_tasks) -> Client:
+    def serve(
+        self,
+        first: Callable[[], None] = import_airflow,
+        then: Callable[[], None] = import_for_tasks,
+    ) -> Client:
         """Import, then fork for each client. Returns in the forks alone.
 
+        :param first: imports what all need.
         :param then: imports what ``FIRST`` can do without.
         :return: for whom this fork is.
         """
@@ -102,8 +131,7 @@ class Server:
         _set_title("airflow preload")
         # Nothing of what is imported is garbage; frozen, it is never looked at, so its pages stay shared.
         gc.disable()
-        for module in modules:
-            importlib.import_module(module)
+        first()
         gc.freeze()
         self._listener.setblocking(False)
         while (client := self._accept()) is not None:

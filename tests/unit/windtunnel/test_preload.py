@@ -21,12 +21,14 @@ from windtunnel.waiters import wait_until
 SERVER = """
 import sys, time
 from pathlib import Path
+def import_for_all():
+    import imported_once
 def import_for_others():
     while not Path(sys.argv[1] + ".imported").exists(): time.sleep(0.01)
     import imported_for_others
 from windtunnel import preload
 preload._set_title = lambda title: None
-preload.run(preload.Server(Path(sys.argv[1])).serve(("imported_once",), import_for_others))
+preload.run(preload.Server(Path(sys.argv[1])).serve(import_for_all, import_for_others))
 """
 
 IMPORTED_ONCE = """
