@@ -80,14 +80,15 @@ def alive(pids: set[int]) -> set[int]:
 def test_without_supervisord_the_stack_is_known_ended_and_started_anew(stack: Stack, local: Local) -> None:
     """Each start is a new one, on the data of the one before."""
     segments = shared_memory()
-    run = stack.airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
-    assert stack.airflow.wait(run, timeout=60).state == "success"
+    airflow = stack.airflow
+    run = airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
+    assert airflow.wait(run, timeout=60).state == "success"
     kill_supervisord(local)
 
     states = {found.name: found.state for found in local.services()}
     assert {states[name] for name in SERVICES} == {"unsupervised"}
     # Committed just before the end, which Postgres writes down at the end only (`synchronous_commit=off`).
-    stack.airflow.add_variable("last_word", "kept")
+    airflow.add_variable("last_word", "kept")
 
     local.up()
 
