@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from threading import Timer
 from typing import Any
@@ -865,7 +866,11 @@ def test_a_postgres_of_another_user_is_ended_by_its_file(tmp_path: Path) -> None
     postgres = tmp_path / "postgres"
     shutil.copy("/usr/bin/sleep", postgres)
     pid_file = tmp_path / "postmaster.pid"
-    processes = [subprocess.Popen([program, "600"]) for program in (postgres, postgres, "sleep")]
+    # A shell's background job, which this may be in, ignores SIGINT, and so would these; Postgres never does.
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    processes = [
+        subprocess.Popen([program, "600"], preexec_fn=heed) for program in (postgres, postgres, "sleep")
+    ]
     ours, later, other = processes
     try:
         for process, started in ((other, time.time()), (later, time.time() - 60), (ours, time.time())):
