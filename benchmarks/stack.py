@@ -6,11 +6,8 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-
-import psutil
 
 from benchmarks.report import Report, p95
 from windtunnel import local_process
@@ -114,31 +111,8 @@ def memory(stack: Engine, client: AirflowClient, report: Report) -> None:
     """All services together, after ten demo runs."""
     for _ in range(10):
         first_run(client)
-    total = of_processes(stack) if isinstance(stack, Local) else of_containers(stack)
+    total = sum(stack.memory().values())
     report.add("memory of all services after ten demo runs", total / 1e9, "GB", BARS[stack.name]["memory"])
-
-
-def of_containers(stack: Engine) -> float:
-    """Bytes, as ``docker stats`` counts."""
-    containers = [service.id for service in stack.services() if service.state == "running"]
-    lines = stack.run(
-        "docker", "stats", "--no-stream", "--format", "{{json .}}", *containers, what="asking for memory"
-    )
-    units = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-    total = 0.0
-    for line in lines.splitlines():
-        used = json.loads(line)["MemUsage"].split(" / ")[0]
-        total += float(used[:-3]) * units[used[-3:]]
-    return total
-
-
-def of_processes(stack: Local) -> float:
-    """Bytes: what each process has alone and its share of what it shares (PSS), supervisord's included."""
-    total = 0
-    for process in local_process.processes(stack.run_folder):
-        with suppress(psutil.Error):  # a task's, which has ended meanwhile
-            total += process.memory_full_info().pss
-    return total
 
 
 def disk(stack: Local, report: Report) -> None:

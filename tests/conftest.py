@@ -2,13 +2,8 @@
 
 import pytest
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--engine",
-        choices=["compose", "local"],
-        help="what runs the stack under test; as ./windtunnel chooses where it is not given",
-    )
+# As a repository has it that installs the package.
+pytest_plugins = ["windtunnel.pytest_plugin"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -19,7 +14,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Not at the top: unit tests that run beside Airflow or in LocalStack have not what it needs.
     from windtunnel import engines
 
-    chosen = config.getoption("--engine") or engines.choose(project="windtunnel-tests").engine.name
+    chosen = config.getoption("windtunnel_engine") or engines.choose(project="windtunnel-tests").engine.name
     other = [item for item in marked if chosen not in next(item.iter_markers("engine")).args]
     config.hook.pytest_deselected(items=other)
     items[:] = [item for item in items if item not in other]

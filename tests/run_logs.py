@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from airflow_relay import contract
 from tests.support import BUCKET
 from windtunnel.airflow_api import AirflowClient, TaskLog
+from windtunnel.testing import log_key
 from windtunnel.waiters import wait_until
 
 # So long Airflow may take for the upload after the task has its state, in seconds.
@@ -41,9 +42,7 @@ class Try:
     @property
     def path(self) -> str:
         """Below Airflow's log folder and in the bucket, by Airflow's own template."""
-        mapped = f"map_index={self.map_index}/" if self.map_index >= 0 else ""
-        task = f"dag_id={self.dag_id}/run_id={self.run_id}/task_id={self.task_id}"
-        return f"{task}/{mapped}attempt={self.number}.log"
+        return log_key(self.dag_id, self.run_id, self.task_id, self.map_index, self.number)
 
 
 def streams(logs_client: Any, of: Try, function: str) -> list[str]:

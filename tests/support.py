@@ -32,13 +32,23 @@ BUCKET = "airflow-lambda-logs"
 def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Engine:
     """The stack of this checkout as a project of its own, which any number of others may run beside.
 
-    Nothing is started. DAGs and functions are copies, those of the tests among them, so that a test may save,
-    edit and break them.
+    Nothing is started.
 
     :param floor: a part of the project's name.
     :param folder: where the copies go.
     :param files: compose files to lay over the stack's own.
     :param engine: what runs it; as ``./windtunnel`` chooses where None.
+    """
+    project = f"windtunnel-{floor}-{os.getpid()}"
+    return engines.choose(engine, project=project, environment=settings(folder), files=tuple(files)).engine
+
+
+def settings(folder: Path) -> dict[str, str]:
+    """The settings of a stack under test: copies of DAGs and functions, free ports.
+
+    DAGs and functions of the tests are among them; a test may save, edit and break them.
+
+    :param folder: where the copies go.
     """
     for kind in ("dags", "lambdas"):
         for source in (ROOT / kind, ROOT / "tests" / kind):
@@ -48,7 +58,7 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: st
         (folder / kind).chmod(0o755)
     (folder / "custom").mkdir()
     (folder / "custom").chmod(0o755)
-    settings = {
+    return {
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
         "WEBSERVER_PORT": "0",
         "LOCALSTACK_PORT": "0",
@@ -60,8 +70,6 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: st
         # Empty, for the tests to fill: the checkout's own is there beside it.
         "CUSTOM_FOLDER": str(folder / "custom"),
     }
-    project = f"windtunnel-{floor}-{os.getpid()}"
-    return engines.choose(engine, project=project, environment=settings, files=tuple(files)).engine
 
 
 @contextmanager

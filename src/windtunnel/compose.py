@@ -36,6 +36,9 @@ POSTGRES_OVERLAY = Path("overlays") / "postgres-port.yml"
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
+# As docker stats writes sizes.
+MEMORY_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+
 # The labels by which Compose marks what it makes.
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
@@ -239,6 +242,18 @@ class Compose(Engine):
         options += ["--timestamps"] if timestamps else []
         command = ["docker", "compose", "logs", "--no-color", *options, *services]
         return self.run(*command, what="reading the logs").replace(CLEAR_LINE, "")
+
+    def memory(self) -> dict[str, float]:
+        """As ``docker stats`` tells it: without the files that are cached and can be dropped."""
+        names = {service.id: service.name for service in self.services() if service.state == "running"}
+        command = ["docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}", *names]
+        lines = self.run(*command, what="asking for memory") if names else ""
+        found: dict[str, float] = {}
+        for line in lines.splitlines():
+            of = json.loads(line)
+            used = of["MemUsage"].split(" / ")[0]
+            found[names[of["ID"]]] = float(used[:-3]) * MEMORY_UNITS[used[-3:]]
+        return found
 
     def show_logs(
         self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]

@@ -419,6 +419,13 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def memory(self) -> dict[str, float]:
+        """Bytes that each service uses now, as the engine counts them; what is beside the services, too.
+
+        :raises EngineError: when the engine does not answer.
+        """
+
+    @abstractmethod
     def show_logs(
         self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
     ) -> None:

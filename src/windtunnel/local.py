@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 import xmlrpc.client
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -705,6 +705,15 @@ class Local(Engine):
         lines = [line for file in files for line in file.read_text(errors="replace").splitlines()]
         return lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]
 
+    def memory(self) -> dict[str, float]:
+        """What each process has alone and its share of what it shares (PSS), by service."""
+        left = {process.pid: process for process in local_process.processes(self.run_folder)}
+        found: dict[str, float] = {}
+        for name in self.service_names:
+            own = [left.pop(one.pid, None) for one in local_process.processes(self.run_folder, name)]
+            found[name] = _pss(filter(None, own))
+        return {name: used for name, used in found.items() if used} | {"supervision": _pss(left.values())}
+
     def show_logs(
         self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
     ) -> None:
@@ -779,6 +788,14 @@ def _require_free(port: int, setting: str) -> None:
     if port and ports.is_taken(port):
         by = ports.process_on(port) or "another program"
         raise EngineError(f"port {port} is in use by {by}", next_step=f"Set {setting} to another, or to 0.")
+
+
+def _pss(processes: Iterable[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
+            total += process.memory_full_info().pss
+    return total
 
 
 def _is_one_shot(service: Mapping[str, Any]) -> bool:

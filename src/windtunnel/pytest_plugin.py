@@ -18,8 +18,8 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ import pytest
 # Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
     from windtunnel.engine import Engine
+    from windtunnel.functions import Stub
     from windtunnel.testing import DagRun, Stack
 
 # Of the project's configuration: the setting of the stack that each of them becomes.
@@ -106,6 +107,8 @@ class Session:
         own = self._prefix if self.stays else f"{self._prefix}-{os.getpid()}"
         self.project = worker["windtunnel_project"] if worker else own
         self.stack: Stack | None = None
+        # On top of what the repository's configuration says.
+        self.settings: Mapping[str, str] = {}
 
     @property
     def evidence(self) -> Path:
@@ -149,6 +152,7 @@ class Session:
         named = settings.pop("WINDTUNNEL_ENGINE", None)
         # The images serve every session of the repository.
         settings["WINDTUNNEL_IMAGE"] = self._prefix
+        settings.update(self.settings)
         return engines.choose(
             named, project=project, environment=settings, root=root, state=self.state
         ).engine
@@ -230,12 +234,22 @@ def _ignore(_: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def windtunnel(pytestconfig: pytest.Config) -> "Stack":
+def windtunnel_settings() -> Mapping[str, str]:
+    """Settings of the stack, for a ``conftest.py`` to replace: ``{"WEBSERVER_PORT": "8080"}``.
+
+    By the names that the compose file has for them; they win over ``pyproject.toml``.
+    """
+    return {}
+
+
+@pytest.fixture(scope="session")
+def windtunnel(pytestconfig: pytest.Config, windtunnel_settings: Mapping[str, str]) -> "Stack":
     """The running stack; what can be done with it is in ``windtunnel.testing.Stack``."""
     from windtunnel.engine import EngineError
     from windtunnel.prepare import Unmet
 
     session = pytestconfig.stash[SESSION]
+    session.settings = windtunnel_settings
     session.note()
     try:
         return session.start()
@@ -260,7 +274,67 @@ def aws_client(windtunnel: "Stack") -> Callable[[str], Any]:
     return windtunnel.aws
 
 
+# What is undone after the test
+
+
+@pytest.fixture
+def _undone() -> Iterator[ExitStack]:
+    with ExitStack() as undone:
+        yield undone
+
+
+@pytest.fixture
+def set_connection(windtunnel: "Stack", _undone: ExitStack) -> Callable[..., None]:
+    """Adds a connection of Airflow's, for this test: ``set_connection("db", "postgres", host="db.test")``."""
+    return lambda *arguments, **fields: _undone.enter_context(windtunnel.connection(*arguments, **fields))
+
+
+@pytest.fixture
+def set_variable(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str, Any], None]:
+    """Adds a variable of Airflow's, for this test: ``set_variable("threshold", 3)``."""
+    return lambda key, value: _undone.enter_context(windtunnel.variable(key, value))
+
+
+@pytest.fixture
+def set_pool(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str, int], None]:
+    """Adds a pool of Airflow's, for this test: ``set_pool("texts", 2)``."""
+    return lambda name, slots: _undone.enter_context(windtunnel.pool(name, slots))
+
+
+@pytest.fixture
+def pause_dag(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str], None]:
+    """Pauses a DAG, for this test."""
+    return lambda dag_id: _undone.enter_context(windtunnel.paused(dag_id))
+
+
+@pytest.fixture
+def deploy_function(windtunnel: "Stack", _undone: ExitStack) -> Callable[[Path | str], str]:
+    """Deploys the Lambda function of a folder, for this test, and returns its name."""
+    return lambda folder: _undone.enter_context(windtunnel.deploy_function(folder))
+
+
+@pytest.fixture
+def stub_function(windtunnel: "Stack", _undone: ExitStack) -> "Callable[..., Stub]":
+    """Lets a Lambda function answer what this test says: ``stub_function("count-words", 3)``.
+
+    ``raises=ValueError("no text")`` lets it fail. What it returns has ``events``, with which it was called.
+    """
+    return lambda *arguments, **options: _undone.enter_context(
+        windtunnel.stub_function(*arguments, **options)
+    )
+
+
 # The failure bundle
+
+
+# How many runs there were before a test.
+RUNS = pytest.StashKey[int]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember which runs are not this test's."""
+    stack = item.config.stash[SESSION].stack
+    item.stash[RUNS] = len(stack.runs) if stack else 0
 
 
 @pytest.hookimpl(wrapper=True)
@@ -270,34 +344,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[Any]") -
     stack = item.config.stash[SESSION].stack
     if report.failed and stack is not None and "windtunnel" in getattr(item, "fixturenames", ()):
         folder = item.config.stash[SESSION].evidence / re.sub(r"[^\w.-]+", "_", item.name)
+        from windtunnel import evidence
         from windtunnel.airflow_api import TELLING_LINES
 
         # The run, the task, and the end of that task's log, where the exception is.
-        lines = write_bundle(stack, folder)[: 2 + TELLING_LINES]
+        own = stack.runs[item.stash.get(RUNS, 0) :]
+        lines = evidence.write(stack, folder, own)[: 2 + TELLING_LINES]
         report.sections.append(("windtunnel", "\n".join([*lines, f"all of it: {folder}"])))
     return report  # type: ignore[return-value]
-
-
-def write_bundle(stack: "Stack", folder: Path) -> list[str]:
-    """Write service logs, import errors and why runs have failed; whatever of it can be had.
-
-    :param folder: is made anew.
-    :return: the telling lines, the most telling first.
-    """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    lines: list[str] = []
-    with suppress(Exception):
-        for run in reversed(stack.runs):
-            why = stack.airflow.failures(run)
-            lines += [f"{run.dag_id} {run.dag_run_id}:", *why] if why else []
-        (folder / "runs.txt").write_text("\n".join(lines))
-    with suppress(Exception):
-        errors = [f"{error.filename}: {error.stack_trace}" for error in stack.airflow.import_errors()]
-        (folder / "import_errors.txt").write_text("\n".join(errors))
-        lines += errors
-    with suppress(Exception):
-        (folder / "health.json").write_text(stack.airflow.health().model_dump_json(indent=1))
-    with suppress(Exception):
-        stack.engine.write_logs(folder / "services")
-    return lines

@@ -130,15 +130,17 @@ def _defined_names(source: Path) -> Iterator[str]:
             yield from (alias.asname or alias.name for alias in node.names)
 
 
-def load_function(folder: Path) -> Function:
+def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     """Read and check one function's folder.
 
+    :param runtime: where its ``function.json`` names none.
     :raises SeedingError: when its ``function.json`` cannot be used or the handler is not there.
     """
     where = f"lambdas/{folder.name}"
     path = folder / "function.json"
     own = _read_json(path) if path.exists() else {}
-    settings = {"FunctionName": folder.name.replace("_", "-")} | DEFAULTS | own
+    default = DEFAULTS | {"Runtime": runtime}
+    settings = {"FunctionName": folder.name.replace("_", "-")} | default | own
     _validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
     module, _, handler = settings["Handler"].rpartition(".")
     source = folder / f"{module}.py"
@@ -218,17 +220,19 @@ def _client(service: str) -> Any:
     return boto3.client(service)
 
 
-def deploy(function: Function) -> bool:
+def deploy(function: Function, client: Any = None, library: Path = ROOT / LIBRARY) -> bool:
     """Create or update ``function`` and wait until it is Active; False when it was up to date already.
 
+    :param client: for Lambda; one by this process's own settings where None.
+    :param library: the folder of ``airflow_relay``, which each function gets.
     :raises SeedingError: when Lambda does not take it, with Lambda's reason.
     """
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-    client = _client("lambda")
+    client = client or _client("lambda")
     changed = True
     try:
-        code = package([function.folder, ROOT / LIBRARY])
+        code = package([function.folder, library])
         try:
             current = client.get_function_configuration(FunctionName=function.name)
         except client.exceptions.ResourceNotFoundException:

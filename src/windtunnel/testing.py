@@ -8,20 +8,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.session
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
 from windtunnel import preflight
 from windtunnel.airflow_api import AirflowClient, LogRecord
 from windtunnel.engine import Engine
+from windtunnel.functions import Functions, Stub
 from windtunnel.waiters import wait_until
 
 # So long a run may take, and a log on its way to S3, in seconds, where a test does not say otherwise.
 RUN_TIMEOUT = 300.0
 UPLOAD_TIMEOUT = 30.0
+
+
+def log_key(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> str:
+    """Where the log of a try lies, in the bucket and below Airflow's log folder, by Airflow's own template.
+
+    :param map_index: -1 for a task that is not mapped.
+    """
+    index = f"map_index={map_index}/" if map_index >= 0 else ""
+    return f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/{index}attempt={try_number}.log"
 
 
 class TaskInstance:
@@ -70,10 +82,8 @@ class TaskInstance:
         :raises windtunnel.waiters.WaitTimeout: when it does not come.
         """
         number = self.try_number if try_number is None else try_number
-        folder = f"dag_id={self._run.dag_id}/run_id={self._run.dag_run_id}/task_id={self.task_id}/"
-        index = f"map_index={self.map_index}/" if self.map_index >= 0 else ""
-        bucket, key = self._stack.log_bucket, f"{folder}{index}attempt={number}.log"
-        s3 = self._stack.aws("s3")
+        key = log_key(self._run.dag_id, self._run.dag_run_id, self.task_id, self.map_index, number)
+        bucket, s3 = self._stack.log_bucket, self._stack.aws("s3")
 
         def body() -> str:
             return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
@@ -82,7 +92,7 @@ class TaskInstance:
 
 
 class DagRun:
-    """A run that has ended."""
+    """A run, as it was when it was last looked at: at its end, unless it was only triggered."""
 
     def __init__(self, stack: "Stack", run: DAGRunResponse) -> None:
         """Take what the API has answered."""
@@ -90,19 +100,34 @@ class DagRun:
         self._run = run
         self.dag_id: str = run.dag_id
         self.run_id: str = run.dag_run_id
-        # "success" or "failed".
-        self.state: str = run.state.value
-        # Seconds.
-        self.duration: float | None = run.duration
+
+    @property
+    def state(self) -> str:
+        """``success`` or ``failed``; ``queued`` or ``running`` before the end."""
+        return str(self._run.state.value)
+
+    @property
+    def duration(self) -> float | None:
+        """Seconds; None before the end."""
+        return self._run.duration
+
+    def wait(self, timeout: float = RUN_TIMEOUT) -> "DagRun":
+        """Wait for its end, good or bad; the run itself.
+
+        :param timeout: seconds.
+        :raises windtunnel.waiters.WaitTimeout: when it takes longer.
+        """
+        self._run = self._stack.airflow.wait(self._run, timeout)
+        return self
 
     def __repr__(self) -> str:
         """DAG, run and state; for a failed one also why it has failed."""
         why = "\n".join(["", *self.failures()]) if self.state == "failed" else ""
         return f"<DagRun {self.dag_id} {self.run_id} {self.state}>{why}"
 
-    @cached_property
+    @property
     def tasks(self) -> list[TaskInstance]:
-        """Every task instance."""
+        """Every task instance, as it is now."""
         found = self._stack.airflow.task_instances(self._run)
         return [TaskInstance(self._stack, self._run, task) for task in found]
 
@@ -111,10 +136,11 @@ class DagRun:
 
         :raises KeyError: naming those that there are.
         """
-        for task in self.tasks:
+        tasks = self.tasks
+        for task in tasks:
             if (task.task_id, task.map_index) == (task_id, map_index):
                 return task
-        raise KeyError(f"{task_id!r}, map index {map_index}; there are {self.tasks}")
+        raise KeyError(f"{task_id!r}, map index {map_index}; there are {tasks}")
 
     def failures(self) -> list[str]:
         """Why it has failed: of each failed task the last lines of its log, and what the scheduler noted."""
@@ -161,6 +187,8 @@ class Stack:
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
             region_name=self._variables["AWS_DEFAULT_REGION"],
+            # Without AWS_PROFILE, which may name one that is not there.
+            botocore_session=botocore.session.Session(session_vars={"profile": (None, [], None, None)}),
         )
         return session.client(service, endpoint_url=self.engine.address("localstack"))
 
@@ -180,9 +208,20 @@ class Stack:
         :raises windtunnel.airflow_api.UnknownDag: when there is no such DAG.
         :raises windtunnel.waiters.WaitTimeout: when it takes longer.
         """
+        return self.trigger_dag(dag_id, conf, logical_date=logical_date).wait(timeout)
+
+    def trigger_dag(
+        self, dag_id: str, conf: dict[str, Any] | None = None, *, logical_date: datetime | None = None
+    ) -> DagRun:
+        """Start a run of a DAG and do not wait: its ``wait`` does.
+
+        :param conf: the run's configuration.
+        :param logical_date: with its time zone; without one templates have no ``ds``.
+        :raises windtunnel.airflow_api.UnknownDag: when there is no such DAG.
+        """
         run = self.airflow.trigger(dag_id, conf, logical_date=logical_date)
         self.runs.append(run)
-        return DagRun(self, self.airflow.wait(run, timeout))
+        return DagRun(self, run)
 
     @contextmanager
     def connection(self, connection_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
@@ -222,3 +261,41 @@ class Stack:
             yield
         finally:
             self.airflow.unpause(dag_id)
+
+    @contextmanager
+    def unpaused(self, dag_id: str) -> Iterator[None]:
+        """A DAG that is paused is not during the block."""
+        self.airflow.unpause(dag_id)
+        try:
+            yield
+        finally:
+            self.airflow.pause(dag_id)
+
+    # Functions
+
+    @cached_property
+    def _functions(self) -> Functions:
+        return Functions(self.engine, self.aws("lambda"))
+
+    @contextmanager
+    def deploy_function(self, folder: Path | str) -> Iterator[str]:
+        """A Lambda function is there during the block, in place of any other of its name; its name.
+
+        :param folder: as those in ``lambdas/``: ``lambda_function.py``, and ``function.json`` where wanted.
+        :raises windtunnel.seeding.SeedingError: saying what is wrong with the folder.
+        """
+        with self._functions.deployed(Path(folder)) as name:
+            yield name
+
+    @contextmanager
+    def stub_function(
+        self, name: str, returns: Any = None, *, raises: Exception | None = None
+    ) -> Iterator[Stub]:
+        """A Lambda function answers what the test says, during the block; what it was asked.
+
+        :param returns: what it answers, as JSON.
+        :param raises: what it fails with instead; only its class's name and its message go over.
+        :raises windtunnel.functions.FunctionError: when there is no such function.
+        """
+        with self._functions.stubbed(name, returns, raises) as mark:
+            yield Stub(self.aws("logs"), name, mark)

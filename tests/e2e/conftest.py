@@ -1,13 +1,17 @@
 """One stack for all tests of this floor, started when the first test asks for it."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from tests.support import Stack, cleaned_up, new_project, no_aws_settings_of_this_machine
+from tests.support import EVIDENCE, Stack, leftovers, no_aws_settings_of_this_machine, settings
+from windtunnel import testing
 from windtunnel.airflow_api import AirflowClient
+from windtunnel.engine import Engine
+
+STARTED = pytest.StashKey[Engine]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,19 +21,33 @@ def _environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def airflow_stack(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
-    """The running stack. It is taken down at the end, also where it did not come up."""
-    folder = tmp_path_factory.mktemp("e2e")
-    engine = new_project("e2e", folder, engine=pytestconfig.getoption("--engine"))
-    with cleaned_up(engine) as evidence:
-        engine.up()
-        yield Stack(engine, evidence)
+def windtunnel_settings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+    """Our own DAGs and functions with those of the tests, as copies that a test may edit."""
+    return settings(tmp_path_factory.mktemp("e2e"))
 
 
 @pytest.fixture(scope="session")
-def airflow(airflow_stack: Stack) -> AirflowClient:
+def airflow_stack(windtunnel: testing.Stack, pytestconfig: pytest.Config) -> Stack:
+    """The running stack, seen from below: its processes, its secrets, its database."""
+    pytestconfig.stash[STARTED] = windtunnel.engine
+    return Stack(windtunnel.engine, EVIDENCE / windtunnel.engine.project)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Fail where the stack has left something behind."""
+    yield
+    engine = session.config.stash.get(STARTED, None)
+    stays = session.config.getoption("windtunnel_keep") or session.config.getoption("windtunnel_reuse")
+    if engine and not stays:
+        left = leftovers(engine)
+        assert not left, f"{engine.project} leaves behind: {', '.join(left)}"
+
+
+@pytest.fixture(scope="session")
+def airflow(windtunnel: testing.Stack) -> AirflowClient:
     """Airflow's API, as the administrator."""
-    return airflow_stack.airflow
+    return windtunnel.airflow
 
 
 # The configuration of a run of each example DAG.
@@ -50,18 +68,18 @@ def example_runs(request: pytest.FixtureRequest) -> dict[str, DAGRunResponse]:
 
 
 @pytest.fixture(scope="session")
-def lambda_client(airflow_stack: Stack) -> Any:
-    return airflow_stack.aws("lambda")
+def lambda_client(aws_client: Callable[[str], Any]) -> Any:
+    return aws_client("lambda")
 
 
 @pytest.fixture(scope="session")
-def logs_client(airflow_stack: Stack) -> Any:
-    return airflow_stack.aws("logs")
+def logs_client(aws_client: Callable[[str], Any]) -> Any:
+    return aws_client("logs")
 
 
 @pytest.fixture(scope="session")
-def s3_client(airflow_stack: Stack) -> Any:
-    return airflow_stack.aws("s3")
+def s3_client(aws_client: Callable[[str], Any]) -> Any:
+    return aws_client("s3")
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ def _environment() -> Iterator[None]:
 def _started(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
     overlay = Path(__file__).with_name("overlay.yml")
     folder = tmp_path_factory.mktemp("faults")
-    engine = new_project("faults", folder, [overlay], pytestconfig.getoption("--engine"))
+    engine = new_project("faults", folder, [overlay], pytestconfig.getoption("windtunnel_engine"))
     with cleaned_up(engine) as evidence:
         engine.up()
         stack = Stack(engine, evidence)

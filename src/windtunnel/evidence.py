@@ -1,0 +1,185 @@
+"""The failure bundle: what a running stack can tell, in files, for whoever looks at a failed test."""
+
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import urllib3
+from airflow_client.client.models.dag_run_response import DAGRunResponse
+
+from windtunnel.testing import Stack, log_key
+
+# What is asked for as it is, a file each: service and path.
+HEALTH = {
+    "airflow.json": ("webserver", "/api/v2/monitor/health"),
+    "localstack.json": ("localstack", "/_localstack/health"),
+    "seeding.json": ("localstack", "/_localstack/init"),
+}
+
+# So many of the last events of a log group, and of the objects of a bucket.
+EVENTS = 1000
+OBJECTS = 1000
+
+# Log groups of functions: their own, and those of relayed lines where they are named alike.
+GROUPS = ("/aws/lambda/", "/airflow/lambda/")
+
+
+def write(stack: Stack, folder: Path, runs: Sequence[DAGRunResponse] = ()) -> list[str]:
+    """Write all that can be had; what cannot be had stands in ``missing.txt``, with the reason.
+
+    :param folder: is made anew.
+    :param runs: those of the failed test.
+    :return: the telling lines: why these runs have failed, the latest first, then import errors.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lines: list[str] = []
+    missing = []
+    parts: dict[str, Callable[[Stack, Path], list[str]]] = {
+        "runs.txt": partial(_runs, own=[run.dag_run_id for run in runs]),
+        "import_errors.txt": _import_errors,
+        "health": _health,
+        "tasks": _task_logs,
+        "functions": _functions,
+        "s3.txt": _s3,
+        "versions.json": _versions,
+        "resources.txt": _resources,
+        "services": _services,
+    }
+    for name, part in parts.items():
+        try:
+            lines += part(stack, folder / name)
+        except Exception as error:
+            missing.append(f"{name}: {type(error).__name__}: {error}\n")
+    if missing:
+        (folder / "missing.txt").write_text("".join(missing))
+    return lines
+
+
+def _runs(stack: Stack, path: Path, own: Collection[str]) -> list[str]:
+    """Why each run of the session has failed."""
+    telling: list[str] = []
+    with path.open("w") as file:
+        for run in reversed(stack.runs):
+            why = stack.airflow.failures(run)
+            lines = [f"{run.dag_id} {run.dag_run_id}:", *why] if why else []
+            file.writelines(f"{line}\n" for line in lines)
+            telling += lines if run.dag_run_id in own else []
+    return telling
+
+
+def _import_errors(stack: Stack, path: Path) -> list[str]:
+    lines = [f"{error.filename}: {error.stack_trace}" for error in stack.airflow.import_errors()]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return lines
+
+
+def _health(stack: Stack, folder: Path) -> list[str]:
+    """What services say of themselves, as they say it."""
+    folder.mkdir()
+    for name, (service, path) in HEALTH.items():
+        response = urllib3.request("GET", f"{stack.engine.address(service)}{path}", timeout=10, retries=False)
+        (folder / name).write_bytes(response.data)
+    return []
+
+
+def _task_logs(stack: Stack, folder: Path) -> list[str]:
+    """The whole log of each failed task of the session's runs, in its latest try, at Airflow's own path."""
+    for run in stack.runs:
+        for task in stack.airflow.task_instances(run):
+            if task.state == "failed":
+                key = log_key(run.dag_id, run.dag_run_id, task.task_id, task.map_index, task.try_number)
+                path = folder / key
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text("\n".join(_task_log(stack, run, task)))
+    return []
+
+
+def _task_log(stack: Stack, run: DAGRunResponse, task: Any) -> Iterator[str]:
+    log = stack.airflow.task_log(run, task.task_id, task.try_number, task.map_index)
+    for record in log.records:
+        when = record.time.isoformat() if record.time else ""
+        yield f"{when} {record.level.upper():<8} " + "\n".join(record.lines())
+
+
+def _functions(stack: Stack, folder: Path) -> list[str]:
+    """The last events of each function's log groups, and how the function is set."""
+    folder.mkdir()
+    client, logs = stack.aws("lambda"), stack.aws("logs")
+    pages = client.get_paginator("list_functions").paginate()
+    settings = [function for page in pages for function in page["Functions"]]
+    (folder / "settings.json").write_text(json.dumps(settings, indent=1))
+    for prefix in GROUPS:
+        groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
+        for group in (group["logGroupName"] for page in groups for group in page["logGroups"]):
+            events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            found = [event for page in events for event in page["events"]][-EVENTS:]
+            (folder / f"{group.strip('/').replace('/', '_')}.log").write_text("".join(map(_event, found)))
+    return []
+
+
+def _event(event: dict[str, Any]) -> str:
+    when = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return f"{when} {event['logStreamName']} {event['message'].rstrip()}\n"
+
+
+def _s3(stack: Stack, path: Path) -> list[str]:
+    """Every bucket's objects: when written, bytes, key."""
+    s3 = stack.aws("s3")
+    with path.open("w") as listing:
+        for bucket in (bucket["Name"] for bucket in s3.list_buckets()["Buckets"]):
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+            found = [content for page in pages for content in page.get("Contents", [])]
+            listing.write(f"s3://{bucket}, {len(found)} objects\n")
+            for content in sorted(found, key=lambda content: content["LastModified"])[-OBJECTS:]:
+                written = content["LastModified"].isoformat()
+                listing.write(f"  {written} {content['Size']:>10} {content['Key']}\n")
+    return []
+
+
+def _versions(stack: Stack, path: Path) -> list[str]:
+    def ask(service: str, of: str) -> Any:
+        return urllib3.request("GET", f"{stack.engine.address(service)}{of}", timeout=10).json()["version"]
+
+    try:
+        own = version("windtunnel")
+    except PackageNotFoundError:
+        own = "a checkout"
+    found = {
+        "windtunnel": own,
+        "engine": stack.engine.name,
+        "airflow": ask("webserver", "/api/v2/version"),
+        "localstack": ask("localstack", "/_localstack/health"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    path.write_text(json.dumps(found, indent=1))
+    return []
+
+
+def _resources(stack: Stack, path: Path) -> list[str]:
+    """The machine's and the services'."""
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(stack.engine.state)
+    lines = [
+        time.strftime("at %Y-%m-%dT%H:%M:%S%z"),
+        f"cores: {os.cpu_count()}, load: {' '.join(f'{load:.1f}' for load in os.getloadavg())}",
+        f"memory: {memory.available / 1e9:.2f} GB available of {memory.total / 1e9:.2f} GB",
+        f"disk: {disk.free / 1e9:.2f} GB free of {disk.total / 1e9:.2f} GB",
+    ]
+    lines += [f"{name}: {used / 1e6:.0f} MB" for name, used in sorted(stack.engine.memory().items())]
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return []
+
+
+def _services(stack: Stack, folder: Path) -> list[str]:
+    stack.engine.write_logs(folder)
+    return []

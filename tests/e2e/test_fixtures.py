@@ -1,0 +1,158 @@
+"""The plugin's fixtures that change the stack for one test, and that nothing of it stays."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windtunnel import evidence
+from windtunnel.airflow_api import AirflowApiError, AirflowClient
+from windtunnel.functions import FunctionError
+from windtunnel.testing import DagRun, Stack
+
+RunDag = Callable[..., DagRun]
+FUNCTION = "test-plain"
+
+
+def call(lambda_client: Any, name: str, event: Any = None) -> Any:
+    """What a function answers."""
+    return json.loads(lambda_client.invoke(FunctionName=name, Payload=json.dumps(event))["Payload"].read())
+
+
+def settings(lambda_client: Any, name: str) -> dict[str, Any]:
+    """What makes a function what it is, its code included."""
+    none = {"Description": "", "Environment": {"Variables": {}}, "Layers": []}
+    found = none | lambda_client.get_function_configuration(FunctionName=name)
+    names = {*none, "CodeSha256", "Handler", "MemorySize", "Runtime", "Timeout"}
+    return {key: value for key, value in found.items() if key in names}
+
+
+@contextmanager
+def nothing_changes(lambda_client: Any, name: str) -> Iterator[None]:
+    """A function is afterwards what it was before."""
+    before = settings(lambda_client, name)
+    yield
+    assert settings(lambda_client, name) == before
+
+
+def test_a_stub_answers_and_knows_what_it_was_asked(
+    run_dag: RunDag, windtunnel: Stack, lambda_client: Any
+) -> None:
+    with nothing_changes(lambda_client, "airflow-test"):
+        with windtunnel.stub_function("airflow-test", {"lines": 3}) as stub:
+            run = run_dag("test-once", {"payloads": [{"max_len": 0}]})
+
+            assert run.state == "success", run
+            (task,) = run.tasks
+            assert task.xcom() == {"lines": 3}
+            # As the DAG sent it: what the relay puts into an event is its own affair.
+            assert stub.events == [{"max_len": 0}]
+            assert "a stub answers" in task.log()
+        assert call(lambda_client, "airflow-test", {"max_len": 0}) == {"lines": 0}
+
+
+def test_a_stub_fails_as_it_is_told(run_dag: RunDag, stub_function: Callable[..., Any]) -> None:
+    stub_function("airflow-test", raises=ValueError("no text"))
+
+    run = run_dag("test-once", {"payloads": [{"max_len": 0}]})
+
+    assert run.state == "failed"
+    assert "ValueError: no text" in run.tasks[0].log()
+
+
+def test_a_function_that_is_not_there_has_no_stub(windtunnel: Stack) -> None:
+    with (
+        pytest.raises(FunctionError, match=r"no function no-such; there are .*airflow-test"),
+        windtunnel.stub_function("no-such"),
+    ):
+        pass
+
+
+def test_a_function_is_deployed_for_a_test(windtunnel: Stack, lambda_client: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "only_here"
+    folder.mkdir()
+    (folder / "lambda_function.py").write_text("def lambda_handler(event, context): return event['a'] + 1")
+
+    with windtunnel.deploy_function(folder) as name:
+        assert call(lambda_client, name, {"a": 1}) == 2
+
+    assert name == "only-here"
+    with pytest.raises(lambda_client.exceptions.ResourceNotFoundException):
+        call(lambda_client, name)
+
+
+def test_a_function_is_replaced_for_a_test(windtunnel: Stack, lambda_client: Any, tmp_path: Path) -> None:
+    (tmp_path / "other.py").write_text("import os\ndef main(event, context): return os.environ['MINE']")
+    own = {
+        "FunctionName": FUNCTION,
+        "Handler": "other.main",
+        "Timeout": 9,
+        "Environment": {"Variables": {"MINE": "yes"}},
+    }
+    (tmp_path / "function.json").write_text(json.dumps(own))
+
+    with nothing_changes(lambda_client, FUNCTION), windtunnel.deploy_function(tmp_path):
+        assert call(lambda_client, FUNCTION) == "yes"
+
+
+def test_what_tasks_look_up_is_there_for_one_test(
+    airflow: AirflowClient,
+    set_connection: Callable[..., None],
+    set_variable: Callable[..., None],
+    set_pool: Callable[..., None],
+    pause_dag: Callable[[str], None],
+) -> None:
+    set_connection("for-one-test", "http", host="example.test")
+    set_variable("for_one_test", {"a": 1})
+    set_pool("for-one-test", 2)
+    pause_dag("test-once")
+
+    # Each is there: a second one of that name is refused.
+    with pytest.raises(AirflowApiError, match="409"):
+        airflow.add_connection("for-one-test", "http")
+    with pytest.raises(AirflowApiError, match="409"):
+        airflow.add_variable("for_one_test", "")
+    with pytest.raises(AirflowApiError, match="409"):
+        airflow.add_pool("for-one-test", 1)
+    assert [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"] == [True]
+
+
+def test_and_is_gone_after_it(airflow: AirflowClient) -> None:
+    with pytest.raises(AirflowApiError, match="404"):
+        airflow.delete_connection("for-one-test")
+    with pytest.raises(AirflowApiError, match="404"):
+        airflow.delete_variable("for_one_test")
+    with pytest.raises(AirflowApiError, match="404"):
+        airflow.delete_pool("for-one-test")
+    assert [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"] == [False]
+
+
+def test_the_failure_bundle_tells_all(run_dag: RunDag, windtunnel: Stack, tmp_path: Path) -> None:
+    failed = run_dag("test-once", {"function_name": "no-such", "payloads": [{}]})
+
+    lines = evidence.write(windtunnel, tmp_path / "bundle", windtunnel.runs[-1:])
+
+    assert lines[0] == f"test-once {failed.run_id}:"
+    bundle = {
+        str(path.relative_to(tmp_path / "bundle")): path.read_text() for path in files(tmp_path / "bundle")
+    }
+    assert "missing.txt" not in bundle, bundle["missing.txt"]
+    assert json.loads(bundle["versions.json"])["engine"] == windtunnel.engine.name
+    assert json.loads(bundle["health/airflow.json"])["metadatabase"] == {"status": "healthy"}
+    assert any(
+        "no-such" in text for name, text in bundle.items() if name.startswith("tasks/dag_id=test-once")
+    )
+    assert any(
+        name.startswith("functions/aws_lambda_") and "START RequestId" in bundle[name] for name in bundle
+    )
+    assert "s3://airflow-lambda-logs, " in bundle["s3.txt"]
+    for service in ("webserver", "scheduler", "localstack"):
+        assert f"{service}: " in bundle["resources.txt"]
+        assert bundle[f"services/{service}.log"]
+
+
+def files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
