@@ -151,7 +151,7 @@ class Session:
         root = installation.stack_root(self.state)
         named = settings.pop("WINDTUNNEL_ENGINE", None)
         # The images serve every session of the repository.
-        settings["WINDTUNNEL_IMAGE"] = self._prefix
+        settings["WINDTUNNEL_IMAGE"] = os.environ.get("WINDTUNNEL_IMAGE") or self._prefix
         settings.update(self.settings)
         return engines.choose(
             named, project=project, environment=settings, root=root, state=self.state

@@ -27,7 +27,7 @@ def test_collecting_starts_nothing(tmp_path: Path, floor: str, engine: str) -> N
 
     pytest_command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
     answer = subprocess.run(
-        [*pytest_command, "--collect-only", "-q", "--engine", engine, f"tests/{floor}"],
+        [*pytest_command, "--collect-only", "-q", "--windtunnel-engine", engine, f"tests/{floor}"],
         cwd=ROOT,
         env=os.environ
         | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DOCKER_HOST": f"unix://{tmp_path}/no-engine.sock"},
