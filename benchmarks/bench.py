@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import lambda_operator, stack
+from benchmarks import harness, lambda_operator, stack
 from benchmarks.report import Report, own_stack
 from windtunnel import engines
 from windtunnel.engine import ROOT
 
-PARTS = ("stack", "operator")
+PARTS = ("stack", "operator", "harness")
 # The name of a part that was measured on the local engine.
 ON_LOCAL = "{}, local engine"
 RESULTS = Path(__file__).parent / "results.json"
@@ -23,11 +23,14 @@ def measured(part: str, times: int, cycles: int) -> Report:
     """Measure one part, on the engine that is chosen."""
     report = Report(part if engines.choose().engine.name == "compose" else ON_LOCAL.format(part))
     if part == "stack":
-        with own_stack(stack.DAGS, stack.LAMBDAS) as compose:
-            stack.measure(compose, report, times, cycles)
+        with own_stack(stack.DAGS, stack.LAMBDAS) as engine:
+            stack.measure(engine, report, times, cycles)
+    elif part == "operator":
+        with own_stack(lambda_operator.DAGS, lambda_operator.LAMBDAS) as engine:
+            lambda_operator.measure(engine, report)
     else:
-        with own_stack(lambda_operator.DAGS, lambda_operator.LAMBDAS) as compose:
-            lambda_operator.measure(compose, report)
+        with own_stack(harness.DAGS, harness.LAMBDAS) as engine:
+            harness.measure(engine, report)
     return report
 
 

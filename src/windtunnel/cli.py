@@ -464,7 +464,7 @@ def run_steps(engine: Engine, steps: list[suite.Step]) -> None:
 )
 def bench(
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="stack or operator; both where none is given.")
+        list[str] | None, typer.Argument(help="stack, operator or harness; all where none is given.")
     ] = None,
     engine_name: EngineName = None,
 ) -> None:
