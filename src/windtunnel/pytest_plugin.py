@@ -7,6 +7,7 @@ A repository names its folders in ``pyproject.toml``::
     lambdas = "lambdas"
     custom = "custom"
     requirements = "requirements.txt"
+    aws = "aws.json"
 
 Those are the defaults, as far as they are there. The stack is started by the first test that asks for it, as
 a project of its own on free ports, and is gone when the session ends.
@@ -20,6 +21,7 @@ import shutil
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from windtunnel.engine import Engine
     from windtunnel.functions import Stub
     from windtunnel.testing import DagRun, Stack
+
+# Of the project's configuration: the file of what is in AWS from the start.
+AWS_FILE = "aws.json"
 
 # Of the project's configuration: the setting of the stack that each of them becomes.
 FOLDERS = {
@@ -115,26 +120,47 @@ class Session:
         """Where bundles of failed tests go."""
         return self.state / "evidence" / self.project
 
+    @cached_property
+    def named(self) -> dict[str, str]:
+        """What the repository's configuration says.
+
+        :raises pytest.UsageError: for a name that is none.
+        """
+        content = tomllib.loads(self._file.read_text()) if self._file.exists() else {}
+        named: dict[str, str] = content.get("tool", {}).get("windtunnel", {})
+        known = (*FOLDERS, "aws", "engine")
+        if unknown := sorted(set(named) - set(known)):
+            raise pytest.UsageError(
+                f"[tool.windtunnel] in {self._file}: {', '.join(unknown)}; there are: {', '.join(known)}"
+            )
+        return named
+
+    @property
+    def _file(self) -> Path:
+        return self._config.rootpath / "pyproject.toml"
+
+    def _path(self, name: str, usual: str) -> Path | None:
+        """A file or folder of the repository; None where it is not there and not named.
+
+        :raises pytest.UsageError: where it is named, and not there.
+        """
+        path = self._config.rootpath / self.named.get(name, usual)
+        if not path.exists() and name in self.named:
+            raise pytest.UsageError(
+                f"[tool.windtunnel] in {self._file}: {name} = {self.named[name]!r} is not there"
+            )
+        return path if path.exists() else None
+
     def _settings(self) -> dict[str, str]:
         """The stack's settings, from the repository's configuration.
 
         :raises pytest.UsageError: for a name that is none, or a folder that is not there.
         """
-        file = self._config.rootpath / "pyproject.toml"
-        content = tomllib.loads(file.read_text()) if file.exists() else {}
-        named: dict[str, str] = content.get("tool", {}).get("windtunnel", {})
-        if unknown := sorted(set(named) - set(FOLDERS) - {"engine"}):
-            known = ", ".join((*FOLDERS, "engine"))
-            raise pytest.UsageError(f"[tool.windtunnel] in {file}: {', '.join(unknown)}; there are: {known}")
+        named = self.named
         settings = {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}
         for name, setting in FOLDERS.items():
-            path = self._config.rootpath / named.get(
-                name, "requirements.txt" if name == "requirements" else name
-            )
-            if path.exists():
+            if path := self._path(name, "requirements.txt" if name == "requirements" else name):
                 settings[setting] = str(path)
-            elif name in named:
-                raise pytest.UsageError(f"[tool.windtunnel] in {file}: {name} = {named[name]!r} is not there")
             elif name in EMPTY_IF_ABSENT:
                 empty = self.state / "empty" / name
                 empty.mkdir(parents=True, exist_ok=True)
@@ -169,19 +195,25 @@ class Session:
 
         :raises windtunnel.engine.EngineError: naming the part that fails.
         :raises windtunnel.prepare.Unmet: naming what is not there.
+        :raises windtunnel.seeding.SeedingError: when AWS refuses what is to be there.
         """
-        from windtunnel import prepare
+        from windtunnel import prepare, seeding
         from windtunnel.testing import Stack
 
         engine = self.engine(self.project)
+        stack = Stack(engine)
+        resources = self._path("aws", AWS_FILE)
+        calls = seeding.load_resources(resources) if resources else []
         with self._exclusively():
             if not engine.is_running("webserver"):
                 self._remove_abandoned()
                 prepare.check(engine, _ignore)
                 prepare.parts(engine, _ignore, _ignore)
                 engine.up()
-        self.stack = Stack(engine)
-        return self.stack
+            for service, operation, arguments in calls:
+                seeding.create(stack.aws(service), operation, arguments)
+        self.stack = stack
+        return stack
 
     def _remove_abandoned(self) -> None:
         """Remove what sessions of this repository have left because they were killed."""
@@ -247,6 +279,7 @@ def windtunnel(pytestconfig: pytest.Config, windtunnel_settings: Mapping[str, st
     """The running stack; what can be done with it is in ``windtunnel.testing.Stack``."""
     from windtunnel.engine import EngineError
     from windtunnel.prepare import Unmet
+    from windtunnel.seeding import SeedingError
 
     session = pytestconfig.stash[SESSION]
     session.settings = windtunnel_settings
@@ -256,6 +289,8 @@ def windtunnel(pytestconfig: pytest.Config, windtunnel_settings: Mapping[str, st
     except Unmet as error:
         found = [f"{finding.problem}\n{finding.remedy}" for finding in error.findings]
         pytest.exit("\n".join(["the stack does not start:", *found]), returncode=1)
+    except SeedingError as error:
+        pytest.exit(f"the stack does not start: {error}", returncode=1)
     except EngineError as error:
         # No test can do without; each would try again.
         said = [f"the stack does not start: {error.what}", error.output, f"Logs: {session.write_logs()}"]

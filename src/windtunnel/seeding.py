@@ -270,11 +270,17 @@ def _update(client: Any, function: Function, current: dict[str, Any], code: byte
 _IS_THERE = ("AlreadyExists", "AlreadyOwned", "ResourceExists", "ResourceInUse")
 
 
-def _create(service: str, operation: str, arguments: dict[str, Any]) -> None:
+def create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
+    """Make a call of ``load_resources``; that something is there already is fine.
+
+    :param client: boto3's, for the service.
+    :raises SeedingError: when AWS refuses.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
+    service = client.meta.service_model.service_name
     try:
-        getattr(_client(service), operation)(**arguments)
+        getattr(client, operation)(**arguments)
     except ClientError as error:
         if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
             raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
@@ -321,9 +327,9 @@ def seed_resources() -> None:
         except SeedingError as error:
             calls = []
             reasons.append(str(error))
-        for call in calls:
+        for service, operation, arguments in calls:
             try:
-                _create(*call)
+                create(_client(service), operation, arguments)
             except SeedingError as error:
                 reasons.append(str(error))
         if reasons:
