@@ -220,11 +220,11 @@ def _client(service: str) -> Any:
     return boto3.client(service)
 
 
-def deploy(function: Function, client: Any = None, library: Path = ROOT / LIBRARY) -> bool:
+def deploy(function: Function, client: Any = None, library: Path | None = None) -> bool:
     """Create or update ``function`` and wait until it is Active; False when it was up to date already.
 
     :param client: for Lambda; one by this process's own settings where None.
-    :param library: the folder of ``airflow_relay``, which each function gets.
+    :param library: the folder of ``airflow_relay``, which each function gets; that of LocalStack where None.
     :raises SeedingError: when Lambda does not take it, with Lambda's reason.
     """
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
@@ -232,7 +232,7 @@ def deploy(function: Function, client: Any = None, library: Path = ROOT / LIBRAR
     client = client or _client("lambda")
     changed = True
     try:
-        code = package([function.folder, library])
+        code = package([function.folder, library or ROOT / LIBRARY])
         try:
             current = client.get_function_configuration(FunctionName=function.name)
         except client.exceptions.ResourceNotFoundException:
