@@ -10,7 +10,8 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +24,9 @@ FINGERPRINT = "fingerprint.txt"
 
 # Where LocalStack has it, below its root.
 LOCALSTACK_LIBRARY = "/usr/lib/localstack"
+
+# In the order in which they are installed: what takes longest comes last.
+NAMES = ("postgres", "lambda", "localstack", "airflow")
 
 Say = Callable[[str], None]
 
@@ -68,32 +72,50 @@ class Environments:
             emulator = self._root / "emulator"
             yield from sorted((*emulator.glob("p*.*"), *(emulator / "src").rglob("*.py")))
 
-    def missing(self) -> list[str]:
+    def missing(self, names: Collection[str] = NAMES) -> list[str]:
         """The names of those that are not there, or not as they are to be.
 
+        :param names: of those that are wanted.
         :raises windtunnel.engine.EngineError: when ``REQUIREMENTS_FILE`` cannot be read.
         """
-        return [name for name in self._installers if not self._is_installed(name)]
+        return [name for name in names if not self._is_installed(name)]
 
     def _is_installed(self, name: str) -> bool:
         stamp = self.folder / name / FINGERPRINT
         return stamp.exists() and stamp.read_text() == self.fingerprint(name)
 
-    def install(self, say: Say) -> None:
+    def install(self, say: Say, names: Collection[str] = NAMES) -> None:
         """Install what is missing, every package checked against its hash.
 
+        :param names: of those that are wanted.
         :raises windtunnel.engine.EngineError: with the last words of what failed.
         """
-        if not self.missing():
+        if not self.missing(names):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         with self._exclusively():
-            for name in self.missing():
+            for name in self.missing(names):
                 say(f"installing {name}")
                 # Of one that was made from something else, nothing is to stay, its fingerprint least of all.
                 shutil.rmtree(self.folder / name, ignore_errors=True)
                 self._installers[name]()
                 (self.folder / name / FINGERPRINT).write_text(self.fingerprint(name))
+
+    def require_resolvable(self) -> None:
+        """See that the user's requirements agree with Airflow's lock; nothing is installed.
+
+        What has been installed does, so the network is asked only after a change.
+
+        :raises windtunnel.engine.EngineError: with what the resolver says.
+        """
+        if self._is_installed("airflow"):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        requirements = self._engine.requirements_file()
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=self.folder) as constraints:
+            self._write_constraints(Path(constraints.name))
+            self._uv("pip", "compile", "--python", sys.executable,
+                     "--constraints", constraints.name, requirements)  # fmt: skip
 
     @property
     def test_tools(self) -> Path:
@@ -168,9 +190,12 @@ class Environments:
             return
         # It must agree with the lock.
         constraints = self.folder / "airflow" / "constraints.txt"
-        constraints.write_text(without_hashes(self._lock("airflow").read_text()))
+        self._write_constraints(constraints)
         self._uv("pip", "install", "--compile-bytecode", "--python", self.python("airflow"),
                  "--constraints", constraints, "--requirement", requirements)  # fmt: skip
+
+    def _write_constraints(self, file: Path) -> None:
+        file.write_text(without_hashes(self._lock("airflow").read_text()))
 
     def _sync(self, name: str, *, compile_bytecode: bool) -> None:
         self._uv("venv", "--python", sys.executable, self.folder / name)

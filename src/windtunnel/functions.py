@@ -1,12 +1,14 @@
 """Lambda functions for one test: deployed from a folder, or a stub in the place of one; then put back."""
 
+import base64
 import hashlib
 import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -63,6 +65,26 @@ class Functions:
         self._client = client
         self._library = engine.root / "lambdas" / seeding.LIBRARY
 
+    def outdated(self, functions: Iterable[seeding.Function]) -> list[str]:
+        """The names of those that are not there as their folders are: other code, or settings saved since."""
+        there = self._there()
+        return [one.name for one in functions if not self._is_as_saved(one, there.get(one.name))]
+
+    def _there(self) -> dict[str, dict[str, Any]]:
+        pages = self._client.get_paginator("list_functions").paginate()
+        return {found["FunctionName"]: found for page in pages for found in page["Functions"]}
+
+    def _is_as_saved(self, function: seeding.Function, found: dict[str, Any] | None) -> bool:
+        if found is None:
+            return False
+        code = seeding.package([function.folder, self._library])
+        settings = function.folder / "function.json"
+        saved = settings.stat().st_mtime if settings.exists() else 0.0
+        return (
+            found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
+            and saved < datetime.fromisoformat(found["LastModified"]).timestamp()
+        )
+
     @contextmanager
     def deployed(self, folder: Path) -> Iterator[str]:
         """The function of a folder is there during the block, in place of any other of its name; its name.
@@ -95,15 +117,11 @@ class Functions:
         error = (type(raises).__name__, str(raises)) if raises else None
         with self._put_back(name) as settings:
             if settings is None:
-                raise FunctionError(f"there is no function {name}; there are {', '.join(self._names())}")
+                raise FunctionError(f"there is no function {name}; there are {', '.join(self._there())}")
             module, _, handler = settings["Handler"].rpartition(".")
             source = STUB.format(returns=json.dumps(returns), raises=error, handler=handler, mark=mark)
             self._update_code(name, self._zip(module, source))
             yield mark
-
-    def _names(self) -> list[str]:
-        pages = self._client.get_paginator("list_functions").paginate()
-        return [function["FunctionName"] for page in pages for function in page["Functions"]]
 
     def _zip(self, module: str, source: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:

@@ -4,8 +4,9 @@ The fixtures of ``windtunnel.pytest_plugin`` hand these out.
 """
 
 import configparser
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,15 +17,17 @@ import botocore.session
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
-from windtunnel import preflight
+from windtunnel import preflight, seeding
 from windtunnel.airflow_api import AirflowClient, LogRecord
-from windtunnel.engine import Engine
+from windtunnel.engine import Engine, ignore
 from windtunnel.functions import Functions, Stub
-from windtunnel.waiters import wait_until
+from windtunnel.waiters import WaitTimeout, wait_until
 
 # So long a run may take, and a log on its way to S3, in seconds, where a test does not say otherwise.
 RUN_TIMEOUT = 300.0
 UPLOAD_TIMEOUT = 30.0
+# And so long a saved DAG file to be parsed: by the page and the scheduler it is known within 2 s.
+PARSE_TIMEOUT = 10.0
 
 
 def log_key(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> str:
@@ -145,6 +148,11 @@ class DagRun:
     def failures(self) -> list[str]:
         """Why it has failed: of each failed task the last lines of its log, and what the scheduler noted."""
         return self._stack.airflow.failures(self._run)
+
+
+def _modified(path: Path) -> float:
+    """When a file was saved, in seconds since the epoch; 0 where it is gone."""
+    return path.stat().st_mtime if path.exists() else 0.0
 
 
 class Stack:
@@ -270,6 +278,36 @@ class Stack:
             yield
         finally:
             self.airflow.pause(dag_id)
+
+    # Files that are saved while the stack runs
+
+    def wait_for_saved_files(self) -> None:
+        """Wait until functions and DAGs are what their files say, which takes a moment after a save.
+
+        A DAG file that is new and of which no DAG comes is waited for in vain, for ``PARSE_TIMEOUT``.
+
+        :raises windtunnel.seeding.SeedingError: naming what is wrong with a function's folder.
+        :raises windtunnel.engine.EngineError: when a function cannot be deployed, with the reason.
+        """
+        functions = seeding.load_functions(preflight.folder(self.engine, "LAMBDAS_FOLDER", "lambdas"))
+        if outdated := self._functions.outdated(functions):
+            command = ("python", "-m", "windtunnel.seeding", *outdated)
+            next_step = "Correct the file."
+            self.engine.run_in("localstack", *command, on_line=ignore, what="deploying", next_step=next_step)
+        with suppress(WaitTimeout):
+            wait_until("the saved DAGs to be parsed", self._are_dags_parsed, timeout=PARSE_TIMEOUT)
+
+    def _are_dags_parsed(self) -> bool:
+        folder = preflight.folder(self.engine, "DAGS_FOLDER", "dags")
+        recent = time.time() - PARSE_TIMEOUT
+        files = {str(path.relative_to(folder)): _modified(path) for path in folder.rglob("*.py")}
+        awaited = {file: saved for file, saved in files.items() if saved > recent}
+        if not awaited:
+            return True
+        parsed = {dag.relative_fileloc: dag.last_parsed_time for dag in self.airflow.dags()}
+        parsed |= {error.filename: error.timestamp for error in self.airflow.import_errors()}
+        times = [(parsed.get(file), saved) for file, saved in awaited.items()]
+        return all(when is not None and when.timestamp() > saved for when, saved in times)
 
     # Functions
 

@@ -120,6 +120,15 @@ def test_what_is_there_is_not_installed_again(installed: Environments, uv: Uv) -
     assert (uv.calls, said) == ([], [])
 
 
+def test_only_what_is_wanted_is_installed(engine: Local, uv: Uv) -> None:
+    said: list[str] = []
+    engine.environments.install(said.append, ("lambda",))
+
+    assert said == ["installing lambda"]
+    assert engine.environments.missing(("lambda",)) == []
+    assert engine.environments.missing() == ["postgres", "localstack", "airflow"]
+
+
 def test_every_package_of_a_lock_is_checked_against_its_hash(engine: Local, uv: Uv) -> None:
     engine.environments.install(lambda _: None)
     engine.environments.install_test_tools()
@@ -152,6 +161,35 @@ def test_without_requirements_nothing_more_is_asked_for(
     installed.install(lambda _: None)
 
     assert uv.about("requirements.txt") == []
+
+
+def test_requirements_are_resolved_against_the_lock_without_an_installation(
+    engine: Local, monkeypatch: pytest.MonkeyPatch, checkout: Path
+) -> None:
+    (checkout / "requirements.txt").write_text("six\n")
+    resolved: list[str] = []
+
+    def resolve(*arguments: str | Path, settings: Mapping[str, str]) -> None:
+        words = list(map(str, arguments))
+        assert words[:2] == ["pip", "compile"]
+        assert Path(words[words.index("--constraints") + 1]).read_text() == "airflow==1\n"
+        resolved.append(Path(words[-1]).read_text())
+
+    monkeypatch.setattr(environments, "uv", resolve)
+    engine.environments.require_resolvable()
+
+    assert resolved == ["six\n"]
+    assert list(engine.environments.folder.iterdir()) == []
+
+
+def test_requirements_that_are_installed_do_resolve(installed: Environments, uv: Uv, checkout: Path) -> None:
+    installed.require_resolvable()
+    assert uv.calls == []
+
+    (checkout / "requirements.txt").write_text("nosuch\n")
+    uv.fails_at = "requirements.txt"
+    with pytest.raises(EngineError, match="uv failed"):
+        installed.require_resolvable()
 
 
 @pytest.mark.usefixtures("uv")

@@ -165,7 +165,10 @@ def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repos
 @pytest.mark.parametrize(
     ("setting", "said"),
     [
-        ('dag = "dags"', "dag; there are: dags, lambdas, custom, config, requirements, aws, engine"),
+        (
+            'dag = "dags"',
+            "dag; there are: dags, lambdas, custom, config, requirements, aws, dag_time_budget, engine",
+        ),
         ('lambdas = "functions"', "lambdas = 'functions' is not there"),
     ],
 )
