@@ -57,6 +57,9 @@ class Scripted(Engine):
     def _next(prepared: list[Any]) -> Any:
         return prepared.pop(0) if len(prepared) > 1 else prepared[0]
 
+    def memory(self) -> dict[str, float]:
+        raise NotImplementedError
+
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
         return f"{tail} lines of {', '.join(services)}{' with times' if timestamps else ''}\n"
 
