@@ -123,14 +123,10 @@ def _processes(engine: Engine) -> set[int]:
 
 
 def remove(engine: Engine) -> None:
-    """Remove everything of a project, at once: nothing of it is kept, so nothing needs time to stop.
+    """Remove everything of a project.
 
     :raises AssertionError: naming what is left.
     """
-    if isinstance(engine, Compose):
-        engine.run("docker", "compose", "kill", what="killing the stack")
-    elif isinstance(engine, Local):
-        local_process.end(engine.run_folder)
     engine.down(volumes=True)
     left = leftovers(engine)
     assert not left, f"{engine.project} leaves behind: {', '.join(left)}"

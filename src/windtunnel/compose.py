@@ -214,7 +214,9 @@ class Compose(Engine):
         :raises EngineError: when something cannot be removed.
         """
         self.run(
-            "docker", "compose", "down", "--remove-orphans", *(["--volumes"] if volumes else []),
+            "docker", "compose", "down", "--remove-orphans",
+            # Where nothing is kept, nothing needs time to stop.
+            *(["--volumes", "--timeout", "0"] if volumes else []),
             what="stopping the stack", next_step="See ./windtunnel status.",
         )  # fmt: skip
 

@@ -623,7 +623,11 @@ class Local(Engine):
         :param volumes: also delete the database, the secrets, the S3 buckets and the local logs.
         :raises EngineError: when something cannot be ended or removed.
         """
-        if self.is_supervised():
+        if volumes:
+            # Where nothing is kept, nothing needs time to stop.
+            with _telling_whose_it_is():
+                local_process.end(self.run_folder)
+        elif self.is_supervised():
             self._stop()
         self._remove_remains()
         if volumes and self.folder.exists():
@@ -660,12 +664,10 @@ class Local(Engine):
         if not self.run_folder.exists():
             return
         pid_file = self._database_folder / "postmaster.pid"
-        try:
+        with _telling_whose_it_is():
             _end_postgres(pid_file)
             local_process.end(self.run_folder)
             _remove_segment(pid_file)
-        except (TimeoutError, WaitTimeout) as error:
-            raise EngineError(str(error), next_step="Run it as the user who started the stack.") from error
         _remove(self.run_folder)
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
@@ -875,6 +877,18 @@ def _remove(folder: Path) -> None:
         raise EngineError(
             f"{folder} cannot be removed: {error}", next_step="Run it as the user who started the stack."
         ) from error
+
+
+@contextlib.contextmanager
+def _telling_whose_it_is() -> Iterator[None]:
+    """Make an error of a process that does not end, as one of another user's does not.
+
+    :raises EngineError: saying that.
+    """
+    try:
+        yield
+    except (TimeoutError, WaitTimeout) as error:
+        raise EngineError(str(error), next_step="Run it as the user who started the stack.") from error
 
 
 def _end_postgres(pid_file: Path) -> None:

@@ -247,7 +247,10 @@ def test_down_deletes_data_only_when_asked(compose: Compose, docker: Docker) -> 
     compose.down()
     compose.down(volumes=True)
 
-    assert docker.calls[-2:] == ["compose down --remove-orphans", "compose down --remove-orphans --volumes"]
+    assert docker.calls[-2:] == [
+        "compose down --remove-orphans",
+        "compose down --remove-orphans --volumes --timeout 0",
+    ]
 
 
 def test_exec_hands_secrets_over_by_standard_input(compose: Compose, docker: Docker) -> None:
