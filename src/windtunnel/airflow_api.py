@@ -225,7 +225,7 @@ class AirflowClient:
         :raises WaitTimeout: with the last state.
         """
         what = f"the run {run.dag_run_id} of {run.dag_id} to end"
-        hint = "Its log: the web page, or ./windtunnel logs scheduler"
+        hint = "See its tasks on the web page, and the scheduler's log; a DAG that is paused starts none."
         deadline = time.monotonic() + timeout
         last = ""
         for state in self._states(run, timeout):

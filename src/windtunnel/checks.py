@@ -96,7 +96,9 @@ class Checks:
         try:
             self._environments.require_resolvable()
         except EngineError as error:
-            raise CheckFailed(f"does not resolve beside Airflow's own packages:\n{error.output}") from error
+            what = "does not resolve beside Airflow's own packages, or the package index cannot be reached:"
+            said = "\n".join(part for part in (what, error.output, error.next_step) if part)
+            raise CheckFailed(said) from error
 
     # Functions
 

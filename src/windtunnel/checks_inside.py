@@ -124,7 +124,7 @@ def seed(config: Path) -> None:
 
 
 def import_function(folder: str, handler: str, limit: float) -> None:
-    """Import a function's module and find its handler, as AWS's runtime does; end with 1 where that fails.
+    """Import a function's module and find its handler, as AWS's runtime does; end with 0, or with 1.
 
     :param limit: seconds, after which the process ends with a traceback of where it is.
     """
@@ -135,7 +135,10 @@ def import_function(folder: str, handler: str, limit: float) -> None:
         getattr(importlib.import_module(module.replace("/", ".")), name)
     except BaseException:
         traceback.print_exc()
-        sys.exit(1)
+        sys.stderr.flush()
+        os._exit(1)
+    # Threads that the module has started are not waited for.
+    os._exit(0)
 
 
 def main(question: str, *arguments: str) -> None:

@@ -3,12 +3,15 @@
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,18 @@ HEALTH = {
     "seeding.json": ("localstack", "/_localstack/init"),
 }
 
+# Who is asked for a version of its own: service and path.
+VERSIONS = {
+    "airflow": ("webserver", "/api/v2/version"),
+    "localstack": ("localstack", "/_localstack/health"),
+}
+
+# So many of the session's last runs, where the failed test has none of its own.
+RUNS = 20
+
+# Tasks that have ended well, or have not begun.
+QUIET = ("success", "skipped", "removed", None)
+
 # So many of the last events of a log group, and of the objects of a bucket.
 EVENTS = 1000
 OBJECTS = 1000
@@ -32,44 +47,58 @@ OBJECTS = 1000
 # Log groups of functions: their own, and those of relayed lines where they are named alike.
 GROUPS = ("/aws/lambda/", "/airflow/lambda/")
 
+# What GitHub's upload-artifact refuses in a path; there is a colon in the ids of most runs.
+REFUSED = re.compile(r'[":<>|*?\r\n]')
+
 
 def write(stack: Stack, folder: Path, runs: Sequence[DAGRunResponse] = ()) -> list[str]:
     """Write all that can be had; what cannot be had stands in ``missing.txt``, with the reason.
 
     :param folder: is made anew.
-    :param runs: those of the failed test.
+    :param runs: those of the failed test; without any, the session's last are looked at, but not returned.
     :return: the telling lines: why these runs have failed, the latest first, then import errors.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines: list[str] = []
-    missing = []
+    missing: list[str] = []
+    shown = runs or stack.runs[-RUNS:]
     parts: dict[str, Callable[[Stack, Path], list[str]]] = {
-        "runs.txt": partial(_runs, own=[run.dag_run_id for run in runs]),
+        "runs.txt": partial(_runs, runs=shown, own=[run.dag_run_id for run in runs]),
         "import_errors.txt": _import_errors,
-        "health": _health,
-        "tasks": _task_logs,
+        "health": partial(_health, missing=missing),
+        "tasks": partial(_task_logs, runs=shown, missing=missing),
         "functions": _functions,
         "s3.txt": _s3,
-        "versions.json": _versions,
+        "versions.json": partial(_versions, missing=missing),
         "resources.txt": _resources,
         "services": _services,
     }
     for name, part in parts.items():
-        try:
+        with _noted(missing, name):
             lines += part(stack, folder / name)
-        except Exception as error:
-            missing.append(f"{name}: {type(error).__name__}: {error}\n")
     if missing:
         (folder / "missing.txt").write_text("".join(missing))
     return lines
 
 
-def _runs(stack: Stack, path: Path, own: Collection[str]) -> list[str]:
-    """Why each run of the session has failed."""
+@contextmanager
+def _noted(missing: list[str], name: str) -> Iterator[None]:
+    """Go on without what cannot be had.
+
+    :param missing: gets the reason.
+    """
+    try:
+        yield
+    except Exception as error:
+        missing.append(f"{name}: {type(error).__name__}: {error}\n")
+
+
+def _runs(stack: Stack, path: Path, runs: Sequence[DAGRunResponse], own: Collection[str]) -> list[str]:
+    """Why each run has failed."""
     telling: list[str] = []
     with path.open("w") as file:
-        for run in reversed(stack.runs):
+        for run in reversed(runs):
             why = stack.airflow.failures(run)
             lines = [f"{run.dag_id} {run.dag_run_id}:", *why] if why else []
             file.writelines(f"{line}\n" for line in lines)
@@ -83,24 +112,29 @@ def _import_errors(stack: Stack, path: Path) -> list[str]:
     return lines
 
 
-def _health(stack: Stack, folder: Path) -> list[str]:
+def _health(stack: Stack, folder: Path, missing: list[str]) -> list[str]:
     """What services say of themselves, as they say it."""
     folder.mkdir()
     for name, (service, path) in HEALTH.items():
-        response = urllib3.request("GET", f"{stack.engine.address(service)}{path}", timeout=10, retries=False)
-        (folder / name).write_bytes(response.data)
+        with _noted(missing, f"{folder.name}/{name}"):
+            url = f"{stack.engine.address(service)}{path}"
+            (folder / name).write_bytes(urllib3.request("GET", url, timeout=10, retries=False).data)
     return []
 
 
-def _task_logs(stack: Stack, folder: Path) -> list[str]:
-    """The whole log of each failed task of the session's runs, in its latest try, at Airflow's own path."""
-    for run in stack.runs:
+def _task_logs(stack: Stack, folder: Path, runs: Sequence[DAGRunResponse], missing: list[str]) -> list[str]:
+    """The whole log of each task that has not ended well, in its latest try, at nearly Airflow's own path."""
+    for run in runs:
         for task in stack.airflow.task_instances(run):
-            if task.state == "failed":
-                key = log_key(run.dag_id, run.dag_run_id, task.task_id, task.map_index, task.try_number)
-                path = folder / key
+            # Before its first try a task has no log: upstream_failed, for example.
+            if task.state in QUIET or not task.try_number:
+                continue
+            key = log_key(run.dag_id, run.dag_run_id, task.task_id, task.map_index, task.try_number)
+            path = folder / REFUSED.sub("_", key)
+            with _noted(missing, f"{folder.name}/{key}"):
+                text = "\n".join(_task_log(stack, run, task))
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text("\n".join(_task_log(stack, run, task)))
+                path.write_text(text)
     return []
 
 
@@ -122,8 +156,12 @@ def _functions(stack: Stack, folder: Path) -> list[str]:
         groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
         for group in (group["logGroupName"] for page in groups for group in page["logGroups"]):
             events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-            found = [event for page in events for event in page["events"]][-EVENTS:]
-            (folder / f"{group.strip('/').replace('/', '_')}.log").write_text("".join(map(_event, found)))
+            # LocalStack answers stream after stream.
+            found = sorted(
+                (event for page in events for event in page["events"]), key=itemgetter("timestamp")
+            )
+            name = REFUSED.sub("_", group.strip("/").replace("/", "_"))
+            (folder / f"{name}.log").write_text("".join(map(_event, found[-EVENTS:])))
     return []
 
 
@@ -146,10 +184,7 @@ def _s3(stack: Stack, path: Path) -> list[str]:
     return []
 
 
-def _versions(stack: Stack, path: Path) -> list[str]:
-    def ask(service: str, of: str) -> Any:
-        return urllib3.request("GET", f"{stack.engine.address(service)}{of}", timeout=10).json()["version"]
-
+def _versions(stack: Stack, path: Path, missing: list[str]) -> list[str]:
     try:
         own = version("windtunnel")
     except PackageNotFoundError:
@@ -157,11 +192,13 @@ def _versions(stack: Stack, path: Path) -> list[str]:
     found = {
         "windtunnel": own,
         "engine": stack.engine.name,
-        "airflow": ask("webserver", "/api/v2/version"),
-        "localstack": ask("localstack", "/_localstack/health"),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
+    for name, (service, of) in VERSIONS.items():
+        with _noted(missing, f"{path.name}, {name}"):
+            url = f"{stack.engine.address(service)}{of}"
+            found[name] = urllib3.request("GET", url, timeout=10, retries=False).json()["version"]
     path.write_text(json.dumps(found, indent=1))
     return []
 
@@ -175,8 +212,11 @@ def _resources(stack: Stack, path: Path) -> list[str]:
         f"memory: {memory.available / 1e9:.2f} GB available of {memory.total / 1e9:.2f} GB",
         f"disk: {disk.free / 1e9:.2f} GB free of {disk.total / 1e9:.2f} GB",
     ]
-    lines += [f"{name}: {used / 1e6:.0f} MB" for name, used in sorted(stack.engine.memory().items())]
-    path.write_text("".join(f"{line}\n" for line in lines))
+    with path.open("w") as file:
+        file.writelines(f"{line}\n" for line in lines)
+        # Asked last, because the engine may not answer.
+        for name, used in sorted(stack.engine.memory().items()):
+            file.write(f"{name}: {used / 1e6:.0f} MB\n")
     return []
 
 

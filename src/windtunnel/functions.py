@@ -19,7 +19,10 @@ from windtunnel import seeding
 from windtunnel.engine import Engine
 
 # What Lambda tells of a function and takes as a change of it.
-SETTINGS = {"Handler", "Runtime", "Role", "Description", "Timeout", "MemorySize", "Environment", "Layers"}
+SETTINGS = {
+    *("Handler", "Runtime", "Role", "Description", "Timeout", "MemorySize", "Environment", "Layers"),
+    "EphemeralStorage",
+}
 # Where a function has none of these, it tells nothing of them.
 EMPTY: dict[str, Any] = {"Description": "", "Environment": {"Variables": {}}, "Layers": []}
 
@@ -111,8 +114,10 @@ class Functions:
         :param returns: what it answers, as JSON.
         :param raises: what it fails with instead; only its class's name and its message go over.
         :raises FunctionError: when there is no such function.
-        :raises TypeError: when ``returns`` is no JSON.
+        :raises TypeError: when ``returns`` is no JSON, or ``raises`` no exception.
         """
+        if raises is not None and not isinstance(raises, Exception):
+            raise TypeError(f"raises is {raises!r}; it must be an exception: ValueError('no text')")
         mark = f"stub {hashlib.sha256(os.urandom(8)).hexdigest()[:8]} got "
         error = (type(raises).__name__, str(raises)) if raises else None
         with self._put_back(name) as settings:
@@ -200,7 +205,13 @@ class Stub:
             logGroupName=self._group, startTime=self._since
         )
         try:
-            messages = [event["message"] for page in pages for event in page["events"]]
+            # They come stream after stream.
+            events = sorted((event for page in pages for event in page["events"]), key=_when)
         except self._logs.exceptions.ResourceNotFoundException:
             return []
-        return [json.loads(text.partition(self._mark)[2]) for text in messages if self._mark in text]
+        texts = [event["message"].partition(self._mark)[2] for event in events]
+        return [json.loads(text) for text in texts if text]
+
+
+def _when(event: dict[str, Any]) -> int:
+    return int(event["timestamp"])

@@ -52,13 +52,13 @@ def real_aws(environment: Mapping[str, str]) -> Iterator[Finding]:
     if key.startswith(("AKIA", "ASIA")):
         yield Finding(
             f"AWS_ACCESS_KEY_ID looks like a real key ({key[:4]}…)",
-            "Windtunnel never talks to real AWS. Start it without: env -u AWS_ACCESS_KEY_ID ./windtunnel …",
+            "Windtunnel never talks to real AWS. Start it without: unset AWS_ACCESS_KEY_ID",
         )
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         if profile := environment.get(name):
             yield Finding(
                 f"{name} is set ({profile})",
-                f"Windtunnel never reads real AWS profiles. Start it without: env -u {name} ./windtunnel …",
+                f"Windtunnel never reads real AWS profiles. Start it without: unset {name}",
             )
 
 

@@ -16,12 +16,15 @@ a project of its own on free ports, and is gone when the session ends.
 import fcntl
 import gc
 import hashlib
+import json
 import os
 import re
 import shutil
+import time
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,8 +33,10 @@ import pytest
 
 # Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
-    from windtunnel.engine import Engine
+    from windtunnel.engine import Engine, EngineError
     from windtunnel.functions import Stub
+    from windtunnel.prepare import Unmet
+    from windtunnel.seeding import SeedingError
     from windtunnel.testing import DagRun, Stack
 
 # `--windtunnel-check`, which needs no stack.
@@ -49,6 +54,8 @@ FOLDERS = {
     "requirements": "REQUIREMENTS_FILE",
 }
 
+ENGINES = ("compose", "local")
+
 # What a repository need not have: then there is an empty one.
 EMPTY_IF_ABSENT = ("dags", "lambdas", "custom")
 
@@ -58,7 +65,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("windtunnel", "Airflow on AWS on this machine")
     group.addoption(
         "--windtunnel-engine",
-        choices=["compose", "local"],
+        choices=ENGINES,
         help="what runs the stack; compose where a Docker engine answers, else local",
     )
     group.addoption(
@@ -95,14 +102,39 @@ def pytest_configure_node(node: Any) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Take the stack down, once all workers have ended."""
-    session.config.stash[SESSION].finish()
+    """Take the stack down, once all workers have ended; where that fails, the session has."""
+    own = session.config.stash[SESSION]
+    try:
+        own.finish()
+    except Exception as error:
+        own.problem = f"the stack of {own.project} is not removed: {error}"
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say so."""
+    if problem := config.stash[SESSION].problem:
+        terminalreporter.section("windtunnel", red=True)
+        terminalreporter.line(problem)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Let the process end without a last look at all that was imported: 0.5 s of each session."""
-    if config.stash[SESSION].stack:
+    own = config.stash.get(SESSION, None)
+    if own and own.stack:
         gc.freeze()
+
+
+@dataclass
+class Note:
+    """What is remembered of a project on disk, for other workers and for later sessions."""
+
+    engine: str = ""
+    # Of which it is ready, or has failed; empty while it starts.
+    session: str = ""
+    failure: str = ""
+    # What it was started from.
+    fingerprint: str = ""
 
 
 class Session:
@@ -121,9 +153,13 @@ class Session:
         self._prefix = f"pytest-{place}"
         own = self._prefix if self.stays else f"{self._prefix}-{os.getpid()}"
         self.project = worker["windtunnel_project"] if worker else own
+        # The same in all workers.
+        self._id = worker["testrunuid"] if worker else f"{os.getpid()} {time.time()}"
         self.stack: Stack | None = None
         # On top of what the repository's configuration says.
         self.settings: Mapping[str, str] = {}
+        # What went wrong at the end.
+        self.problem = ""
 
     @property
     def evidence(self) -> Path:
@@ -142,6 +178,14 @@ class Session:
         if unknown := sorted(set(named) - set(known)):
             raise pytest.UsageError(
                 f"[tool.windtunnel] in {self._file}: {', '.join(unknown)}; there are: {', '.join(known)}"
+            )
+        for name, value in named.items():
+            if name != "dag_time_budget" and not isinstance(value, str):
+                raise pytest.UsageError(f"[tool.windtunnel] in {self._file}: {name} = {value!r} is no text")
+        if named.get("engine", "local") not in ENGINES:
+            raise pytest.UsageError(
+                f"[tool.windtunnel] in {self._file}: engine = {named['engine']!r}; "
+                f"there are: {', '.join(ENGINES)}"
             )
         return named
 
@@ -180,7 +224,7 @@ class Session:
         return settings
 
     def engine(self, project: str) -> "Engine":
-        """One of this repository's stacks."""
+        """One of this repository's stacks; where it was started already, with the engine that it runs on."""
         from windtunnel import engines, installation
 
         settings = self._settings()
@@ -190,8 +234,29 @@ class Session:
         settings["WINDTUNNEL_IMAGE"] = os.environ.get("WINDTUNNEL_IMAGE") or self._prefix
         settings.update(self.settings)
         return engines.choose(
-            named, project=project, environment=settings, root=root, state=self.state
+            self._note(project).engine or named,
+            project=project,
+            environment=settings,
+            root=root,
+            state=self.state,
         ).engine
+
+    @property
+    def _notes(self) -> Path:
+        return self.state / "projects"
+
+    def _note(self, project: str) -> Note:
+        file = self._notes / project
+        text = file.read_text() if file.exists() else ""
+        return Note(**json.loads(text)) if text else Note()
+
+    def _write(self, note: Note) -> None:
+        self._notes.mkdir(parents=True, exist_ok=True)
+        (self._notes / self.project).write_text(json.dumps(asdict(note)))
+
+    def _projects(self) -> list[str]:
+        """Those that were started and not removed."""
+        return sorted(path.name for path in self._notes.glob("*"))
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -203,78 +268,133 @@ class Session:
     def start(self) -> "Stack":
         """The running stack; the first worker that wants it starts it, the others wait.
 
-        :raises windtunnel.engine.EngineError: naming the part that fails.
-        :raises windtunnel.prepare.Unmet: naming what is not there.
-        :raises windtunnel.seeding.SeedingError: when AWS refuses what is to be there.
+        :raises StartFailed: naming the part that fails, for this worker or for another one.
         """
-        from windtunnel import prepare, seeding
+        from windtunnel.engine import EngineError
+        from windtunnel.prepare import Unmet
+        from windtunnel.seeding import SeedingError
         from windtunnel.testing import Stack
 
-        engine = self.engine(self.project)
-        stack = Stack(engine)
-        resources = self._path("aws", AWS_FILE)
-        calls = seeding.load_resources(resources) if resources else []
         with self._exclusively():
-            if engine.is_running("webserver"):
-                stack.wait_for_saved_files()
-            else:
-                self._remove_abandoned()
-                prepare.check(engine, _ignore)
-                prepare.parts(engine, _ignore, _ignore)
-                engine.up()
-            for service, operation, arguments in calls:
-                seeding.create(stack.aws(service), operation, arguments)
+            note = self._note(self.project)
+            wanted = self._settings().get("WINDTUNNEL_ENGINE", note.engine)
+            if note.engine and note.engine != wanted:
+                self._remove(self.project)
+                note = Note()
+            stack = Stack(self.engine(self.project))
+            if note.session != self._id:
+                try:
+                    note = self._ready(stack, note)
+                except (EngineError, SeedingError, Unmet) as error:
+                    note = replace(self._note(self.project), failure=self._why(error))
+                self._write(replace(note, session=self._id))
+        if note.failure:
+            raise StartFailed(note.failure)
         self.stack = stack
         return stack
 
+    def _ready(self, stack: "Stack", note: Note) -> Note:
+        """Start it, or see to it that a stack that has stayed is as the repository says now."""
+        from windtunnel import prepare, seeding
+
+        resources = self._path("aws", AWS_FILE)
+        calls = seeding.load_resources(resources) if resources else []
+        engine, now = stack.engine, self._fingerprint(stack.engine)
+        if note.fingerprint == now and all(service.ready for service in engine.services()):
+            stack.wait_for_saved_files()
+        else:
+            self._remove_abandoned()
+            self._write(Note(engine.name))
+            prepare.check(engine, self._say)
+            prepare.parts(engine, self._say, _ignore)
+            if note.fingerprint:
+                # Some settings, those of airflow.cfg for example, are read at a start alone.
+                engine.down()
+            engine.up()
+        for service, operation, arguments in calls:
+            seeding.create(stack.aws(service), operation, arguments)
+        return Note(engine.name, fingerprint=now)
+
+    def _fingerprint(self, engine: "Engine") -> str:
+        """Of all that a running stack does not take up by itself: settings, requirements, configuration."""
+        digest = hashlib.sha256(
+            json.dumps([*sorted(self._settings().items()), *self.settings.items()]).encode()
+        )
+        config = engine.setting("CONFIG_FOLDER")
+        files = sorted(path for path in Path(config).rglob("*") if path.is_file()) if config else []
+        for path in (engine.requirements_file(), *files):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def _why(self, error: "EngineError | SeedingError | Unmet") -> str:
+        """What a session ends with that cannot have its stack."""
+        from windtunnel.engine import EngineError
+        from windtunnel.prepare import Unmet
+
+        said = [str(error)]
+        if isinstance(error, Unmet):
+            said = [part for finding in error.findings for part in (finding.problem, finding.remedy)]
+        elif isinstance(error, EngineError):
+            logs = self._write_logs()
+            # What is to be done next is often a command that there is in a checkout alone.
+            step = "" if "./windtunnel" in error.next_step else error.next_step
+            said = [error.what, error.output, step, f"Logs: {logs}" if logs else ""]
+        return "\n".join(filter(None, ["the stack does not start:", *said]))
+
     def _remove_abandoned(self) -> None:
         """Remove what sessions of this repository have left because they were killed."""
-        for project in _projects(self.state):
+        import psutil
+
+        for project in self._projects():
             owner = re.fullmatch(rf"{self._prefix}-(\d+)", project)
-            if owner and not Path("/proc", owner[1]).exists():
+            if owner and not psutil.pid_exists(int(owner[1])):
                 self._remove(project)
 
     def _remove(self, project: str) -> None:
-        self.engine(project).down(volumes=True)
-        (self.state / "projects" / project).unlink(missing_ok=True)
+        if self._note(project).engine:
+            self.engine(project).down(volumes=True)
+        (self._notes / project).unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Take down what was started, unless it is to stay."""
-        if self.is_worker or self.stays or self.project not in _projects(self.state):
+        """Take down what was started, unless it is to stay and is ready."""
+        if self.is_worker or self.project not in self._projects():
             return
-        self._remove(self.project)
+        note = self._note(self.project)
+        if not self.stays or note.failure or not note.fingerprint:
+            self._remove(self.project)
 
-    def write_logs(self) -> Path:
-        """Write the logs of all services, as far as they can be had; the folder."""
+    def _write_logs(self) -> Path | None:
+        """Write the logs of all services, as far as they can be had; None where there are none."""
         folder = self.evidence / "start"
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
         with suppress(Exception):
             self.engine(self.project).write_logs(folder)
-        return folder
+        return folder if folder.exists() else None
 
     def stop_kept(self) -> None:
         """Remove the stack that stays from one session to the next."""
-        if self._prefix in _projects(self.state):
+        if self._prefix in self._projects():
             self._remove(self._prefix)
 
-    def note(self) -> None:
-        """Remember the project, for a session that comes after a kill."""
-        folder = self.state / "projects"
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / self.project).touch()
+    def _say(self, line: str) -> None:
+        """A line of progress: a first start installs or builds for minutes."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if reporter and capture:
+            with capture.global_and_fixture_disabled():
+                reporter.write_line(f"windtunnel: {line}")
+
+
+class StartFailed(Exception):
+    """The stack cannot be started; the message says why."""
 
 
 SESSION = pytest.StashKey[Session]()
 
 
-def _projects(state: Path) -> list[str]:
-    """The projects that were started and not removed."""
-    return sorted(path.name for path in (state / "projects").glob("*"))
-
-
 def _ignore(_: str) -> None:
-    """Take a line of progress: pytest shows none."""
+    """Take a line of the builder's output."""
 
 
 @pytest.fixture(scope="session")
@@ -289,24 +409,16 @@ def windtunnel_settings() -> Mapping[str, str]:
 @pytest.fixture(scope="session")
 def windtunnel(pytestconfig: pytest.Config, windtunnel_settings: Mapping[str, str]) -> "Stack":
     """The running stack; what can be done with it is in ``windtunnel.testing.Stack``."""
-    from windtunnel.engine import EngineError
-    from windtunnel.prepare import Unmet
-    from windtunnel.seeding import SeedingError
-
     session = pytestconfig.stash[SESSION]
     session.settings = windtunnel_settings
-    session.note()
     try:
         return session.start()
-    except Unmet as error:
-        found = [f"{finding.problem}\n{finding.remedy}" for finding in error.findings]
-        pytest.exit("\n".join(["the stack does not start:", *found]), returncode=1)
-    except SeedingError as error:
-        pytest.exit(f"the stack does not start: {error}", returncode=1)
-    except EngineError as error:
+    except StartFailed as error:
+        if session.is_worker:
+            # An end of the worker would be an error of pytest-xdist.
+            pytest.fail(str(error), pytrace=False)
         # No test can do without; each would try again.
-        said = [f"the stack does not start: {error.what}", error.output, f"Logs: {session.write_logs()}"]
-        pytest.exit("\n".join(filter(None, said)), returncode=1)
+        pytest.exit(str(error), returncode=1)
 
 
 @pytest.fixture(scope="session")
@@ -388,14 +500,28 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[Any]") -> "Iterator[None]":
     """Gather what tells why a test that used the stack has failed."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
-    stack = item.config.stash[SESSION].stack
-    if report.failed and stack is not None and "windtunnel" in getattr(item, "fixturenames", ()):
-        folder = item.config.stash[SESSION].evidence / re.sub(r"[^\w.-]+", "_", item.name)
-        from windtunnel import evidence
-        from windtunnel.airflow_api import TELLING_LINES
-
-        # The run, the task, and the end of that task's log, where the exception is.
-        own = stack.runs[item.stash.get(RUNS, 0) :]
-        lines = evidence.write(stack, folder, own)[: 2 + TELLING_LINES]
-        report.sections.append(("windtunnel", "\n".join([*lines, f"all of it: {folder}"])))
+    session = item.config.stash[SESSION]
+    if report.failed and session.stack and "windtunnel" in getattr(item, "fixturenames", ()):
+        folder = session.evidence / _folder_name(item.nodeid)
+        own = session.stack.runs[item.stash.get(RUNS, 0) :]
+        report.sections.append(("windtunnel", "\n".join(_bundle(session.stack, folder, own))))
     return report  # type: ignore[return-value]
+
+
+def _folder_name(nodeid: str) -> str:
+    """A test's name as a folder's: of ids that are long or alike, the hash tells one from another."""
+    name = re.sub(r"[^\w.-]+", "_", nodeid.rpartition("/")[2])
+    return f"{name[:100]}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
+
+
+def _bundle(stack: "Stack", folder: Path, runs: Sequence[Any]) -> list[str]:
+    """Write the bundle; what is shown of it below the test."""
+    from windtunnel import evidence
+    from windtunnel.airflow_api import TELLING_LINES
+
+    try:
+        # The run, the task, and the end of that task's log, where the exception is.
+        lines = evidence.write(stack, folder, runs)[: 2 + TELLING_LINES]
+    except OSError as error:
+        return [f"{folder} cannot be written: {error}"]
+    return [*lines, f"all of it: {folder}"]

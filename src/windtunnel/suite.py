@@ -138,7 +138,8 @@ def test_steps(engine: Engine, floor: str, arguments: Sequence[str]) -> Iterator
         yield Step(floor, [*pytest, folder, *arguments])
         return
     apart = [f"--ignore={path}" for beside in ENVIRONMENTS for path in beside.tests]
-    yield Step("unit", [*pytest, folder, *apart, *arguments])
+    # A worker for each core: most of these tests wait for processes.
+    yield Step("unit", [*pytest, folder, *apart, "-n", "auto", *arguments])
     for beside in ENVIRONMENTS:
         options = ["-m", "pytest", "-p", "no:cacheprovider", *beside.tests, *arguments]
         yield step_beside(engine, beside, "unit", beside.test_environment, *options)

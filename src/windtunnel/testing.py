@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import botocore.config
 import botocore.session
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
 from windtunnel import preflight, seeding
-from windtunnel.airflow_api import AirflowClient, LogRecord
+from windtunnel.airflow_api import AirflowClient, LogRecord, UnknownDag
 from windtunnel.engine import Engine, ignore
 from windtunnel.functions import Functions, Stub
 from windtunnel.waiters import WaitTimeout, wait_until
@@ -198,7 +199,9 @@ class Stack:
             # Without AWS_PROFILE, which may name one that is not there.
             botocore_session=botocore.session.Session(session_vars={"profile": (None, [], None, None)}),
         )
-        return session.client(service, endpoint_url=self.engine.address("localstack"))
+        # Nor by a proxy, which this machine may have for the rest of the world.
+        direct = botocore.config.Config(proxies={})
+        return session.client(service, endpoint_url=self.engine.address("localstack"), config=direct)
 
     def run_dag(
         self,
@@ -227,7 +230,11 @@ class Stack:
         :param logical_date: with its time zone; without one templates have no ``ds``.
         :raises windtunnel.airflow_api.UnknownDag: when there is no such DAG.
         """
-        run = self.airflow.trigger(dag_id, conf, logical_date=logical_date)
+        try:
+            run = self.airflow.trigger(dag_id, conf, logical_date=logical_date)
+        except UnknownDag as error:
+            there = ", ".join(sorted(dag.dag_id for dag in self.airflow.dags()))
+            raise UnknownDag(f"there is no DAG {dag_id}; there are: {there or 'none'}") from error
         self.runs.append(run)
         return DagRun(self, run)
 
@@ -264,20 +271,24 @@ class Stack:
     @contextmanager
     def paused(self, dag_id: str) -> Iterator[None]:
         """A DAG is paused during the block."""
-        self.airflow.pause(dag_id)
-        try:
+        with self._pause_undone(dag_id):
+            self.airflow.pause(dag_id)
             yield
-        finally:
-            self.airflow.unpause(dag_id)
 
     @contextmanager
     def unpaused(self, dag_id: str) -> Iterator[None]:
         """A DAG that is paused is not during the block."""
-        self.airflow.unpause(dag_id)
+        with self._pause_undone(dag_id):
+            self.airflow.unpause(dag_id)
+            yield
+
+    @contextmanager
+    def _pause_undone(self, dag_id: str) -> Iterator[None]:
+        was_paused = any(dag.is_paused for dag in self.airflow.dags() if dag.dag_id == dag_id)
         try:
             yield
         finally:
-            self.airflow.pause(dag_id)
+            (self.airflow.pause if was_paused else self.airflow.unpause)(dag_id)
 
     # Files that are saved while the stack runs
 

@@ -58,13 +58,42 @@ EXAMPLES: dict[str, dict[str, Any]] = {
 }
 
 
+# Function and payload of the runs that tests of functions look at.
+FUNCTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "timeout": ("test-relayed", {"do": "sleep over the timeout"}),
+    "exit": ("test-relayed", {"do": "end the process"}),
+    "nothing": ("test-relayed", {"do": "nothing"}),
+    "plain": ("test-plain", {"one": 1}),
+    "unknown": ("no-such-function", {}),
+}
+
+
+# Both are started before the first test, as they take long.
+
+
 @pytest.fixture(scope="session", autouse=True)
 def example_runs(request: pytest.FixtureRequest) -> dict[str, DAGRunResponse]:
-    """A run of each example, started before the first test, as they take long: 20 tasks."""
-    if not any(item.name == "test_every_example_runs" for item in request.session.items):
+    """A run of each example: 20 tasks."""
+    if not _is_run(request, "test_examples.py"):
         return {}
     airflow: AirflowClient = request.getfixturevalue("airflow")
     return {dag_id: airflow.trigger(dag_id, conf) for dag_id, conf in EXAMPLES.items()}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def function_runs(request: pytest.FixtureRequest) -> dict[str, DAGRunResponse]:
+    """A run of each function that does not end well, or does not know of the relay."""
+    if not _is_run(request, "test_functions.py"):
+        return {}
+    airflow: AirflowClient = request.getfixturevalue("airflow")
+    return {
+        name: airflow.trigger("test-once", {"function_name": function, "payloads": [payload]})
+        for name, (function, payload) in FUNCTIONS.items()
+    }
+
+
+def _is_run(request: pytest.FixtureRequest, file: str) -> bool:
+    return any(item.path.name == file for item in request.session.items)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from windtunnel import evidence
-from windtunnel.airflow_api import AirflowApiError, AirflowClient
+from windtunnel.airflow_api import AirflowApiError, AirflowClient, UnknownDag
 from windtunnel.functions import FunctionError
 from windtunnel.testing import DagRun, Stack
 
@@ -98,36 +98,65 @@ def test_a_function_is_replaced_for_a_test(windtunnel: Stack, lambda_client: Any
         assert call(lambda_client, FUNCTION) == "yes"
 
 
-def test_what_tasks_look_up_is_there_for_one_test(
-    airflow: AirflowClient,
-    set_connection: Callable[..., None],
-    set_variable: Callable[..., None],
-    set_pool: Callable[..., None],
-    pause_dag: Callable[[str], None],
-) -> None:
-    set_connection("for-one-test", "http", host="example.test")
-    set_variable("for_one_test", {"a": 1})
-    set_pool("for-one-test", 2)
-    pause_dag("test-once")
+def test_what_tasks_look_up_is_there_during_a_block(windtunnel: Stack, airflow: AirflowClient) -> None:
+    def paused() -> list[bool]:
+        return [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"]
 
-    # Each is there: a second one of that name is refused.
-    with pytest.raises(AirflowApiError, match="409"):
-        airflow.add_connection("for-one-test", "http")
-    with pytest.raises(AirflowApiError, match="409"):
-        airflow.add_variable("for_one_test", "")
-    with pytest.raises(AirflowApiError, match="409"):
-        airflow.add_pool("for-one-test", 1)
-    assert [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"] == [True]
+    with (
+        windtunnel.connection("for-one-test", "http", host="example.test"),
+        windtunnel.variable("for_one_test", {"a": 1}),
+        windtunnel.pool("for-one-test", 2),
+        windtunnel.paused("test-once"),
+    ):
+        # Each is there: a second one of that name is refused.
+        with pytest.raises(AirflowApiError, match="409"):
+            airflow.add_connection("for-one-test", "http")
+        with pytest.raises(AirflowApiError, match="409"):
+            airflow.add_variable("for_one_test", "")
+        with pytest.raises(AirflowApiError, match="409"):
+            airflow.add_pool("for-one-test", 1)
+        assert paused() == [True]
+        with windtunnel.unpaused("test-once"):
+            assert paused() == [False]
+        # As it was.
+        assert paused() == [True]
 
-
-def test_and_is_gone_after_it(airflow: AirflowClient) -> None:
     with pytest.raises(AirflowApiError, match="404"):
         airflow.delete_connection("for-one-test")
     with pytest.raises(AirflowApiError, match="404"):
         airflow.delete_variable("for_one_test")
     with pytest.raises(AirflowApiError, match="404"):
         airflow.delete_pool("for-one-test")
-    assert [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"] == [False]
+    assert paused() == [False]
+
+
+def test_the_same_for_one_test(
+    airflow: AirflowClient,
+    set_connection: Callable[..., None],
+    set_variable: Callable[..., None],
+    set_pool: Callable[..., None],
+) -> None:
+    set_connection("for-the-test", "http", host="example.test")
+    set_variable("for_the_test", {"a": 1})
+    set_pool("for-the-test", 2)
+
+    with pytest.raises(AirflowApiError, match="409"):
+        airflow.add_variable("for_the_test", "")
+
+
+def test_and_not_for_the_next(airflow: AirflowClient) -> None:
+    # None of these is refused.
+    airflow.add_connection("for-the-test", "http")
+    airflow.delete_connection("for-the-test")
+    airflow.add_variable("for_the_test", "")
+    airflow.delete_variable("for_the_test")
+    airflow.add_pool("for-the-test", 1)
+    airflow.delete_pool("for-the-test")
+
+
+def test_a_misspelt_dag_is_told_by_those_that_there_are(run_dag: RunDag) -> None:
+    with pytest.raises(UnknownDag, match=r"no DAG test-onec; there are: .*test-once"):
+        run_dag("test-onec")
 
 
 def test_the_failure_bundle_tells_all(run_dag: RunDag, windtunnel: Stack, tmp_path: Path) -> None:

@@ -23,24 +23,6 @@ class Outcome:
         return [record.message for record in self.log.records if record.logger == logger]
 
 
-# The runs of this file's tests, function and payload; started together, as some take seconds.
-RUNS: dict[str, tuple[str, dict[str, Any]]] = {
-    "timeout": ("test-relayed", {"do": "sleep over the timeout"}),
-    "exit": ("test-relayed", {"do": "end the process"}),
-    "nothing": ("test-relayed", {"do": "nothing"}),
-    "plain": ("test-plain", {"one": 1}),
-    "unknown": ("no-such-function", {}),
-}
-
-
-@pytest.fixture(scope="module")
-def started(airflow: AirflowClient) -> dict[str, DAGRunResponse]:
-    return {
-        name: airflow.trigger("test-once", {"function_name": function, "payloads": [payload]})
-        for name, (function, payload) in RUNS.items()
-    }
-
-
 @pytest.mark.parametrize(
     ("name", "exception"),
     [
@@ -52,9 +34,13 @@ def started(airflow: AirflowClient) -> dict[str, DAGRunResponse]:
     ],
 )
 def test_a_function_that_is_ended_fails_the_task_with_lambdas_reason(
-    airflow: AirflowClient, logs_client: Any, started: dict[str, DAGRunResponse], name: str, exception: str
+    airflow: AirflowClient,
+    logs_client: Any,
+    function_runs: dict[str, DAGRunResponse],
+    name: str,
+    exception: str,
 ) -> None:
-    outcome = Outcome(airflow, started[name])
+    outcome = Outcome(airflow, function_runs[name])
 
     assert outcome.state == "failed"
     assert re.match(exception, raised(outcome.log)), raised(outcome.log)
@@ -66,9 +52,9 @@ def test_a_function_that_is_ended_fails_the_task_with_lambdas_reason(
 
 
 def test_a_function_without_the_relay_has_its_own_log_shown(
-    airflow: AirflowClient, started: dict[str, DAGRunResponse]
+    airflow: AirflowClient, function_runs: dict[str, DAGRunResponse]
 ) -> None:
-    outcome = Outcome(airflow, started["plain"])
+    outcome = Outcome(airflow, function_runs["plain"])
 
     assert outcome.state == "success"
     texts = outcome.texts("lambda.test-plain")
@@ -80,8 +66,10 @@ def test_a_function_without_the_relay_has_its_own_log_shown(
     ]
 
 
-def test_an_unknown_function_is_named(airflow: AirflowClient, started: dict[str, DAGRunResponse]) -> None:
-    outcome = Outcome(airflow, started["unknown"])
+def test_an_unknown_function_is_named(
+    airflow: AirflowClient, function_runs: dict[str, DAGRunResponse]
+) -> None:
+    outcome = Outcome(airflow, function_runs["unknown"])
 
     assert outcome.state == "failed"
     assert raised(outcome.log).startswith("LambdaNotFound: ")
@@ -89,9 +77,9 @@ def test_an_unknown_function_is_named(airflow: AirflowClient, started: dict[str,
 
 
 def test_the_result_becomes_the_xcom(
-    airflow: AirflowClient, metadata_db: Any, started: dict[str, DAGRunResponse]
+    airflow: AirflowClient, metadata_db: Any, function_runs: dict[str, DAGRunResponse]
 ) -> None:
-    outcome = Outcome(airflow, started["nothing"])
+    outcome = Outcome(airflow, function_runs["nothing"])
 
     with metadata_db.cursor() as cursor:
         cursor.execute(

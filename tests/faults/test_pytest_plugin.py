@@ -1,7 +1,7 @@
 """Sessions of another repository that fail, are killed, or have many runs at once; and what they leave."""
 
+import hashlib
 import os
-import re
 import shutil
 import signal
 import socket
@@ -59,6 +59,8 @@ class Repository:
     def __init__(self, path: Path, engine: str) -> None:
         self.path = path
         self._engine = engine
+        # Of all sessions so far.
+        self._pids: list[int] = []
         for name, content in (("dags/echo.py", DAG), ("tests/test_echo.py", TEST.format(times=1))):
             (path / name).parent.mkdir()
             (path / name).write_text(content)
@@ -71,7 +73,7 @@ class Repository:
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", "-p", "no:cacheprovider"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*command, "--windtunnel-engine", self._engine, *arguments],
             cwd=self.path,
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "WINDTUNNEL_IMAGE": image()},
@@ -79,6 +81,8 @@ class Repository:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._pids.append(process.pid)
+        return process
 
     def pytest(self, *arguments: str) -> tuple[int, str]:
         """Exit code and output of a session."""
@@ -87,12 +91,18 @@ class Repository:
         return process.returncode, output
 
     def stacks(self) -> list[Engine]:
-        """Those of sessions that have not ended in order."""
+        """Those of all sessions, whether there is something of them or not."""
+        place = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
         state = self.path / STATE
         return [
-            engines.choose(self._engine, project=path.name, root=ROOT, state=state).engine
-            for path in (state / "projects").glob("*")
+            engines.choose(self._engine, project=f"pytest-{place}-{pid}", root=ROOT, state=state).engine
+            for pid in self._pids
         ]
+
+    def left(self) -> list[str]:
+        """What is there of any session: processes, containers, networks, volumes, folders, notes."""
+        notes = [f"note {path.name}" for path in (self.path / STATE / "projects").glob("*")]
+        return notes + [line for stack in self.stacks() for line in leftovers(stack)]
 
     @property
     def evidence(self) -> Path:
@@ -119,18 +129,6 @@ def repository(pytestconfig: pytest.Config) -> Iterator[Repository]:
             stack.down(volumes=True)
 
 
-def assert_nothing_is_left(repository: Repository, output: str) -> None:
-    """No process, container, network, volume or folder of any session."""
-    assert repository.stacks() == []
-    state = repository.path / STATE
-    named = {path.name for path in (state / "evidence").glob("*")} | set(
-        re.findall(r"pytest-\w+-\d+", output)
-    )
-    for project in named:
-        engine = engines.choose(repository._engine, project=project, root=ROOT, state=state).engine
-        assert leftovers(engine) == []
-
-
 def test_a_broken_dag_ends_the_session_by_its_name(repository: Repository) -> None:
     (repository.path / "dags" / "broken.py").write_text(
         "from airflow.sdk import DAG\nimport no_such_module\n"
@@ -142,7 +140,7 @@ def test_a_broken_dag_ends_the_session_by_its_name(repository: Repository) -> No
     assert "broken.py" in output
     assert "No module named 'no_such_module'" in output
     assert {path.stem for path in repository.evidence.glob("*.log")} >= SERVICES
-    assert_nothing_is_left(repository, output)
+    assert repository.left() == []
 
 
 def test_a_taken_port_ends_the_session_by_its_number(repository: Repository) -> None:
@@ -155,7 +153,7 @@ def test_a_taken_port_ends_the_session_by_its_number(repository: Repository) -> 
     assert code == 1
     assert str(port) in output
     assert "in use" in output
-    assert_nothing_is_left(repository, output)
+    assert repository.left() == []
 
 
 def test_requirements_that_do_not_exist_end_the_session_by_their_name(repository: Repository) -> None:
@@ -167,7 +165,7 @@ def test_requirements_that_do_not_exist_end_the_session_by_their_name(repository
 
     assert code == 1
     assert "windtunnel-no-such-package" in output
-    assert_nothing_is_left(repository, output)
+    assert repository.left() == []
 
 
 def test_a_configuration_that_is_none_ends_the_session_by_its_file(repository: Repository) -> None:
@@ -178,27 +176,24 @@ def test_a_configuration_that_is_none_ends_the_session_by_its_file(repository: R
 
     assert code == 1
     assert "connections.json in the config folder is not JSON" in output
-    assert_nothing_is_left(repository, output)
+    assert repository.left() == []
 
 
 def test_after_a_killed_session_the_next_one_is_green_and_nothing_is_left(repository: Repository) -> None:
     killed = repository.start()
 
     def something() -> bool:
-        left = [line for stack in repository.stacks() for line in leftovers(stack)]
-        return any(line.startswith(("container", "process")) for line in left)
+        return any(line.startswith(("container", "process")) for line in repository.left())
 
     wait_until("the first containers or processes", something, timeout=60)
     killed.send_signal(signal.SIGKILL)
     killed.communicate(timeout=60)
-    (abandoned,) = repository.stacks()
-    assert leftovers(abandoned)
+    assert repository.left()
 
     code, output = repository.pytest()
 
     assert code == 0, output
-    assert leftovers(abandoned) == []
-    assert_nothing_is_left(repository, output)
+    assert repository.left() == []
 
 
 @pytest.mark.engine("local")
@@ -209,4 +204,4 @@ def test_a_hundred_runs_over_four_workers_do_not_meet(repository: Repository) ->
 
     assert code == 0, output
     assert "100 passed" in output
-    assert_nothing_is_left(repository, output)
+    assert repository.left() == []

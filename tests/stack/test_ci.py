@@ -328,7 +328,7 @@ def test_pytest_gets_its_arguments_and_nothing_in_them_is_run(job: Job) -> None:
 def test_images_of_the_cache_are_loaded_and_not_built(job: Job) -> None:
     run_pytest(job, "compose", "true")
 
-    files = ["docker-compose.yml", "overlays/no-build.yml"]
+    files = ["docker-compose.yml", "offline/no-build.yml"]
     assert job.calls[:5] == ["docker", "load", "--quiet", "--input", "images.tar"]
     assert f"COMPOSE_FILE={':'.join(files)}" in job.calls[job.calls.index("pytest") :]
     assert all((ROOT / file).is_file() for file in files)

@@ -57,7 +57,7 @@ class Repository:
 
     def _require_resolvable(self) -> None:
         if self.conflict:
-            raise EngineError("uv failed", self.conflict)
+            raise EngineError("uv failed", self.conflict, "What to do next.")
 
     def function(self, name: str, source: str, **settings: Any) -> None:
         folder = self.path / "lambdas" / name
@@ -201,6 +201,17 @@ def test_a_function_that_does_not_come_to_an_end(
     assert f'{repository.path}/lambdas/bad/lambda_function.py", line 2' in said[2]
 
 
+@pytest.mark.parametrize("said", ["", "NameError: name 'nosuch' is not defined"])
+def test_a_thread_of_a_function_is_not_waited_for(repository: Repository, said: str) -> None:
+    thread = "import threading\nthreading.Thread(target=threading.Event().wait).start()\n"
+    repository.function("threaded", f"{HANDLER}{thread}{'nosuch' if said else ''}\n", Timeout=1)
+
+    if said:
+        assert said in repository.failure("lambdas/threaded imports")
+    else:
+        repository.find()["lambdas/threaded imports"].require()
+
+
 def test_two_functions_of_one_name(repository: Repository) -> None:
     repository.function("one", HANDLER, FunctionName="same")
     repository.function("two", HANDLER, FunctionName="same")
@@ -258,7 +269,11 @@ def test_requirements_that_do_not_resolve(repository: Repository) -> None:
     repository.conflict = "because you require boto3==1.20"
     repository.function("good", HANDLER)
 
-    assert repository.conflict in repository.failure("requirements.txt resolves")
+    assert repository.failure("requirements.txt resolves").splitlines() == [
+        "does not resolve beside Airflow's own packages, or the package index cannot be reached:",
+        repository.conflict,
+        "What to do next.",
+    ]
     assert "requirements.txt does not resolve" in repository.failure("dags parses")
     # There is no Airflow to be had with them.
     assert repository.installed == ["lambda"]

@@ -21,17 +21,25 @@ from windtunnel.engine import EngineError
 ASKED = Path(__file__).with_name("asked.txt")
 
 class Engine:
+    name = "local"
     def __init__(self, project):
         self.project = project
-    def is_running(self, service):
+    def setting(self, name):
+        return ""
+    def requirements_file(self):
+        return ASKED.with_name("requirements.txt")
+    def services(self):
         lines = ASKED.read_text().splitlines() if ASKED.exists() else []
-        return [line for line in lines if line.endswith(self.project)][-1:] == [f"up {self.project}"]
+        up = [line for line in lines if line.endswith(self.project)][-1:] == [f"up {self.project}"]
+        return [SimpleNamespace(ready=up)]
     def up(self):
         self.ask("up")
         if "BROKEN" in os.environ:
             raise EngineError("scheduler ended with exit code 1", "No module named x", "./windtunnel logs")
-    def down(self, volumes):
-        self.ask("down")
+    def down(self, volumes=False):
+        self.ask("down" if volumes else "stop")
+        if "STUCK" in os.environ:
+            raise EngineError("the network has active endpoints")
     def ask(self, what):
         with ASKED.open("a") as asked:
             asked.write(f"{what} {self.project}\\n")
@@ -44,6 +52,7 @@ def engine(session, project):
     return Engine(project)
 
 pytest_plugin.Session.engine = engine
+testing.Stack.wait_for_saved_files = lambda stack: stack.engine.ask("look at")
 prepare.check = prepare.parts = lambda *_: None
 testing.Stack.airflow = SimpleNamespace(
     failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
@@ -73,6 +82,7 @@ class Repository:
         self.path = path
         (path / "conftest.py").write_text(CONFTEST)
         (path / "pyproject.toml").write_text("[tool.windtunnel]\n")
+        (path / "requirements.txt").touch()
         self.test("True")
 
     def test(self, outcome: str) -> None:
@@ -112,14 +122,75 @@ def test_tests_that_want_no_stack_start_none(repository: Repository) -> None:
     assert repository.asked == []
 
 
+def verbs(repository: Repository) -> list[str]:
+    """What was asked of its stacks."""
+    return [line.rpartition(" ")[0] for line in repository.asked]
+
+
 def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
     repository.pytest("--windtunnel-keep")
     repository.pytest("--windtunnel-reuse")
 
-    assert [line.split()[0] for line in repository.asked] == ["up"]
+    assert verbs(repository) == ["up", "look at"]
 
     assert repository.pytest("--windtunnel-stop").returncode == 0
-    assert [line.split()[0] for line in repository.asked] == ["up", "down"]
+    assert verbs(repository) == ["up", "look at", "down"]
+
+
+def test_a_kept_stack_is_started_anew_where_its_requirements_have_changed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+    (repository.path / "requirements.txt").write_text("another")
+    repository.pytest("--windtunnel-reuse")
+
+    assert verbs(repository) == ["up", "stop", "up"]
+
+
+def test_a_stack_that_was_to_stay_and_does_not_start_is_removed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse", BROKEN="1")
+
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_a_kept_stack_of_another_engine_is_removed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+    repository.pytest("--windtunnel-reuse", "--windtunnel-engine", "compose")
+
+    assert verbs(repository) == ["up", "down", "up"]
+
+
+def test_the_workers_of_xdist_start_one_stack_and_do_not_touch_it_again(repository: Repository) -> None:
+    result = repository.pytest("-n", "2", "--dist", "each")
+
+    assert result.returncode == 0, result.stdout
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_the_workers_of_xdist_say_why_a_stack_does_not_start(repository: Repository) -> None:
+    result = repository.pytest("-n", "2", "--dist", "each", BROKEN="1")
+
+    assert result.returncode == 1, result.stdout
+    assert "the stack does not start:\nscheduler ended with exit code 1" in result.stdout
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_a_stack_that_is_not_removed_fails_the_session_and_hides_nothing(repository: Repository) -> None:
+    repository.test("False")
+
+    result = repository.pytest(STUCK="1")
+
+    assert result.returncode not in (0, 1)
+    assert "is not removed: the network has active endpoints" in result.stdout
+    assert "1 failed, 2 passed" in result.stdout
+
+
+def test_errors_of_others_are_shown_as_they_are(repository: Repository) -> None:
+    with (repository.path / "conftest.py").open("a") as conftest:
+        conftest.write("import pytest\ndef pytest_configure(): raise pytest.UsageError('set FOO first')\n")
+
+    result = repository.pytest()
+
+    assert "set FOO first" in result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository: Repository) -> None:
@@ -129,7 +200,7 @@ def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository:
     for said in ("the stack does not start", "scheduler ended with exit code 1", "No module named x"):
         assert said in result.stdout + result.stderr
     assert "./windtunnel" not in result.stdout + result.stderr
-    assert [line.split()[0] for line in repository.asked] == ["up", "down"]
+    assert verbs(repository) == ["up", "down"]
     (log,) = (repository.path / ".windtunnel" / "evidence").glob("*/start/scheduler.log")
     assert log.read_text() == "the scheduler's"
 
@@ -143,7 +214,7 @@ def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository
     assert (
         f"mine run-1:\ncount, try 1, failed:\n{'  step\n' * 9}  ValueError: bad\nall of it: " in result.stdout
     )
-    (folder,) = (repository.path / ".windtunnel" / "evidence").glob("*/test_it")
+    (folder,) = (repository.path / ".windtunnel" / "evidence").glob("*/test_it.py_test_it-*")
     assert (folder / "services" / "scheduler.log").read_text() == "the scheduler's"
     assert "ValueError: bad" in (folder / "runs.txt").read_text()
 
@@ -154,7 +225,7 @@ def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repos
     gone, alive = f"{own.rpartition('-')[0]}-99999999", f"{own.rpartition('-')[0]}-{os.getpid()}"
     projects = repository.path / ".windtunnel" / "projects"
     for project in (gone, alive):
-        (projects / project).touch()
+        (projects / project).write_text('{"engine": "local"}')
 
     repository.pytest()
 
@@ -170,6 +241,8 @@ def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repos
             "dag; there are: dags, lambdas, custom, config, requirements, aws, dag_time_budget, engine",
         ),
         ('lambdas = "functions"', "lambdas = 'functions' is not there"),
+        ("dags = 3", "dags = 3 is no text"),
+        ('engine = "podman"', "engine = 'podman'; there are: compose, local"),
     ],
 )
 def test_a_wrong_setting_is_named(repository: Repository, setting: str, said: str) -> None:
@@ -179,3 +252,18 @@ def test_a_wrong_setting_is_named(repository: Repository, setting: str, said: st
 
     assert result.returncode != 0
     assert said in result.stdout + result.stderr
+    assert "INTERNALERROR" not in result.stdout
+    assert not (repository.path / ".windtunnel" / "projects").exists()
+
+
+def test_tests_of_long_or_equal_names_have_bundles_of_their_own(repository: Repository) -> None:
+    (repository.path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('long', ['a' * 300, 'a' * 301])\n"
+        "def test_it(windtunnel, long): assert False\n"
+    )
+
+    result = repository.pytest()
+
+    assert "2 failed" in result.stdout
+    assert len(list((repository.path / ".windtunnel" / "evidence").glob("*/test_it*"))) == 2
