@@ -151,11 +151,13 @@ def test_broken_settings_of_a_function_are_named_until_they_are_mended(
     settings = airflow_stack.lambdas / "test_plain" / "function.json"
 
     save(settings, '{"Timeout": "long"}')
-    unhealthy = wait_until(
-        "LocalStack to be unhealthy", lambda: airflow_stack.health("localstack"), timeout=SOON
-    )
-    assert "test_plain" in unhealthy
-    assert "Timeout" in unhealthy
+
+    def unhealthy() -> str:
+        """Of this function: that of the test before may be on its way out."""
+        said = airflow_stack.health("localstack")
+        return said if "test_plain" in said else ""
+
+    assert "Timeout" in wait_until("LocalStack to name it", unhealthy, timeout=SOON)
     assert answers(lambda_client, "test-plain", {"keys": []}), "the version before does not go on"
 
     save(settings, '{"Timeout": 7}')
