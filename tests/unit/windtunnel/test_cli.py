@@ -182,7 +182,7 @@ def test_down_keeps_the_data_unless_told_otherwise(docker: Docker) -> None:
     assert "its data deleted" in windtunnel("down", "--volumes").stdout
     assert [call for call in docker.calls if "down" in call] == [
         "compose down --remove-orphans",
-        "compose down --remove-orphans --volumes",
+        "compose down --remove-orphans --volumes --timeout 0",
     ]
 
 

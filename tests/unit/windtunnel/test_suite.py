@@ -22,7 +22,7 @@ APART = " ".join(f"--ignore=tests/unit/{part}" for part in ("custom", "dags", "e
 def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Compose) -> None:
     host, airflow, localstack = commands(suite.test_steps(compose, "unit", ["-k", "relay"]))
 
-    assert host.endswith(f"-m pytest tests/unit {APART} -k relay")
+    assert host.endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
     for inside, image, python, folders in (
         (airflow, "tunnel-airflow-test", "/opt/venv/bin/python", "tests/unit/custom tests/unit/dags"),
         (localstack, "tunnel-localstack-test", "/opt/lambda/bin/python", "tests/unit/emulator"),
@@ -35,7 +35,7 @@ def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Co
 def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local: Local) -> None:
     host, *beside = suite.test_steps(local, "unit", ["-k", "relay"])
 
-    assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -k relay")
+    assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
     environments = Environments(local)
     for step, name, folders in (
         (beside[0], "airflow", "tests/unit/custom tests/unit/dags"),
