@@ -22,11 +22,28 @@ from windtunnel.airflow_api import AirflowClient
 from windtunnel.compose import PROJECT_LABEL, SERVICE_LABEL, Compose
 from windtunnel.engine import ROOT, Engine
 from windtunnel.local import Local
+from windtunnel.prepare import CHROMIUM
 from windtunnel.waiters import wait_until
 
 EVIDENCE = ROOT / ".windtunnel" / "evidence"
 REGION = "ap-southeast-2"
 BUCKET = "airflow-lambda-logs"
+
+# As root Chromium refuses its own sandbox; the rest keeps it from calling anyone but the page.
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def chromium() -> str | None:
+    """The browser for tests of the web page; None where there is none."""
+    return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
 def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Engine:

@@ -1,12 +1,21 @@
 """One stack for all tests of this floor, started when the first test asks for it."""
 
+import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from tests.support import EVIDENCE, Stack, leftovers, no_aws_settings_of_this_machine, settings
+from tests.support import (
+    CHROMIUM_FLAGS,
+    EVIDENCE,
+    Stack,
+    chromium,
+    leftovers,
+    no_aws_settings_of_this_machine,
+    settings,
+)
 from windtunnel import testing
 from windtunnel.airflow_api import AirflowClient
 from windtunnel.engine import Engine
@@ -90,6 +99,19 @@ def function_runs(request: pytest.FixtureRequest) -> dict[str, DAGRunResponse]:
         name: airflow.trigger("test-once", {"function_name": function, "payloads": [payload]})
         for name, (function, payload) in FUNCTIONS.items()
     }
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _chromium_in_memory(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Read the browser from disk while other tests run: up to 16 s, which its own test need not wait for."""
+    program = chromium() if _is_run(request, "test_web_page.py") else None
+    if program is None:
+        yield
+        return
+    command = [program, "--headless", *CHROMIUM_FLAGS, "--dump-dom", "about:blank"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        yield
+        process.kill()
 
 
 def _is_run(request: pytest.FixtureRequest, file: str) -> bool:

@@ -1,35 +1,23 @@
 """The web page in a real browser: Debian's Chromium, driven by Playwright."""
 
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.support import Stack
+from tests.support import CHROMIUM_FLAGS, Stack, chromium
 from windtunnel.airflow_api import AirflowClient
-from windtunnel.prepare import CHROMIUM
 
-# As root Chromium refuses its own sandbox; the rest keeps it from calling anyone but the page.
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # The first page of a fresh web server, in milliseconds.
 TIMEOUT = 30_000
 
 
 @pytest.fixture
 def browser() -> Iterator[Browser]:
-    chromium = next(filter(None, map(shutil.which, CHROMIUM)), None)
-    assert chromium, "there is no Chromium: install it with `apt-get install chromium`"
+    program = chromium()
+    assert program, "there is no Chromium: install it with `apt-get install chromium`"
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=program, args=CHROMIUM_FLAGS)
         yield browser
         browser.close()
 
