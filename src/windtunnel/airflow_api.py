@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -29,12 +29,17 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.health_info_response import HealthInfoResponse
 from airflow_client.client.models.import_error_response import ImportErrorResponse
 from airflow_client.client.models.pool_body import PoolBody
+from airflow_client.client.models.pool_patch_body import PoolPatchBody
+from airflow_client.client.models.pool_response import PoolResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
 from airflow_client.client.models.variable_body import VariableBody
 
 from windtunnel.engine import Engine
 from windtunnel.waiters import WaitTimeout, wait_until
+
+# Pytest shows the test's line that failed, and not the way through here.
+__tracebackhide__ = True
 
 # Between two looks at a run, in seconds.
 INTERVAL = 0.2
@@ -48,6 +53,9 @@ TELLING_LINES = 10
 # The states in which a run stays.
 FINISHED = frozenset({"success", "failed"})
 
+# What Airflow's API tells in place of a secret.
+REDACTED = "***"
+
 # The lines between which a task log says where it was read from.
 SOURCES_BEGIN = "::group::Log message source details"
 SOURCES_END = "::endgroup::"
@@ -57,7 +65,11 @@ class AirflowApiError(Exception):
     """The API refused or did not answer; the message says what was asked and what it said."""
 
 
-class UnknownDag(AirflowApiError):
+class NotThere(AirflowApiError):
+    """What was asked for is not there."""
+
+
+class UnknownDag(NotThere):
     """There is no such DAG."""
 
 
@@ -135,9 +147,11 @@ class AirflowClient:
         try:
             return call(*arguments, **options, _request_timeout=REQUEST_TIMEOUT)
         except ApiException as error:
-            unknown = isinstance(error, NotFoundException) and _reason(error).startswith("Dag with dag_id")
-            refusal = UnknownDag if unknown else AirflowApiError
-            raise refusal(f"{what}: {error.status} {_reason(error)}") from error
+            refusal = AirflowApiError
+            if isinstance(error, NotFoundException):
+                refusal = UnknownDag if _reason(error).startswith("Dag with dag_id") else NotThere
+            # Without the package's own error: it says the same in thirty lines.
+            raise refusal(f"{what}: {error.status} {_reason(error)}") from None
         except urllib3.exceptions.HTTPError as error:
             raise AirflowApiError(f"{what}: no answer from {self.address}: {error}") from error
 
@@ -343,17 +357,22 @@ class AirflowClient:
 
     # What tasks look up
 
+    def connection(self, connection_id: str) -> dict[str, Any] | None:
+        """What ``add_connection`` takes of one, secrets as ``REDACTED``; None where there is none."""
+        call = ConnectionApi(self._client).get_connection
+        try:
+            found = self._ask(f"reading the connection {connection_id}", call, connection_id)
+        except NotThere:
+            return None
+        return {name: value for name, value in found.to_dict().items() if name != "connection_id"}
+
     def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
         """Add a connection that is not there yet.
 
         :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``, ``extra``.
-        :raises TypeError: for a field that connections do not have; the package would pass over it.
+        :raises TypeError: for a field that connections do not have.
         """
-        known = {field.alias or name for name, field in ConnectionBody.model_fields.items()}
-        if unknown := sorted(set(fields) - known):
-            raise TypeError(
-                f"a connection has no {', '.join(unknown)}; there are: {', '.join(sorted(known))}"
-            )
+        check_connection_fields(fields)
         body = ConnectionBody.from_dict({"connection_id": connection_id, "conn_type": conn_type, **fields})
         call = ConnectionApi(self._client).post_connection
         self._ask(f"adding the connection {connection_id}", call, body)
@@ -362,6 +381,14 @@ class AirflowClient:
         """Delete a connection."""
         call = ConnectionApi(self._client).delete_connection
         self._ask(f"deleting the connection {connection_id}", call, connection_id)
+
+    def variable(self, key: str) -> str | None:
+        """A variable's text, ``REDACTED`` for one that is named like a secret; None where there is none."""
+        try:
+            found = self._ask(f"reading the variable {key}", VariableApi(self._client).get_variable, key)
+        except NotThere:
+            return None
+        return str(found.value)
 
     def add_variable(self, key: str, value: Any) -> None:
         """Add a variable that is not there yet.
@@ -376,6 +403,21 @@ class AirflowClient:
         """Delete a variable."""
         self._ask(f"deleting the variable {key}", VariableApi(self._client).delete_variable, key)
 
+    def pool(self, name: str) -> PoolResponse | None:
+        """A pool; None where there is none."""
+        try:
+            found: PoolResponse = self._ask(f"reading the pool {name}", PoolApi(self._client).get_pool, name)
+        except NotThere:
+            return None
+        return found
+
+    def resize_pool(self, pool: PoolResponse, slots: int) -> None:
+        """Give a pool another number of slots."""
+        # Airflow wants these two also where they are to stay.
+        body = PoolPatchBody(pool=pool.name, include_deferred=pool.include_deferred, slots=slots)
+        call = PoolApi(self._client).patch_pool
+        self._ask(f"resizing the pool {pool.name}", call, pool.name, body, update_mask=["slots"])
+
     def add_pool(self, name: str, slots: int) -> None:
         """Add a pool that is not there yet."""
         body = PoolBody.from_dict({"name": name, "slots": slots})
@@ -384,6 +426,16 @@ class AirflowClient:
     def delete_pool(self, name: str) -> None:
         """Delete a pool."""
         self._ask(f"deleting the pool {name}", PoolApi(self._client).delete_pool, name)
+
+
+def check_connection_fields(fields: Collection[str]) -> None:
+    """Refuse what is no field of a connection; the package would pass over it.
+
+    :raises TypeError: naming those that there are.
+    """
+    known = {field.alias or name for name, field in ConnectionBody.model_fields.items()}
+    if unknown := sorted(set(fields) - known):
+        raise TypeError(f"a connection has no {', '.join(unknown)}; there are: {', '.join(sorted(known))}")
 
 
 def _is_telling(line: str) -> bool:

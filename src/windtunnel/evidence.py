@@ -19,7 +19,8 @@ import psutil
 import urllib3
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from windtunnel.testing import Stack, log_key
+from windtunnel.airflow_api import FINISHED
+from windtunnel.testing import Stack, TaskInstance, log_key
 
 # What is asked for as it is, a file each: service and path.
 HEALTH = {
@@ -56,7 +57,7 @@ def write(stack: Stack, folder: Path, runs: Sequence[DAGRunResponse] = ()) -> li
 
     :param folder: is made anew.
     :param runs: those of the failed test; without any, the session's last are looked at, but not returned.
-    :return: the telling lines: why these runs have failed, the latest first, then import errors.
+    :return: the telling lines: why these runs have failed or not ended, the latest first, then import errors.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -95,15 +96,27 @@ def _noted(missing: list[str], name: str) -> Iterator[None]:
 
 
 def _runs(stack: Stack, path: Path, runs: Sequence[DAGRunResponse], own: Collection[str]) -> list[str]:
-    """Why each run has failed."""
+    """Why each run has failed, or what it is at."""
     telling: list[str] = []
     with path.open("w") as file:
         for run in reversed(runs):
-            why = stack.airflow.failures(run)
+            why = [*stack.airflow.failures(run), *_unfinished(stack, run)]
             lines = [f"{run.dag_id} {run.dag_run_id}:", *why] if why else []
             file.writelines(f"{line}\n" for line in lines)
             telling += lines if run.dag_run_id in own else []
     return telling
+
+
+def _unfinished(stack: Stack, run: DAGRunResponse) -> list[str]:
+    """What a run is at that has not ended: the run's state, then its tasks'."""
+    state = stack.airflow.run(run.dag_id, run.dag_run_id).state
+    if state in FINISHED:
+        return []
+    tasks = [
+        f"  {TaskInstance(stack, run, task)!r}, try {task.try_number}"
+        for task in stack.airflow.task_instances(run)
+    ]
+    return [f"has not ended; the run is {state.value}:", *tasks]
 
 
 def _import_errors(stack: Stack, path: Path) -> list[str]:

@@ -18,6 +18,9 @@ import urllib3
 from windtunnel import seeding
 from windtunnel.engine import Engine
 
+# Pytest shows the test's line that failed, and not the way through here.
+__tracebackhide__ = True
+
 # What Lambda tells of a function and takes as a change of it.
 SETTINGS = {
     *("Handler", "Runtime", "Role", "Description", "Timeout", "MemorySize", "Environment", "Layers"),

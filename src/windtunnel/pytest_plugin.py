@@ -24,7 +24,7 @@ import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from windtunnel.prepare import Unmet
     from windtunnel.seeding import SeedingError
     from windtunnel.testing import DagRun, Stack
+
+# Pytest shows the test's line that failed, and not the way through here.
+__tracebackhide__ = True
 
 # `--windtunnel-check`, which needs no stack.
 pytest_plugins = ["windtunnel.pytest_checks"]
@@ -54,6 +57,9 @@ FOLDERS = {
     "requirements": "REQUIREMENTS_FILE",
 }
 
+# What a repository may have elsewhere, by its configuration or by an option.
+PATHS = (*FOLDERS, "aws")
+
 ENGINES = ("compose", "local")
 
 # What a repository need not have: then there is an empty one.
@@ -68,6 +74,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=ENGINES,
         help="what runs the stack; compose where a Docker engine answers, else local",
     )
+    for name in PATHS:
+        group.addoption(
+            f"--windtunnel-{name}", metavar="PATH", help=f"in place of {name} of [tool.windtunnel]"
+        )
     group.addoption(
         "--windtunnel-keep", action="store_true", help="leave the stack running, for --windtunnel-reuse"
     )
@@ -91,6 +101,10 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Know the session's project, in the workers of pytest-xdist, too."""
+    for name in PATHS:
+        # A worker may be in another folder.
+        if path := config.getoption(f"windtunnel_{name}"):
+            setattr(config.option, f"windtunnel_{name}", str(config.invocation_params.dir / path))
     config.stash[SESSION] = Session(config)
 
 
@@ -98,6 +112,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of pytest-xdist whose it is."""
     node.workerinput["windtunnel_project"] = node.config.stash[SESSION].project
+    node.workerinput["windtunnel_pid"] = os.getpid()
 
 
 @pytest.hookimpl(trylast=True)
@@ -135,6 +150,8 @@ class Note:
     failure: str = ""
     # What it was started from.
     fingerprint: str = ""
+    # The processes of the sessions that use it: what a killed one has changed for a test stays changed.
+    pids: list[int] = field(default_factory=list)
 
 
 class Session:
@@ -145,7 +162,7 @@ class Session:
         self._config = config
         self.state = config.rootpath / ".windtunnel"
         # Of pytest-xdist; only a worker has it.
-        worker: dict[str, str] | None = getattr(config, "workerinput", None)
+        worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.is_worker = worker is not None
         self.stays = bool(config.getoption("windtunnel_keep") or config.getoption("windtunnel_reuse"))
         # One for each repository and, unless it stays, for each session.
@@ -153,7 +170,8 @@ class Session:
         self._prefix = f"pytest-{place}"
         own = self._prefix if self.stays else f"{self._prefix}-{os.getpid()}"
         self.project = worker["windtunnel_project"] if worker else own
-        # The same in all workers.
+        # These are the same in all workers.
+        self._pid = worker["windtunnel_pid"] if worker else os.getpid()
         self._id = worker["testrunuid"] if worker else f"{os.getpid()} {time.time()}"
         self.stack: Stack | None = None
         # On top of what the repository's configuration says.
@@ -174,7 +192,7 @@ class Session:
         """
         content = tomllib.loads(self._file.read_text()) if self._file.exists() else {}
         named: dict[str, Any] = content.get("tool", {}).get("windtunnel", {})
-        known = (*FOLDERS, "aws", "dag_time_budget", "engine")
+        known = (*PATHS, "dag_time_budget", "engine")
         if unknown := sorted(set(named) - set(known)):
             raise pytest.UsageError(
                 f"[tool.windtunnel] in {self._file}: {', '.join(unknown)}; there are: {', '.join(known)}"
@@ -198,12 +216,17 @@ class Session:
 
         :raises pytest.UsageError: where it is named, and not there.
         """
-        path = self._config.rootpath / self.named.get(name, usual)
-        if not path.exists() and name in self.named:
+        option: str | None = self._config.getoption(f"windtunnel_{name}")
+        path: Path = self._config.rootpath / (option or self.named.get(name, usual))
+        if path.exists():
+            return path
+        if option:
+            raise pytest.UsageError(f"--windtunnel-{name}: {path} is not there")
+        if name in self.named:
             raise pytest.UsageError(
                 f"[tool.windtunnel] in {self._file}: {name} = {self.named[name]!r} is not there"
             )
-        return path if path.exists() else None
+        return None
 
     def _settings(self) -> dict[str, str]:
         """The stack's settings, from the repository's configuration.
@@ -278,7 +301,10 @@ class Session:
         with self._exclusively():
             note = self._note(self.project)
             wanted = self._settings().get("WINDTUNNEL_ENGINE", note.engine)
-            if note.engine and note.engine != wanted:
+            pids = _alive(note.pids)
+            if note.pids and not pids:
+                self._say("the last session was killed in the middle of a test: its stack is made anew")
+            if (note.engine and note.engine != wanted) or (note.pids and not pids):
                 self._remove(self.project)
                 note = Note()
             stack = Stack(self.engine(self.project))
@@ -287,7 +313,7 @@ class Session:
                     note = self._ready(stack, note)
                 except (EngineError, SeedingError, Unmet) as error:
                     note = replace(self._note(self.project), failure=self._why(error))
-                self._write(replace(note, session=self._id))
+                self._write(replace(note, session=self._id, pids=[*pids, self._pid]))
         if note.failure:
             raise StartFailed(note.failure)
         self.stack = stack
@@ -343,11 +369,9 @@ class Session:
 
     def _remove_abandoned(self) -> None:
         """Remove what sessions of this repository have left because they were killed."""
-        import psutil
-
         for project in self._projects():
             owner = re.fullmatch(rf"{self._prefix}-(\d+)", project)
-            if owner and not psutil.pid_exists(int(owner[1])):
+            if owner and not _alive([int(owner[1])]):
                 self._remove(project)
 
     def _remove(self, project: str) -> None:
@@ -362,6 +386,10 @@ class Session:
         note = self._note(self.project)
         if not self.stays or note.failure or not note.fingerprint:
             self._remove(self.project)
+            return
+        with self._exclusively():
+            note = self._note(self.project)
+            self._write(replace(note, pids=[pid for pid in note.pids if pid != self._pid]))
 
     def _write_logs(self) -> Path | None:
         """Write the logs of all services, as far as they can be had; None where there are none."""
@@ -391,6 +419,13 @@ class StartFailed(Exception):
 
 
 SESSION = pytest.StashKey[Session]()
+
+
+def _alive(pids: Sequence[int]) -> list[int]:
+    """Those of the processes that there still are."""
+    import psutil
+
+    return [pid for pid in pids if psutil.pid_exists(pid)]
 
 
 def _ignore(_: str) -> None:
@@ -444,19 +479,19 @@ def _undone() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def set_connection(windtunnel: "Stack", _undone: ExitStack) -> Callable[..., None]:
-    """Adds a connection of Airflow's, for this test: ``set_connection("db", "postgres", host="db.test")``."""
+    """Sets a connection of Airflow's, for this test: ``set_connection("db", "postgres", host="db.test")``."""
     return lambda *arguments, **fields: _undone.enter_context(windtunnel.connection(*arguments, **fields))
 
 
 @pytest.fixture
 def set_variable(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str, Any], None]:
-    """Adds a variable of Airflow's, for this test: ``set_variable("threshold", 3)``."""
+    """Sets a variable of Airflow's, for this test: ``set_variable("threshold", 3)``."""
     return lambda key, value: _undone.enter_context(windtunnel.variable(key, value))
 
 
 @pytest.fixture
 def set_pool(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str, int], None]:
-    """Adds a pool of Airflow's, for this test: ``set_pool("texts", 2)``."""
+    """Sets a pool of Airflow's, for this test: ``set_pool("texts", 2)``."""
     return lambda name, slots: _undone.enter_context(windtunnel.pool(name, slots))
 
 
@@ -464,6 +499,12 @@ def set_pool(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str, int], No
 def pause_dag(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str], None]:
     """Pauses a DAG, for this test."""
     return lambda dag_id: _undone.enter_context(windtunnel.paused(dag_id))
+
+
+@pytest.fixture
+def unpause_dag(windtunnel: "Stack", _undone: ExitStack) -> Callable[[str], None]:
+    """Unpauses a DAG, for this test."""
+    return lambda dag_id: _undone.enter_context(windtunnel.unpaused(dag_id))
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ The fixtures of ``windtunnel.pytest_plugin`` hand these out.
 
 import configparser
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -19,10 +19,19 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
 from windtunnel import preflight, seeding
-from windtunnel.airflow_api import AirflowClient, LogRecord, UnknownDag
+from windtunnel.airflow_api import (
+    REDACTED,
+    AirflowClient,
+    LogRecord,
+    UnknownDag,
+    check_connection_fields,
+)
 from windtunnel.engine import Engine, ignore
 from windtunnel.functions import Functions, Stub
 from windtunnel.waiters import WaitTimeout, wait_until
+
+# Pytest shows the test's line that failed, and not the way through here.
+__tracebackhide__ = True
 
 # So long a run may take, and a log on its way to S3, in seconds, where a test does not say otherwise.
 RUN_TIMEOUT = 300.0
@@ -151,6 +160,33 @@ class DagRun:
         return self._stack.airflow.failures(self._run)
 
 
+class NotRestorable(Exception):
+    """Something would be replaced for a test, and could not be put back afterwards."""
+
+
+@contextmanager
+def _replaced[T](
+    what: str, old: T | None, new: T, add: Callable[[T], None], delete: Callable[[], None]
+) -> Iterator[None]:
+    """Something new is there during the block, in place of the old one."""
+    if old is not None:
+        if REDACTED in str(old):
+            raise NotRestorable(
+                f"{what} has a secret, which Airflow does not tell: it could not be put back afterwards. "
+                "Take it out of the config folder, and let the tests that need it set it"
+            )
+        delete()
+    try:
+        add(new)
+        try:
+            yield
+        finally:
+            delete()
+    finally:
+        if old is not None:
+            add(old)
+
+
 def _modified(path: Path) -> float:
     """When a file was saved, in seconds since the epoch; 0 where it is gone."""
     return path.stat().st_mtime if path.exists() else 0.0
@@ -167,6 +203,7 @@ class Stack:
         self.engine = engine
         # Every run that was started through this, the latest last.
         self.runs: list[DAGRunResponse] = []
+        self._clients: dict[tuple[str, str], Any] = {}
 
     @cached_property
     def airflow(self) -> AirflowClient:
@@ -187,21 +224,30 @@ class Stack:
         )
         return folder.removeprefix("s3://").partition("/")[0]
 
-    def aws(self, service: str) -> Any:
-        """A boto3 client for a service of the emulated AWS, whatever this machine's own settings are.
-
-        :param service: as boto3 names it: ``s3``.
-        """
-        session = boto3.session.Session(
+    @cached_property
+    def _session(self) -> boto3.session.Session:
+        return boto3.session.Session(
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
             region_name=self._variables["AWS_DEFAULT_REGION"],
             # Without AWS_PROFILE, which may name one that is not there.
             botocore_session=botocore.session.Session(session_vars={"profile": (None, [], None, None)}),
         )
-        # Nor by a proxy, which this machine may have for the rest of the world.
-        direct = botocore.config.Config(proxies={})
-        return session.client(service, endpoint_url=self.engine.address("localstack"), config=direct)
+
+    def aws(self, service: str) -> Any:
+        """A boto3 client for a service of the emulated AWS, whatever this machine's own settings are.
+
+        The same one each time, as long as the emulator has the same port: to make one takes 0.1 s.
+
+        :param service: as boto3 names it: ``s3``.
+        """
+        endpoint = self.engine.address("localstack")
+        if (service, endpoint) not in self._clients:
+            # Nor by a proxy, which this machine may have for the rest of the world.
+            direct = botocore.config.Config(proxies={})
+            client = self._session.client(service, endpoint_url=endpoint, config=direct)
+            self._clients[service, endpoint] = client
+        return self._clients[service, endpoint]
 
     def run_dag(
         self,
@@ -232,41 +278,61 @@ class Stack:
         """
         try:
             run = self.airflow.trigger(dag_id, conf, logical_date=logical_date)
-        except UnknownDag as error:
+        except UnknownDag:
             there = ", ".join(sorted(dag.dag_id for dag in self.airflow.dags()))
-            raise UnknownDag(f"there is no DAG {dag_id}; there are: {there or 'none'}") from error
+            raise UnknownDag(f"there is no DAG {dag_id}; there are: {there or 'none'}") from None
         self.runs.append(run)
         return DagRun(self, run)
 
     @contextmanager
     def connection(self, connection_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
-        """A connection of Airflow's during the block.
+        """A connection of Airflow's during the block, in place of any other of that id.
 
         :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra`` and so on.
+        :raises TypeError: for a field that connections do not have.
+        :raises NotRestorable: where there is one with a secret.
         """
-        self.airflow.add_connection(connection_id, conn_type, **fields)
-        try:
+        check_connection_fields(fields)
+        with _replaced(
+            f"the connection {connection_id}",
+            self.airflow.connection(connection_id),
+            {"conn_type": conn_type, **fields},
+            lambda fields: self.airflow.add_connection(connection_id, **fields),
+            lambda: self.airflow.delete_connection(connection_id),
+        ):
             yield
-        finally:
-            self.airflow.delete_connection(connection_id)
 
     @contextmanager
     def variable(self, key: str, value: Any) -> Iterator[None]:
-        """A variable of Airflow's during the block."""
-        self.airflow.add_variable(key, value)
-        try:
+        """A variable of Airflow's during the block, in place of any other of that key.
+
+        :param value: a text, or what becomes JSON.
+        :raises NotRestorable: where there is one that is named like a secret.
+        """
+        with _replaced(
+            f"the variable {key}",
+            self.airflow.variable(key),
+            value,
+            lambda value: self.airflow.add_variable(key, value),
+            lambda: self.airflow.delete_variable(key),
+        ):
             yield
-        finally:
-            self.airflow.delete_variable(key)
 
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:
-        """A pool of Airflow's during the block."""
-        self.airflow.add_pool(name, slots)
+        """A pool of Airflow's during the block; one of that name has so many slots."""
+        before = self.airflow.pool(name)
+        if before:
+            self.airflow.resize_pool(before, slots)
+        else:
+            self.airflow.add_pool(name, slots)
         try:
             yield
         finally:
-            self.airflow.delete_pool(name)
+            if before:
+                self.airflow.resize_pool(before, before.slots)
+            else:
+                self.airflow.delete_pool(name)
 
     @contextmanager
     def paused(self, dag_id: str) -> Iterator[None]:

@@ -4,6 +4,9 @@ import math
 import time
 from collections.abc import Callable
 
+# Pytest shows the test's line that failed, and not the way through here.
+__tracebackhide__ = True
+
 
 class WaitTimeout(Exception):
     """What was awaited did not come; the message says what, how long, the last answer and where to look."""

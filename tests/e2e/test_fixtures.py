@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 
 from windtunnel import evidence
-from windtunnel.airflow_api import AirflowApiError, AirflowClient, UnknownDag
+from windtunnel.airflow_api import AirflowClient, UnknownDag
 from windtunnel.functions import FunctionError
-from windtunnel.testing import DagRun, Stack
+from windtunnel.testing import DagRun, NotRestorable, Stack
 
 RunDag = Callable[..., DagRun]
 FUNCTION = "test-plain"
+# No scheduled DAG calls it.
+STUBBED = "test-relayed"
 
 
 def call(lambda_client: Any, name: str, event: Any = None) -> Any:
@@ -41,23 +43,23 @@ def nothing_changes(lambda_client: Any, name: str) -> Iterator[None]:
 def test_a_stub_answers_and_knows_what_it_was_asked(
     run_dag: RunDag, windtunnel: Stack, lambda_client: Any
 ) -> None:
-    with nothing_changes(lambda_client, "airflow-test"):
-        with windtunnel.stub_function("airflow-test", {"lines": 3}) as stub:
-            run = run_dag("test-once", {"payloads": [{"max_len": 0}]})
+    with nothing_changes(lambda_client, STUBBED):
+        with windtunnel.stub_function(STUBBED, {"lines": 3}) as stub:
+            run = run_dag("test-once", {"function_name": STUBBED, "payloads": [{"do": "nothing"}]})
 
             assert run.state == "success", run
             (task,) = run.tasks
             assert task.xcom() == {"lines": 3}
             # As the DAG sent it: what the relay puts into an event is its own affair.
-            assert stub.events == [{"max_len": 0}]
+            assert stub.events == [{"do": "nothing"}]
             assert "a stub answers" in task.log()
-        assert call(lambda_client, "airflow-test", {"max_len": 0}) == {"lines": 0}
+        assert call(lambda_client, STUBBED, {"do": "nothing"}) != {"lines": 3}
 
 
 def test_a_stub_fails_as_it_is_told(run_dag: RunDag, stub_function: Callable[..., Any]) -> None:
-    stub_function("airflow-test", raises=ValueError("no text"))
+    stub_function(STUBBED, raises=ValueError("no text"))
 
-    run = run_dag("test-once", {"payloads": [{"max_len": 0}]})
+    run = run_dag("test-once", {"function_name": STUBBED, "payloads": [{"do": "nothing"}]})
 
     assert run.state == "failed"
     assert "ValueError: no text" in run.tasks[0].log()
@@ -98,36 +100,65 @@ def test_a_function_is_replaced_for_a_test(windtunnel: Stack, lambda_client: Any
         assert call(lambda_client, FUNCTION) == "yes"
 
 
+def looked_up(airflow: AirflowClient, name: str) -> tuple[Any, Any, Any]:
+    """Host of a connection, value of a variable, slots of a pool; None each where there is none."""
+    connection, pool = airflow.connection(name), airflow.pool(name)
+    return connection and connection["host"], airflow.variable(name), pool and pool.slots
+
+
 def test_what_tasks_look_up_is_there_during_a_block(windtunnel: Stack, airflow: AirflowClient) -> None:
     def paused() -> list[bool]:
         return [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"]
 
     with (
         windtunnel.connection("for-one-test", "http", host="example.test"),
-        windtunnel.variable("for_one_test", {"a": 1}),
+        windtunnel.variable("for-one-test", "a"),
         windtunnel.pool("for-one-test", 2),
         windtunnel.paused("test-once"),
     ):
-        # Each is there: a second one of that name is refused.
-        with pytest.raises(AirflowApiError, match="409"):
-            airflow.add_connection("for-one-test", "http")
-        with pytest.raises(AirflowApiError, match="409"):
-            airflow.add_variable("for_one_test", "")
-        with pytest.raises(AirflowApiError, match="409"):
-            airflow.add_pool("for-one-test", 1)
+        assert looked_up(airflow, "for-one-test") == ("example.test", "a", 2)
         assert paused() == [True]
-        with windtunnel.unpaused("test-once"):
+        with (
+            windtunnel.connection("for-one-test", "ftp", host="other.test"),
+            windtunnel.variable("for-one-test", "b"),
+            windtunnel.pool("for-one-test", 3),
+            windtunnel.unpaused("test-once"),
+        ):
+            assert looked_up(airflow, "for-one-test") == ("other.test", "b", 3)
             assert paused() == [False]
         # As it was.
+        assert looked_up(airflow, "for-one-test") == ("example.test", "a", 2)
         assert paused() == [True]
 
-    with pytest.raises(AirflowApiError, match="404"):
-        airflow.delete_connection("for-one-test")
-    with pytest.raises(AirflowApiError, match="404"):
-        airflow.delete_variable("for_one_test")
-    with pytest.raises(AirflowApiError, match="404"):
-        airflow.delete_pool("for-one-test")
+    assert looked_up(airflow, "for-one-test") == (None, None, None)
     assert paused() == [False]
+
+
+def test_airflows_own_pool_and_connection_are_put_back(windtunnel: Stack, airflow: AirflowClient) -> None:
+    def slots() -> int:
+        pool = airflow.pool("default_pool")
+        assert pool
+        return pool.slots
+
+    before = slots(), airflow.connection("aws_default")
+
+    with windtunnel.pool("default_pool", 1), windtunnel.connection("aws_default", "aws", host="other.test"):
+        assert slots() == 1
+        assert airflow.connection("aws_default") == {"conn_type": "aws", "host": "other.test"}
+
+    assert (slots(), airflow.connection("aws_default")) == before
+
+
+def test_a_password_is_not_replaced_because_it_could_not_be_put_back(
+    windtunnel: Stack, airflow: AirflowClient
+) -> None:
+    with windtunnel.connection("with-password", "http", password="x"):  # noqa: S106
+        with (
+            pytest.raises(NotRestorable, match="with-password has a secret"),
+            windtunnel.connection("with-password", "ftp"),
+        ):
+            pass
+        assert (airflow.connection("with-password") or {})["conn_type"] == "http"
 
 
 def test_the_same_for_one_test(
@@ -137,21 +168,26 @@ def test_the_same_for_one_test(
     set_pool: Callable[..., None],
 ) -> None:
     set_connection("for-the-test", "http", host="example.test")
-    set_variable("for_the_test", {"a": 1})
+    set_variable("for-the-test", {"a": 1})
     set_pool("for-the-test", 2)
 
-    with pytest.raises(AirflowApiError, match="409"):
-        airflow.add_variable("for_the_test", "")
+    assert looked_up(airflow, "for-the-test") == ("example.test", '{"a": 1}', 2)
 
 
 def test_and_not_for_the_next(airflow: AirflowClient) -> None:
-    # None of these is refused.
-    airflow.add_connection("for-the-test", "http")
-    airflow.delete_connection("for-the-test")
-    airflow.add_variable("for_the_test", "")
-    airflow.delete_variable("for_the_test")
-    airflow.add_pool("for-the-test", 1)
-    airflow.delete_pool("for-the-test")
+    assert looked_up(airflow, "for-the-test") == (None, None, None)
+
+
+@pytest.fixture
+def paused_before(pause_dag: Callable[[str], None]) -> None:
+    pause_dag("test-once")
+
+
+@pytest.mark.usefixtures("paused_before")
+def test_a_dag_is_unpaused_for_a_test(run_dag: RunDag, unpause_dag: Callable[[str], None]) -> None:
+    unpause_dag("test-once")
+
+    assert run_dag("test-once", {"payloads": [{"max_len": 0}]}).state == "success"
 
 
 def test_a_misspelt_dag_is_told_by_those_that_there_are(run_dag: RunDag) -> None:

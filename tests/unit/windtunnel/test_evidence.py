@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 import urllib3
+from airflow_client.client.models.dag_run_state import DagRunState
+from airflow_client.client.models.task_instance_state import TaskInstanceState
 
 from windtunnel import evidence
 from windtunnel.airflow_api import AirflowApiError, LogRecord, TaskLog
@@ -46,13 +48,20 @@ def stack(tmp_path: Path) -> Any:
         failures=lambda run: [f"why {run.dag_run_id}"],
         import_errors=lambda: [SimpleNamespace(filename="a.py", stack_trace="SyntaxError: bad")],
         task_instances=lambda run: [],
+        run=lambda *_: SimpleNamespace(state=DagRunState.FAILED),
         task_log=lambda run, *_: TaskLog([LogRecord(None, "error", f"log of {run.dag_run_id}", "")], []),
     )
     return SimpleNamespace(engine=Engine(tmp_path), airflow=airflow, aws=aws, runs=[RUN, OTHER])
 
 
 def task(task_id: str, state: str | None = "failed", try_number: int = 1) -> Any:
-    return SimpleNamespace(task_id=task_id, state=state, map_index=-1, try_number=try_number)
+    return SimpleNamespace(
+        task_id=task_id,
+        state=TaskInstanceState(state) if state else None,
+        map_index=-1,
+        try_number=try_number,
+        duration=None,
+    )
 
 
 def logs(folder: Path) -> dict[str, str]:
@@ -109,6 +118,27 @@ def test_the_lines_that_tell_are_of_the_failed_tests_runs_and_then_of_files(tmp_
 
     assert lines == ["mine run-2:", "why run-2", "a.py: SyntaxError: bad"]
     assert (folder / "runs.txt").read_text() == "mine run-2:\nwhy run-2\n"
+
+
+def test_a_run_that_has_not_ended_is_told_with_its_tasks(tmp_path: Path) -> None:
+    of = stack(tmp_path)
+    of.airflow.failures = lambda run: []
+    of.airflow.run = lambda *_: SimpleNamespace(state=DagRunState.RUNNING)
+    of.airflow.task_instances = lambda run: [
+        task("list_texts", "success"),
+        task("count", "deferred", 2),
+        task("write", None, 0),
+    ]
+
+    lines = evidence.write(of, tmp_path / "bundle", [RUN])
+
+    assert lines[:5] == [
+        "mine run-1:",
+        "has not ended; the run is running:",
+        "  <TaskInstance list_texts success>, try 1",
+        "  <TaskInstance count deferred>, try 2",
+        "  <TaskInstance write none>, try 0",
+    ]
 
 
 def test_without_runs_of_its_own_the_sessions_last_are_looked_at(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The plugin in pytest sessions of their own, with a stack that stands in for a real one."""
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from windtunnel.engine import ROOT
 
 # In place of a real stack: what was asked of it stands in `asked.txt`.
 CONFTEST = """
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,7 +50,7 @@ class Engine:
         (folder / "scheduler.log").write_text("the scheduler's")
 
 def engine(session, project):
-    session._settings()
+    ASKED.with_name("settings.json").write_text(json.dumps(session._settings()))
     return Engine(project)
 
 pytest_plugin.Session.engine = engine
@@ -88,11 +90,18 @@ class Repository:
     def test(self, outcome: str) -> None:
         (self.path / "test_it.py").write_text(TEST.replace("OUTCOME", outcome))
 
-    def pytest(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def pytest(
+        self, *arguments: str, folder: str = ".", **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
         command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", "-p", "no:cacheprovider"]
         variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
         return subprocess.run(
-            [*command, *arguments], cwd=self.path, env=variables, capture_output=True, text=True, timeout=60
+            [*command, *arguments],
+            cwd=self.path / folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     @property
@@ -135,6 +144,32 @@ def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
 
     assert repository.pytest("--windtunnel-stop").returncode == 0
     assert verbs(repository) == ["up", "look at", "down"]
+
+
+def test_a_kept_stack_is_made_anew_where_a_test_was_killed_on_it(repository: Repository) -> None:
+    (repository.path / "test_kill.py").write_text(
+        "import os, signal\ndef test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+
+    repository.pytest("--windtunnel-reuse", "test_kill.py")
+    result = repository.pytest("--windtunnel-reuse", "test_it.py")
+
+    assert result.returncode == 0, result.stdout
+    assert "was killed in the middle of a test: its stack is made anew" in result.stdout
+    assert verbs(repository) == ["up", "down", "up"]
+
+
+def test_a_kept_stack_that_another_session_uses_stays_where_one_was_killed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
+    content = json.loads(note.read_text())
+    assert content["pids"] == []
+    note.write_text(json.dumps(content | {"pids": [99999999, os.getpid()]}))
+
+    repository.pytest("--windtunnel-reuse")
+
+    assert verbs(repository) == ["up", "look at"]
+    assert json.loads(note.read_text())["pids"] == [os.getpid()]
 
 
 def test_a_kept_stack_is_started_anew_where_its_requirements_have_changed(repository: Repository) -> None:
@@ -254,6 +289,38 @@ def test_a_wrong_setting_is_named(repository: Repository, setting: str, said: st
     assert said in result.stdout + result.stderr
     assert "INTERNALERROR" not in result.stdout
     assert not (repository.path / ".windtunnel" / "projects").exists()
+
+
+def settings(repository: Repository) -> dict[str, str]:
+    """The settings that its stack was started with."""
+    found: dict[str, str] = json.loads((repository.path / "settings.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_an_option_wins_over_the_configuration_and_counts_from_where_pytest_is_started(
+    repository: Repository, workers: tuple[str, ...]
+) -> None:
+    for folder in ("jobs", "below/flows", "below/lambdas"):
+        (repository.path / folder).mkdir(parents=True)
+    (repository.path / "pyproject.toml").write_text('[tool.windtunnel]\ndags = "jobs"\nlambdas = "jobs"\n')
+
+    result = repository.pytest("..", "--windtunnel-dags", "flows", *workers, folder="below")
+
+    assert result.returncode == 0, result.stdout
+    found = settings(repository)
+    assert found["DAGS_FOLDER"] == str(repository.path / "below" / "flows")
+    assert found["LAMBDAS_FOLDER"] == str(repository.path / "jobs")
+
+
+def test_an_option_for_what_is_not_there_is_named(repository: Repository) -> None:
+    result = repository.pytest("--windtunnel-requirements", "no-such.txt")
+
+    assert result.returncode != 0
+    assert f"--windtunnel-requirements: {repository.path / 'no-such.txt'} is not there" in (
+        result.stdout + result.stderr
+    )
+    assert repository.asked == []
 
 
 def test_tests_of_long_or_equal_names_have_bundles_of_their_own(repository: Repository) -> None:

@@ -1,15 +1,20 @@
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from windtunnel.airflow_api import AirflowApiError, AirflowClient
+from windtunnel.airflow_api import AirflowApiError, AirflowClient, UnknownDag
 from windtunnel.compose import Compose
-from windtunnel.testing import Stack
+from windtunnel.testing import NotRestorable, Stack
 
 from .conftest import Server
 from .test_airflow_api import RUN_PATH, TASKS_PATH, run, task
 
+# What the API tells of a pool, beside what it was made with.
+POOL = {"slots": 2, "include_deferred": False} | dict.fromkeys(
+    ("occupied_slots", "running_slots", "queued_slots", "scheduled_slots", "open_slots", "deferred_slots"), 0
+)
 XCOM_PATH = f"{TASKS_PATH}/demo-task/xcomEntries/return_value"
 
 
@@ -89,26 +94,116 @@ def test_an_xcom_that_is_not_there_is_named(stack: Stack, server: Server) -> Non
 def test_what_tasks_look_up_is_there_during_the_block(
     stack: Stack, server: Server, kind: str, arguments: dict[str, Any], path: str, posted: dict[str, Any]
 ) -> None:
-    answer = {**posted, "is_encrypted": False, "slots": 2, "include_deferred": False} | dict.fromkeys(
-        (
-            "occupied_slots",
-            "running_slots",
-            "queued_slots",
-            "scheduled_slots",
-            "open_slots",
-            "deferred_slots",
-        ),
-        0,
-    )
-    server.answers(f"POST /api/v2/{path}", answer, status=201)
+    server.answers(f"GET /api/v2/{path}/mine", {"detail": "no such"}, status=404)
+    server.answers(f"POST /api/v2/{path}", POOL | posted | {"is_encrypted": False}, status=201)
     server.answers(f"DELETE /api/v2/{path}/mine", "", status=204)
 
     with pytest.raises(ZeroDivisionError), getattr(stack, kind)(**arguments):
         raise ZeroDivisionError
 
-    requests = [(request, body) for request, body in server.requests if path in request]
+    requests = changes(server, path)
     assert [request for request, _ in requests] == [f"POST /api/v2/{path}", f"DELETE /api/v2/{path}/mine"]
     assert posted.items() <= requests[0][1].items()
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "path", "old"),
+    [
+        (
+            "connection",
+            {"connection_id": "mine", "conn_type": "http", "host": "x"},
+            "connections",
+            {"connection_id": "mine", "conn_type": "aws", "schema": "y", "extra": '{"a": 1}'},
+        ),
+        ("variable", {"key": "mine", "value": "new"}, "variables", {"key": "mine", "value": "old"}),
+    ],
+)
+def test_what_was_there_before_is_put_back(
+    stack: Stack, server: Server, kind: str, arguments: dict[str, Any], path: str, old: dict[str, Any]
+) -> None:
+    server.answers(f"GET /api/v2/{path}/mine", old | {"is_encrypted": False})
+    server.answers(f"POST /api/v2/{path}", old | {"is_encrypted": False}, status=201)
+    server.answers(f"DELETE /api/v2/{path}/mine", "", status=204)
+
+    with pytest.raises(ZeroDivisionError), getattr(stack, kind)(**arguments):
+        raise ZeroDivisionError
+
+    requests = changes(server, path)
+    delete, post = f"DELETE /api/v2/{path}/mine", f"POST /api/v2/{path}"
+    assert [request for request, _ in requests] == [delete, post, delete, post]
+    assert arguments.items() <= requests[1][1].items()
+    assert {name: value for name, value in requests[3][1].items() if value is not None} == old
+
+
+def test_what_was_there_before_is_put_back_where_the_new_one_is_refused(stack: Stack, server: Server) -> None:
+    server.answers("GET /api/v2/variables/mine", {"key": "mine", "value": "old", "is_encrypted": False})
+    server.answers("POST /api/v2/variables", {"detail": "too long"}, status=422)
+    server.answers("DELETE /api/v2/variables/mine", "", status=204)
+
+    with pytest.raises(AirflowApiError, match="too long"), stack.variable("mine", "new"):
+        pass
+
+    assert changes(server, "variables")[-1][1]["value"] == "old"
+
+
+def test_a_pool_that_is_there_gets_its_slots_back(stack: Stack, server: Server) -> None:
+    server.answers("GET /api/v2/pools/mine", POOL | {"name": "mine", "slots": 128})
+    server.answers("PATCH /api/v2/pools/mine", POOL | {"name": "mine", "slots": 1})
+
+    with stack.pool("mine", 1):
+        pass
+
+    assert [(request, body["slots"]) for request, body in changes(server, "pools")] == [
+        ("PATCH /api/v2/pools/mine", 1),
+        ("PATCH /api/v2/pools/mine", 128),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "arguments", "path", "old"),
+    [
+        ("variable", {"key": "mine", "value": "x"}, "variables", {"key": "mine", "value": "***"}),
+        (
+            "connection",
+            {"connection_id": "mine", "conn_type": "http"},
+            "connections",
+            {"connection_id": "mine", "conn_type": "http", "extra": '{"api_key": "***"}'},
+        ),
+    ],
+)
+def test_a_secret_that_could_not_be_put_back_is_not_replaced(
+    stack: Stack, server: Server, kind: str, arguments: dict[str, Any], path: str, old: dict[str, Any]
+) -> None:
+    server.answers(f"GET /api/v2/{path}/mine", old | {"is_encrypted": True})
+
+    with (
+        pytest.raises(NotRestorable, match=f"the {kind} mine has a secret"),
+        getattr(stack, kind)(**arguments),
+    ):
+        pass
+
+    assert changes(server, path) == []
+
+
+def test_a_test_that_fails_is_shown_by_its_own_line(stack: Stack, server: Server) -> None:
+    reason = "Dag with dag_id: 'demo-dga' was not found"
+    server.answers("POST /api/v2/dags/demo-dga/dagRuns", {"detail": reason}, status=404)
+    server.answers("GET /api/v2/dags", {"dags": [], "total_entries": 0})
+
+    with pytest.raises(UnknownDag) as caught:
+        stack.run_dag("demo-dga")
+
+    assert [entry.path for entry in caught.traceback.filter(caught)] == [Path(__file__)]
+    assert caught.value.__suppress_context__
+
+
+def changes(server: Server, path: str) -> list[tuple[str, Any]]:
+    """The requests that ask for a change below a path, without their queries."""
+    return [
+        (request.partition("?")[0], body)
+        for request, body in server.requests
+        if f"/{path}" in request and not request.startswith("GET ")
+    ]
 
 
 def test_a_field_that_connections_do_not_have_is_refused(stack: Stack, server: Server) -> None:
