@@ -114,11 +114,12 @@ def triggerer(environment: Mapping[str, str], started: float) -> None:
 
 def dag_processor(environment: Mapping[str, str], started: float) -> None:
     """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
-    _heartbeat(environment, "DagProcessorJob", started)
+    # The errors first: init has parsed all files, and there is no need to wait until Airflow is imported once more.
     errors = _query(environment, "SELECT filename, stacktrace FROM import_error ORDER BY filename")
     if errors:
         named = "; ".join(f"{name}: {str(trace).strip().splitlines()[-1]}" for name, trace in errors)
         raise Broken(f"DAG files with import errors: {named}")
+    _heartbeat(environment, "DagProcessorJob", started)
 
 
 def postgres(environment: Mapping[str, str], _: float) -> None:

@@ -28,9 +28,10 @@ class InitError(Exception):
 
 
 @contextmanager
-def exclusive_database() -> Iterator[None]:
+def exclusive_database() -> Iterator["psycopg2.extensions.cursor"]:
     """Wait for the database, then hold it against other inits.
 
+    :return: a cursor; what it executes is committed at once.
     :raises InitError: when it takes longer than ``DATABASE_TIMEOUT`` or refuses the password.
     """
     deadline = time.monotonic() + DATABASE_TIMEOUT
@@ -50,10 +51,10 @@ def exclusive_database() -> Iterator[None]:
     connection.autocommit = True
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-    try:
-        yield
-    finally:
-        connection.close()
+        try:
+            yield cursor
+        finally:
+            connection.close()
 
 
 def seed_files(folder: Path) -> dict[str, Path]:
@@ -89,8 +90,10 @@ def main() -> None:
             parsed = get_parser().parse_args(arguments)
             parsed.func(parsed)
 
-        with exclusive_database():
+        with exclusive_database() as cursor:
             airflow("db", "migrate")
+            # Those of files that are gone by now would stay, and keep the dag-processor from being called healthy.
+            cursor.execute("DELETE FROM import_error")
             for kind, path in files.items():
                 overwrite = ["--overwrite"] if kind == "connections" else []
                 airflow(kind, "import", *overwrite, str(path))

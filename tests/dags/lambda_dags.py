@@ -49,6 +49,7 @@ def mapped_dag(dag_id: str, **arguments: Any) -> DAG:
 
 
 once = lambda_dag("test-once")
+impatient = lambda_dag("test-impatient", start_timeout=5)
 retried = lambda_dag("test-retried", retries=1)
 deferred = lambda_dag("test-deferred", deferrable=True)
 deferred_retried = lambda_dag("test-deferred-retried", deferrable=True, retries=1)

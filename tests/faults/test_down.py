@@ -1,9 +1,13 @@
 """`down` and `up` again: what is kept is as it was, on both engines."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from tests.run_logs import Try, in_s3, s3_object
 from tests.support import Stack
+from windtunnel.waiters import wait_until
 
 FUNCTION = "airflow-test"
 CONF = {"payloads": [{"max_len": 3, "interval": 0, "fails_at": None}]}
@@ -17,11 +21,24 @@ def finished(stack: Stack) -> Try:
     return Try(run.dag_id, run.dag_run_id, "invoke")
 
 
-def test_runs_and_their_logs_in_s3_are_there_after_down_and_up(stack: Stack, finished: Try) -> None:
+@pytest.fixture
+def broken_dag(stack: Stack) -> Iterator[Path]:
+    """A DAG file of which the database has an import error."""
+    path = stack.dags / "broken.py"
+    path.write_text("from airflow.sdk import DAG\nimport no_such_module\n")
+    wait_until("the import error", stack.airflow.import_errors, timeout=20)
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def test_runs_and_their_logs_in_s3_are_there_after_down_and_up_and_no_error_of_a_file_that_is_gone(
+    stack: Stack, finished: Try, broken_dag: Path
+) -> None:
     before = s3_object(stack.aws("s3"), finished)
     login = stack.engine.login()
 
     stack.engine.down()
+    broken_dag.unlink()
     stack.engine.up()
 
     run = stack.airflow.run(finished.dag_id, finished.run_id)

@@ -164,7 +164,7 @@ def stay_away(seconds: float) -> None:
 def test_while_it_is_down_a_task_fails_and_names_the_address(stack: Stack) -> None:
     stack.kill("localstack")
     try:
-        run = stack.airflow.wait(stack.airflow.trigger("test-once", QUICK), timeout=90)
+        run = stack.airflow.wait(stack.airflow.trigger("test-impatient", QUICK), timeout=BOUND)
     finally:
         stack.start("localstack")
 

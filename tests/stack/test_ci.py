@@ -51,6 +51,26 @@ GITLAB_SCRIPT = "\n".join([*GITLAB[".windtunnel"]["before_script"], *GITLAB[".wi
 # What is written
 
 
+@pytest.mark.parametrize(
+    ("schema", "text"),
+    [
+        ("vendor.github-actions", ACTION_FILE.read_text()),
+        ("vendor.github-workflows", WORKFLOW_FILE.read_text()),
+        ("vendor.gitlab-ci", code("yaml")[1]),
+    ],
+    ids=["action", "workflow", "gitlab"],
+)
+def test_what_github_and_gitlab_would_refuse_is_not_in_it(schema: str, text: str, tmp_path: Path) -> None:
+    """By the schemas that https://www.schemastore.org has of them."""
+    file = tmp_path / "file.yml"
+    file.write_text(text)
+
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
 @pytest.mark.parametrize("step", STEPS, ids=[step["name"] for step in STEPS])
 def test_an_input_never_becomes_part_of_a_script(step: dict[str, Any]) -> None:
     assert "${{" not in step.get("run", "")

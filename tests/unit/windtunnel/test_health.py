@@ -59,14 +59,17 @@ def test_a_database_that_does_not_answer_is_named(database: Callable[..., Databa
 def test_import_errors_are_named_and_nothing_that_waiting_helps_against(
     database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "_heartbeat", lambda *_: None)
+    beats: list[str] = []
+    monkeypatch.setattr(health, "_heartbeat", lambda _environment, job, _started: beats.append(job))
     database([("a.py", "Traceback …\nNameError: x"), ("b.py", "Traceback …\nValueError: y\n")])
 
     with pytest.raises(health.Broken, match=r"a\.py: NameError: x; b\.py: ValueError: y"):
         health.dag_processor({}, 0.0)
+    assert beats == [], "there is nothing to wait for"
 
     database([])
     health.dag_processor({}, 0.0)
+    assert beats == ["DagProcessorJob"]
 
 
 def test_the_databases_own_probe_says_that_it_takes_connections(database: Callable[..., Database]) -> None:

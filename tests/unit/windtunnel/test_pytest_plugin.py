@@ -59,6 +59,7 @@ prepare.check = prepare.parts = lambda *_: None
 testing.Stack.airflow = SimpleNamespace(
     failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
     import_errors=lambda: [],
+    run=lambda *_: SimpleNamespace(state="failed"),
 )
 """
 
