@@ -114,7 +114,7 @@ def triggerer(environment: Mapping[str, str], started: float) -> None:
 
 def dag_processor(environment: Mapping[str, str], started: float) -> None:
     """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
-    # The errors first: init has parsed all files, and there is no need to wait until Airflow is imported once more.
+    # The errors first: init has parsed all files, which need not wait until the dag-processor is up.
     errors = _query(environment, "SELECT filename, stacktrace FROM import_error ORDER BY filename")
     if errors:
         named = "; ".join(f"{name}: {str(trace).strip().splitlines()[-1]}" for name, trace in errors)

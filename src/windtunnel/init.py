@@ -92,7 +92,7 @@ def main() -> None:
 
         with exclusive_database() as cursor:
             airflow("db", "migrate")
-            # Those of files that are gone by now would stay, and keep the dag-processor from being called healthy.
+            # Those of files that are gone by now would stay, and the dag-processor be called unhealthy.
             cursor.execute("DELETE FROM import_error")
             for kind, path in files.items():
                 overwrite = ["--overwrite"] if kind == "connections" else []

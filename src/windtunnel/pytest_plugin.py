@@ -33,7 +33,7 @@ import pytest
 
 # Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
-    from windtunnel.engine import Engine, EngineError
+    from windtunnel.engine import Engine, EngineError, Service
     from windtunnel.functions import Stub
     from windtunnel.prepare import Unmet
     from windtunnel.seeding import SeedingError
@@ -326,16 +326,19 @@ class Session:
         resources = self._path("aws", AWS_FILE)
         calls = seeding.load_resources(resources) if resources else []
         engine, now = stack.engine, self._fingerprint(stack.engine)
-        if note.fingerprint == now and all(service.ready for service in engine.services()):
+        if note.fingerprint == now and all(map(_is_usable, engine.services())):
             stack.wait_for_saved_files()
+            stack.require_no_import_errors()
         else:
             self._remove_abandoned()
-            self._write(Note(engine.name))
+            if not note.fingerprint:
+                self._write(Note(engine.name))
             prepare.check(engine, self._say)
             prepare.parts(engine, self._say, _ignore)
             if note.fingerprint:
                 # Some settings, those of airflow.cfg for example, are read at a start alone.
                 engine.down()
+                self._write(Note(engine.name))
             engine.up()
         for service, operation, arguments in calls:
             seeding.create(stack.aws(service), operation, arguments)
@@ -365,7 +368,7 @@ class Session:
             # What is to be done next is often a command that there is in a checkout alone.
             step = "" if "./windtunnel" in error.next_step else error.next_step
             said = [error.what, error.output, step, f"Logs: {logs}" if logs else ""]
-        return "\n".join(filter(None, ["the stack does not start:", *said]))
+        return "\n".join(filter(None, ["the stack is not ready:", *said]))
 
     def _remove_abandoned(self) -> None:
         """Remove what sessions of this repository have left because they were killed."""
@@ -380,11 +383,10 @@ class Session:
         (self._notes / project).unlink(missing_ok=True)
 
     def finish(self) -> None:
-        """Take down what was started, unless it is to stay and is ready."""
+        """Take down what was started, unless it is to stay and was ready once."""
         if self.is_worker or self.project not in self._projects():
             return
-        note = self._note(self.project)
-        if not self.stays or note.failure or not note.fingerprint:
+        if not self.stays or not self._note(self.project).fingerprint:
             self._remove(self.project)
             return
         with self._exclusively():
@@ -419,6 +421,11 @@ class StartFailed(Exception):
 
 
 SESSION = pytest.StashKey[Session]()
+
+
+def _is_usable(service: "Service") -> bool:
+    """Ready, or not healthy by what was saved, which may be mended by now: that is looked at anew."""
+    return service.ready or (service.state == "running" and service.definite)
 
 
 def _alive(pids: Sequence[int]) -> list[int]:

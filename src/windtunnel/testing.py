@@ -26,7 +26,7 @@ from windtunnel.airflow_api import (
     UnknownDag,
     check_connection_fields,
 )
-from windtunnel.engine import Engine, ignore
+from windtunnel.engine import Engine, EngineError, ignore
 from windtunnel.functions import Functions, Stub
 from windtunnel.waiters import WaitTimeout, wait_until
 
@@ -373,6 +373,15 @@ class Stack:
             self.engine.run_in("localstack", *command, on_line=ignore, what="deploying", next_step=next_step)
         with suppress(WaitTimeout):
             wait_until("the saved DAGs to be parsed", self._are_dags_parsed, timeout=PARSE_TIMEOUT)
+
+    def require_no_import_errors(self) -> None:
+        """Every DAG file can be imported.
+
+        :raises windtunnel.engine.EngineError: naming those that cannot.
+        """
+        errors = [f"{error.filename}: {error.stack_trace}" for error in self.airflow.import_errors()]
+        if errors:
+            raise EngineError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
 
     def _are_dags_parsed(self) -> bool:
         folder = preflight.folder(self.engine, "DAGS_FOLDER", "dags")

@@ -32,8 +32,10 @@ class Engine:
         return ASKED.with_name("requirements.txt")
     def services(self):
         lines = ASKED.read_text().splitlines() if ASKED.exists() else []
-        up = [line for line in lines if line.endswith(self.project)][-1:] == [f"up {self.project}"]
-        return [SimpleNamespace(ready=up)]
+        own = [line.split()[0] for line in lines if line.endswith(self.project)]
+        up = [verb for verb in own if verb != "look"][-1:] == ["up"]
+        typo = "TYPO" in os.environ
+        return [SimpleNamespace(ready=up and not typo, state="running" if up else "exited", definite=typo)]
     def up(self):
         self.ask("up")
         if "BROKEN" in os.environ:
@@ -55,10 +57,16 @@ def engine(session, project):
 
 pytest_plugin.Session.engine = engine
 testing.Stack.wait_for_saved_files = lambda stack: stack.engine.ask("look at")
-prepare.check = prepare.parts = lambda *_: None
+prepare.check = lambda *_: None
+def parts(*_):
+    if "no-such" in ASKED.with_name("requirements.txt").read_text():
+        raise EngineError("no-such cannot be installed")
+prepare.parts = parts
 testing.Stack.airflow = SimpleNamespace(
     failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
-    import_errors=lambda: [],
+    import_errors=lambda: (
+        [SimpleNamespace(filename="a.py", stack_trace="SyntaxError: bad")] if "TYPO" in os.environ else []
+    ),
     run=lambda *_: SimpleNamespace(state="failed"),
 )
 """
@@ -160,6 +168,43 @@ def test_a_kept_stack_is_made_anew_where_a_test_was_killed_on_it(repository: Rep
     assert verbs(repository) == ["up", "down", "up"]
 
 
+def test_a_kept_stack_outlives_a_dag_that_cannot_be_imported(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+
+    broken = repository.pytest("--windtunnel-reuse", TYPO="yes")
+    mended = repository.pytest("--windtunnel-reuse")
+
+    assert broken.returncode == 1
+    assert "the stack is not ready:\nDAG files with import errors:\na.py: SyntaxError: bad" in broken.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert verbs(repository) == ["up", "look at", "look at"]
+
+
+def test_a_kept_stack_outlives_requirements_that_cannot_be_installed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+    (repository.path / "requirements.txt").write_text("no-such==1")
+
+    broken = repository.pytest("--windtunnel-reuse")
+    (repository.path / "requirements.txt").write_text("")
+    mended = repository.pytest("--windtunnel-reuse")
+
+    assert broken.returncode == 1
+    assert "no-such cannot be installed" in broken.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert verbs(repository) == ["up", "look at"]
+
+
+def test_a_kept_stack_that_is_gone_is_started_anew(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (repository.path / "asked.txt").write_text("")
+
+    # The last answer of its health checks, which says nothing of what does not run.
+    result = repository.pytest("--windtunnel-reuse", TYPO="yes")
+
+    assert result.returncode == 0, result.stdout
+    assert verbs(repository) == ["stop", "up"]
+
+
 def test_a_kept_stack_that_another_session_uses_stays_where_one_was_killed(repository: Repository) -> None:
     repository.pytest("--windtunnel-keep")
     (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
@@ -205,7 +250,7 @@ def test_the_workers_of_xdist_say_why_a_stack_does_not_start(repository: Reposit
     result = repository.pytest("-n", "2", "--dist", "each", BROKEN="1")
 
     assert result.returncode == 1, result.stdout
-    assert "the stack does not start:\nscheduler ended with exit code 1" in result.stdout
+    assert "the stack is not ready:\nscheduler ended with exit code 1" in result.stdout
     assert verbs(repository) == ["up", "down"]
 
 
@@ -233,7 +278,7 @@ def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository:
     result = repository.pytest(BROKEN="1")
 
     assert result.returncode == 1
-    for said in ("the stack does not start", "scheduler ended with exit code 1", "No module named x"):
+    for said in ("the stack is not ready", "scheduler ended with exit code 1", "No module named x"):
         assert said in result.stdout + result.stderr
     assert "./windtunnel" not in result.stdout + result.stderr
     assert verbs(repository) == ["up", "down"]
