@@ -369,10 +369,12 @@ class AirflowClient:
     def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
         """Add a connection that is not there yet.
 
-        :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``, ``extra``.
+        :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``; ``extra`` as text or dict.
         :raises TypeError: for a field that connections do not have.
         """
         check_connection_fields(fields)
+        if not isinstance(extra := fields.get("extra"), str | None):
+            fields["extra"] = json.dumps(extra)
         body = ConnectionBody.from_dict({"connection_id": connection_id, "conn_type": conn_type, **fields})
         call = ConnectionApi(self._client).post_connection
         self._ask(f"adding the connection {connection_id}", call, body)

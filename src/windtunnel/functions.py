@@ -1,9 +1,7 @@
 """Lambda functions for one test: deployed from a folder, or a stub in the place of one; then put back."""
 
-import base64
-import hashlib
 import json
-import os
+import secrets
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
@@ -87,7 +85,7 @@ class Functions:
         settings = function.folder / "function.json"
         saved = settings.stat().st_mtime if settings.exists() else 0.0
         return (
-            found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode()
+            seeding.has_code(found, code)
             and saved < datetime.fromisoformat(found["LastModified"]).timestamp()
         )
 
@@ -121,7 +119,7 @@ class Functions:
         """
         if raises is not None and not isinstance(raises, Exception):
             raise TypeError(f"raises is {raises!r}; it must be an exception: ValueError('no text')")
-        mark = f"stub {hashlib.sha256(os.urandom(8)).hexdigest()[:8]} got "
+        mark = f"stub {secrets.token_hex(4)} got "
         error = (type(raises).__name__, str(raises)) if raises else None
         with self._put_back(name) as settings:
             if settings is None:

@@ -60,6 +60,7 @@ FOLDERS = {
 # What a repository may have elsewhere, by its configuration or by an option.
 PATHS = (*FOLDERS, "aws")
 
+# Those of `windtunnel.engines`, which is imported later.
 ENGINES = ("compose", "local")
 
 # What a repository need not have: then there is an empty one.

@@ -249,9 +249,17 @@ def deploy(function: Function, client: Any = None, library: Path | None = None) 
     return changed
 
 
+def has_code(found: Mapping[str, Any], code: bytes) -> bool:
+    """Whether a function has this code.
+
+    :param found: the function, as Lambda tells it.
+    """
+    return bool(found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode())
+
+
 def _update(client: Any, function: Function, current: dict[str, Any], code: bytes) -> bool:
     changed = False
-    if current["CodeSha256"] != base64.b64encode(hashlib.sha256(code).digest()).decode():
+    if not has_code(current, code):
         client.update_function_code(FunctionName=function.name, ZipFile=code)
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
         changed = True

@@ -288,7 +288,7 @@ class Stack:
     def connection(self, connection_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
         """A connection of Airflow's during the block, in place of any other of that id.
 
-        :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra`` and so on.
+        :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra``, a dict, and so on.
         :raises TypeError: for a field that connections do not have.
         :raises NotRestorable: where there is one with a secret.
         """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel import engines
+from windtunnel import engines, pytest_plugin
 from windtunnel.compose import Compose
 from windtunnel.engine import EngineError
 from windtunnel.local import Local
@@ -104,8 +104,8 @@ def test_what_an_engine_is_made_with_is_the_same_for_both(checkout: Path, name: 
         assert engine.setting("COMPOSE_FILE").endswith(":" + str(checkout / "mine.yml"))
 
 
-def test_the_command_line_takes_the_engines_that_there_are() -> None:
-    assert list(engines.ENGINES) == ["compose", "local"]
+def test_command_line_and_plugin_take_the_engines_that_there_are() -> None:
+    assert list(pytest_plugin.ENGINES) == list(engines.ENGINES)
     assert [Compose.name, Local.name] == list(engines.ENGINES)
 
 

@@ -87,6 +87,12 @@ def test_an_xcom_that_is_not_there_is_named(stack: Stack, server: Server) -> Non
             "connections",
             {"connection_id": "mine", "conn_type": "http", "host": "x"},
         ),
+        (
+            "connection",
+            {"connection_id": "mine", "conn_type": "aws", "extra": {"region_name": "eu-west-1"}},
+            "connections",
+            {"connection_id": "mine", "conn_type": "aws", "extra": '{"region_name": "eu-west-1"}'},
+        ),
         ("variable", {"key": "mine", "value": [1]}, "variables", {"key": "mine", "value": "[1]"}),
         ("pool", {"name": "mine", "slots": 2}, "pools", {"name": "mine", "slots": 2}),
     ],
