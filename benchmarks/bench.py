@@ -31,6 +31,7 @@ def measured(part: str, times: int, cycles: int) -> Report:
     else:
         with own_stack(harness.DAGS, harness.LAMBDAS) as engine:
             harness.measure(engine, report)
+        harness.measure_sessions(engine, report)
     return report
 
 

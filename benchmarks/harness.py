@@ -1,13 +1,17 @@
-"""What the harness adds: a run through the fixture ``run_dag`` beside the same run through ``curl``."""
+"""What the harness takes: ``run_dag`` beside ``curl``, and a second session on a kept stack."""
 
 import json
+import os
+import shutil
 import statistics
 import subprocess
+import sys
+import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.report import Report
-from windtunnel.engine import Engine
+from windtunnel.engine import ROOT, STATE, Engine
 from windtunnel.testing import Stack
 from windtunnel.waiters import wait_until
 
@@ -15,6 +19,8 @@ DAGS = Path(__file__).parent / "dags" / "bench_empty.py"
 LAMBDAS = Path(__file__).parent / "lambdas"
 DAG_ID = "bench-empty"
 TIMES = 15
+EXAMPLE = ROOT / "examples" / "hourly_summary"
+SESSIONS = 5
 
 
 def curl(*arguments: str) -> dict[str, str]:
@@ -58,3 +64,44 @@ def measure(stack: Engine, report: Report) -> None:
     report.add(f"a run of an empty DAG by curl, median of {TIMES}", medians["curl"], "s")
     report.add(f"the same by run_dag, median of {TIMES}", medians["run_dag"], "s")
     report.add("what run_dag adds", medians["run_dag"] - medians["curl"], "s", 0.3)
+
+
+def measure_sessions(engine: Engine, report: Report) -> None:
+    """One test of the example, again and again on the stack that its first session has left.
+
+    :param engine: another stack, that tells which engine to take and may not run meanwhile.
+    """
+    with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
+        # Services have users of their own.
+        Path(folder).chmod(0o755)
+        repository = Path(shutil.copytree(EXAMPLE, Path(folder) / "repository"))
+        # The checkout's: installing them is not what is measured.
+        (repository / STATE).mkdir()
+        (repository / STATE / "environments").symlink_to(ROOT / STATE / "environments")
+
+        def session(*arguments: str) -> float:
+            command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", *arguments]
+            environment = {
+                **os.environ,
+                "PYTHONPATH": str(ROOT / "src"),
+                "WINDTUNNEL_IMAGE": engine.setting("WINDTUNNEL_IMAGE"),
+            }
+            start = time.monotonic()
+            done = subprocess.run(  # noqa: S603
+                [*command, "--windtunnel-engine", engine.name],
+                cwd=repository,
+                env=environment,
+                capture_output=True,
+                text=True,
+            )
+            seconds = time.monotonic() - start
+            if done.returncode:
+                raise RuntimeError(f"a session has failed:\n{done.stdout}{done.stderr}")
+            return seconds
+
+        try:
+            session("tests/test_first.py", "--windtunnel-reuse")
+            seconds = [session("tests/test_first.py", "--windtunnel-reuse") for _ in range(SESSIONS)]
+        finally:
+            session("--windtunnel-stop")
+    report.add(f"one test again on a kept stack, slowest of {SESSIONS}", max(seconds), "s", 5)

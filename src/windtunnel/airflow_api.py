@@ -53,9 +53,6 @@ TELLING_LINES = 10
 # The states in which a run stays.
 FINISHED = frozenset({"success", "failed"})
 
-# What Airflow's API tells in place of a secret.
-REDACTED = "***"
-
 # The lines between which a task log says where it was read from.
 SOURCES_BEGIN = "::group::Log message source details"
 SOURCES_END = "::endgroup::"
@@ -168,6 +165,10 @@ class AirflowClient:
     def dags(self) -> list[DAGResponse]:
         """Every DAG that is there now."""
         return list(self._ask("listing the DAGs", DAGApi(self._client).get_dags, limit=1000).dags)
+
+    def import_error_lines(self) -> list[str]:
+        """The same as text: file and traceback."""
+        return [f"{error.filename}: {error.stack_trace}" for error in self.import_errors()]
 
     def import_errors(self) -> list[ImportErrorResponse]:
         """Every DAG file that cannot be imported: ``filename`` and ``stack_trace``."""
@@ -358,7 +359,7 @@ class AirflowClient:
     # What tasks look up
 
     def connection(self, connection_id: str) -> dict[str, Any] | None:
-        """What ``add_connection`` takes of one, secrets as ``REDACTED``; None where there is none."""
+        """What ``add_connection`` takes of one, secrets as ``***``; None where there is none."""
         call = ConnectionApi(self._client).get_connection
         try:
             found = self._ask(f"reading the connection {connection_id}", call, connection_id)
@@ -385,7 +386,7 @@ class AirflowClient:
         self._ask(f"deleting the connection {connection_id}", call, connection_id)
 
     def variable(self, key: str) -> str | None:
-        """A variable's text, ``REDACTED`` for one that is named like a secret; None where there is none."""
+        """A variable's text, ``***`` for one that is named like a secret; None where there is none."""
         try:
             found = self._ask(f"reading the variable {key}", VariableApi(self._client).get_variable, key)
         except NotThere:

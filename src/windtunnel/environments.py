@@ -96,6 +96,9 @@ class Environments:
         with self._exclusively():
             for name in self.missing(names):
                 say(f"installing {name}")
+                if name == "airflow" and (self.folder / name).exists() and self._requirements():
+                    # A stack may be running in it, which a misspelt requirement is not to break.
+                    self.require_resolvable()
                 # Of one that was made from something else, nothing is to stay, its fingerprint least of all.
                 shutil.rmtree(self.folder / name, ignore_errors=True)
                 self._installers[name]()
@@ -185,14 +188,17 @@ class Environments:
 
     def _install_airflow(self) -> None:
         self._sync("airflow", compile_bytecode=True)
-        requirements = self._engine.requirements_file()
-        if not requirements.read_text().strip():
+        if not self._requirements():
             return
         # It must agree with the lock.
         constraints = self.folder / "airflow" / "constraints.txt"
         self._write_constraints(constraints)
         self._uv("pip", "install", "--compile-bytecode", "--python", self.python("airflow"),
-                 "--constraints", constraints, "--requirement", requirements)  # fmt: skip
+                 "--constraints", constraints, "--requirement", self._engine.requirements_file())  # fmt: skip
+
+    def _requirements(self) -> str:
+        """What the user's file says; empty where that is nothing."""
+        return self._engine.requirements_file().read_text().strip()
 
     def _write_constraints(self, file: Path) -> None:
         file.write_text(without_hashes(self._lock("airflow").read_text()))

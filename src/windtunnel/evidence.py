@@ -120,7 +120,7 @@ def _unfinished(stack: Stack, run: DAGRunResponse) -> list[str]:
 
 
 def _import_errors(stack: Stack, path: Path) -> list[str]:
-    lines = [f"{error.filename}: {error.stack_trace}" for error in stack.airflow.import_errors()]
+    lines: list[str] = stack.airflow.import_error_lines()
     path.write_text("".join(f"{line}\n" for line in lines))
     return lines
 

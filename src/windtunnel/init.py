@@ -92,13 +92,15 @@ def main() -> None:
 
         with exclusive_database() as cursor:
             airflow("db", "migrate")
-            # Those of files that are gone by now would stay, and the dag-processor be called unhealthy.
-            cursor.execute("DELETE FROM import_error")
+            cursor.execute("SELECT now()")
+            begin = cursor.fetchone()
             for kind, path in files.items():
                 overwrite = ["--overwrite"] if kind == "connections" else []
                 airflow(kind, "import", *overwrite, str(path))
             # So that every DAG can run the moment the scheduler is up; later edits are the dag-processor's.
             airflow("dags", "reserialize")
+            # What is older is of files that are gone; it would let the dag-processor be called unhealthy.
+            cursor.execute("DELETE FROM import_error WHERE timestamp < %s", begin)
     except InitError as error:
         sys.stderr.write(f"init: {error}\n")
         sys.exit(2)

@@ -1,7 +1,7 @@
 """What ``./windtunnel`` asks where a service runs; each answer is JSON on standard output.
 
-Run there as ``python -m windtunnel.inside settings``, ``… aws FUNCTION...``, ``… dag_files``,
-``… login`` or ``… database``.
+Run there as ``python -m windtunnel.inside settings``, ``… aws FUNCTION...``, ``… dag_files``, ``… login``,
+``… database``, ``… take TABLE NAME`` or ``… put TABLE ROW``.
 """
 
 import json
@@ -10,6 +10,9 @@ import sys
 from collections.abc import Callable
 
 from windtunnel import stack
+
+# Airflow's tables of what tasks look up, each with the column of the name.
+NAMES = {"connection": "conn_id", "variable": "key"}
 
 
 def settings() -> dict[str, list[str]]:
@@ -50,21 +53,54 @@ def aws(functions: list[str]) -> dict[str, str]:
 
 def dag_files() -> list[str]:
     """The files, relative to the DAGs folder, of which Airflow knows a DAG or an import error."""
-    import psycopg2
-
     statement = (
         "SELECT relative_fileloc FROM dag WHERE NOT is_stale AND relative_fileloc IS NOT NULL"
         " UNION SELECT filename FROM import_error WHERE filename IS NOT NULL"
     )
+    return sorted(str(name) for (name,) in _execute(statement))
+
+
+def take(arguments: list[str]) -> str | None:
+    """Delete a connection or a variable, and answer its row, for ``put``; None where there is none.
+
+    As it is in the database: Airflow's API tells no secrets, and of a variable no description.
+
+    :param arguments: the table, one of ``NAMES``, and the name.
+    """
+    table, name = arguments
+    statement = f"DELETE FROM {table} AS old WHERE {NAMES[table]} = %s RETURNING to_jsonb(old)::text"  # noqa: S608
+    rows = _execute(statement, name)
+    return str(rows[0][0]) if rows else None
+
+
+def put(arguments: list[str]) -> None:
+    """Put back what ``take`` has answered, in place of any other of its name.
+
+    :param arguments: the table and the row.
+    """
+    table, row = arguments
+    _execute(
+        f"DELETE FROM {table} WHERE {NAMES[table]} = %s;"  # noqa: S608
+        f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, %s) RETURNING 1",
+        json.loads(row)[NAMES[table]],
+        row,
+    )
+
+
+def _execute(statement: str, *parameters: str) -> list[tuple[object, ...]]:
+    import psycopg2
+
     with psycopg2.connect(stack.database_dsn(os.environ)) as connection, connection.cursor() as cursor:
-        cursor.execute(statement)
-        return sorted(name for (name,) in cursor.fetchall())
+        cursor.execute(statement, parameters)
+        return list(cursor.fetchall())
 
 
 ANSWERS: dict[str, Callable[[list[str]], object]] = {
     "settings": lambda _: settings(),
     "aws": aws,
     "dag_files": lambda _: dag_files(),
+    "take": take,
+    "put": put,
     "login": lambda _: stack.admin_login(os.environ),
     "database": lambda _: stack.database_dsn(os.environ),
 }

@@ -101,6 +101,11 @@ def offline(script: str, *arguments: str, engine: Engine, say: Say) -> None:
         raise Unmet(Finding(last[0], f"By hand: offline/{' '.join((script, *arguments))}")) from error
 
 
+def is_prepared(engine: Engine) -> bool:
+    """Whether what a running stack was started from is still there: a container keeps its image by itself."""
+    return not (isinstance(engine, Local) and engine.environments.missing())
+
+
 def images(compose: Compose, say: Say, on_build: Say) -> None:
     """Get the base images and build the stack's own; all of it cached, so the second time takes a second.
 

@@ -27,7 +27,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
@@ -96,24 +96,42 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Stop the stack that is left, where that is asked for."""
     if not config.getoption("windtunnel_stop"):
         return None
+    _make_paths_absolute(config)
     Session(config).stop_kept()
     return 0
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Know the session's project, in the workers of pytest-xdist, too."""
-    for name in PATHS:
-        # A worker may be in another folder.
-        if path := config.getoption(f"windtunnel_{name}"):
-            setattr(config.option, f"windtunnel_{name}", str(config.invocation_params.dir / path))
+    _make_paths_absolute(config)
     config.stash[SESSION] = Session(config)
+
+
+def _make_paths_absolute(config: pytest.Config) -> None:
+    """Options count from where pytest was started; a worker may be in another folder."""
+    told: dict[str, str] = getattr(config, "workerinput", {}).get("windtunnel_paths", {})
+    for name in PATHS:
+        if path := config.getoption(f"windtunnel_{name}"):
+            absolute = told.get(name) or str(config.invocation_params.dir / path)
+            setattr(config.option, f"windtunnel_{name}", absolute)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
     """Tell a worker of pytest-xdist whose it is."""
-    node.workerinput["windtunnel_project"] = node.config.stash[SESSION].project
-    node.workerinput["windtunnel_pid"] = os.getpid()
+    session = node.config.stash[SESSION]
+    node.workerinput["windtunnel_project"] = session.project
+    node.workerinput["windtunnel_session"] = session.id
+    node.workerinput["windtunnel_paths"] = {
+        name: path for name in PATHS if (path := node.config.getoption(f"windtunnel_{name}"))
+    }
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Remember of a worker of pytest-xdist that has crashed that nobody has undone what its test had set."""
+    if error:
+        node.config.stash[SESSION].leave_undone()
 
 
 @pytest.hookimpl(trylast=True)
@@ -151,8 +169,12 @@ class Note:
     failure: str = ""
     # What it was started from.
     fingerprint: str = ""
-    # The processes of the sessions that use it: what a killed one has changed for a test stays changed.
-    pids: list[int] = field(default_factory=list)
+    # The sessions that have begun to use it and not ended. Where nobody uses it any more, they were killed.
+    begun: list[str] = field(default_factory=list)
+
+
+# The fingerprint of a stack that was ready once, and is to be started anew on its data.
+STALE = "stale"
 
 
 class Session:
@@ -171,9 +193,10 @@ class Session:
         self._prefix = f"pytest-{place}"
         own = self._prefix if self.stays else f"{self._prefix}-{os.getpid()}"
         self.project = worker["windtunnel_project"] if worker else own
-        # These are the same in all workers.
-        self._pid = worker["windtunnel_pid"] if worker else os.getpid()
-        self._id = worker["testrunuid"] if worker else f"{os.getpid()} {time.time()}"
+        # The same in all workers.
+        self.id: str = worker["windtunnel_session"] if worker else f"{os.getpid()} {time.time()}"
+        # Held as long as this process uses the stack.
+        self._use: IO[str] | None = None
         self.stack: Stack | None = None
         # On top of what the repository's configuration says.
         self.settings: Mapping[str, str] = {}
@@ -300,50 +323,93 @@ class Session:
         from windtunnel.testing import Stack
 
         with self._exclusively():
+            alone = self._take()
             note = self._note(self.project)
-            wanted = self._settings().get("WINDTUNNEL_ENGINE", note.engine)
-            pids = _alive(note.pids)
-            if note.pids and not pids:
-                self._say("the last session was killed in the middle of a test: its stack is made anew")
-            if (note.engine and note.engine != wanted) or (note.pids and not pids):
-                self._remove(self.project)
-                note = Note()
-            stack = Stack(self.engine(self.project))
-            if note.session != self._id:
+            if note.session != self.id:
                 try:
-                    note = self._ready(stack, note)
+                    note = self._ready(note, alone)
                 except (EngineError, SeedingError, Unmet) as error:
                     note = replace(self._note(self.project), failure=self._why(error))
-                self._write(replace(note, session=self._id, pids=[*pids, self._pid]))
+                self._write(replace(note, session=self.id))
         if note.failure:
             raise StartFailed(note.failure)
-        self.stack = stack
-        return stack
+        self.stack = Stack(self.engine(self.project))
+        return self.stack
 
-    def _ready(self, stack: "Stack", note: Note) -> Note:
-        """Start it, or see to it that a stack that has stayed is as the repository says now."""
+    def _take(self) -> bool:
+        """Use the project until this process ends, however it does; whether nobody else uses it."""
+        self._use = self._lock(self.project)
+        alone = self._is_free(self._use)
+        fcntl.flock(self._use, fcntl.LOCK_SH)
+        return alone
+
+    def _lock(self, project: str) -> IO[str]:
+        (self.state / "locks").mkdir(exist_ok=True)
+        return (self.state / "locks" / project).open("w")
+
+    def _is_free(self, lock: IO[str]) -> bool:
+        """Whether no process uses the project of a lock."""
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _require(self, alone: bool, why: str) -> None:
+        from windtunnel.engine import EngineError
+
+        if not alone:
+            raise EngineError(
+                f"{self.project} is used by another session of pytest, and {why}",
+                next_step="Wait for its end, or do without --windtunnel-keep and --windtunnel-reuse.",
+            )
+
+    def _ready(self, note: Note, alone: bool) -> Note:
+        """Start it, or see to it that a stack that has stayed is as the repository says now.
+
+        :param alone: no other session uses it.
+        """
         from windtunnel import prepare, seeding
+        from windtunnel.testing import Stack
 
+        wanted = self._settings().get("WINDTUNNEL_ENGINE", note.engine)
         resources = self._path("aws", AWS_FILE)
         calls = seeding.load_resources(resources) if resources else []
+        other_engine = note.engine and note.engine != wanted
+        if other_engine or (alone and note.begun):
+            self._require(alone, f"runs on the engine {note.engine}")
+            if not other_engine:
+                self._say(
+                    "a session was killed, or could not undo what a test had set: the stack is made anew"
+                )
+            self._remove(self.project)
+            note = Note()
+        stack = Stack(self.engine(self.project))
         engine, now = stack.engine, self._fingerprint(stack.engine)
-        if note.fingerprint == now and all(map(_is_usable, engine.services())):
+        ready = replace(note, engine=engine.name, fingerprint=now, failure="", begun=[*note.begun, self.id])
+        if (
+            note.fingerprint == now
+            and prepare.is_prepared(engine)
+            and all(map(_is_usable, engine.services()))
+        ):
             stack.wait_for_saved_files()
             stack.require_no_import_errors()
         else:
+            self._require(alone, "has to be started anew")
             self._remove_abandoned()
             if not note.fingerprint:
-                self._write(Note(engine.name))
+                self._write(replace(ready, fingerprint=""))
             prepare.check(engine, self._say)
             prepare.parts(engine, self._say, _ignore)
             if note.fingerprint:
                 # Some settings, those of airflow.cfg for example, are read at a start alone.
+                self._write(replace(ready, fingerprint=STALE))
                 engine.down()
-                self._write(Note(engine.name))
             engine.up()
+        self._write(ready)
         for service, operation, arguments in calls:
             seeding.create(stack.aws(service), operation, arguments)
-        return Note(engine.name, fingerprint=now)
+        return ready
 
     def _fingerprint(self, engine: "Engine") -> str:
         """Of all that a running stack does not take up by itself: settings, requirements, configuration."""
@@ -374,9 +440,12 @@ class Session:
     def _remove_abandoned(self) -> None:
         """Remove what sessions of this repository have left because they were killed."""
         for project in self._projects():
-            owner = re.fullmatch(rf"{self._prefix}-(\d+)", project)
-            if owner and not _alive([int(owner[1])]):
-                self._remove(project)
+            # Not the one that stays.
+            if project not in (self._prefix, self.project):
+                with self._lock(project) as lock:
+                    if self._is_free(lock):
+                        self._remove(project)
+                        Path(lock.name).unlink()
 
     def _remove(self, project: str) -> None:
         if self._note(project).engine:
@@ -387,12 +456,23 @@ class Session:
         """Take down what was started, unless it is to stay and was ready once."""
         if self.is_worker or self.project not in self._projects():
             return
-        if not self.stays or not self._note(self.project).fingerprint:
-            self._remove(self.project)
-            return
         with self._exclusively():
             note = self._note(self.project)
-            self._write(replace(note, pids=[pid for pid in note.pids if pid != self._pid]))
+            if self.stays and self.id not in note.begun:
+                # That of another session.
+                return
+            if self.stays and note.fingerprint:
+                self._write(replace(note, begun=[session for session in note.begun if session != self.id]))
+                return
+            self._remove(self.project)
+            (self.state / "locks" / self.project).unlink(missing_ok=True)
+
+    def leave_undone(self) -> None:
+        """Let the next session make the stack anew: something that a test has set is still there."""
+        if self.project in self._projects():
+            with self._exclusively():
+                note = self._note(self.project)
+                self._write(replace(note, begun=[*note.begun, f"what is undone of {self.id}"]))
 
     def _write_logs(self) -> Path | None:
         """Write the logs of all services, as far as they can be had; None where there are none."""
@@ -427,13 +507,6 @@ SESSION = pytest.StashKey[Session]()
 def _is_usable(service: "Service") -> bool:
     """Ready, or not healthy by what was saved, which may be mended by now: that is looked at anew."""
     return service.ready or (service.state == "running" and service.definite)
-
-
-def _alive(pids: Sequence[int]) -> list[int]:
-    """Those of the processes that there still are."""
-    import psutil
-
-    return [pid for pid in pids if psutil.pid_exists(pid)]
 
 
 def _ignore(_: str) -> None:
@@ -480,9 +553,13 @@ def aws_client(windtunnel: "Stack") -> Callable[[str], Any]:
 
 
 @pytest.fixture
-def _undone() -> Iterator[ExitStack]:
-    with ExitStack() as undone:
-        yield undone
+def _undone(pytestconfig: pytest.Config) -> Iterator[ExitStack]:
+    try:
+        with ExitStack() as undone:
+            yield undone
+    except Exception:
+        pytestconfig.stash[SESSION].leave_undone()
+        raise
 
 
 @pytest.fixture

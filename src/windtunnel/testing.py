@@ -5,7 +5,7 @@ The fixtures of ``windtunnel.pytest_plugin`` hand these out.
 
 import configparser
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property
@@ -20,9 +20,9 @@ from airflow_client.client.models.task_instance_response import TaskInstanceResp
 
 from windtunnel import preflight, seeding
 from windtunnel.airflow_api import (
-    REDACTED,
     AirflowClient,
     LogRecord,
+    NotThere,
     UnknownDag,
     check_connection_fields,
 )
@@ -160,33 +160,6 @@ class DagRun:
         return self._stack.airflow.failures(self._run)
 
 
-class NotRestorable(Exception):
-    """Something would be replaced for a test, and could not be put back afterwards."""
-
-
-@contextmanager
-def _replaced[T](
-    what: str, old: T | None, new: T, add: Callable[[T], None], delete: Callable[[], None]
-) -> Iterator[None]:
-    """Something new is there during the block, in place of the old one."""
-    if old is not None:
-        if REDACTED in str(old):
-            raise NotRestorable(
-                f"{what} has a secret, which Airflow does not tell: it could not be put back afterwards. "
-                "Take it out of the config folder, and let the tests that need it set it"
-            )
-        delete()
-    try:
-        add(new)
-        try:
-            yield
-        finally:
-            delete()
-    finally:
-        if old is not None:
-            add(old)
-
-
 def _modified(path: Path) -> float:
     """When a file was saved, in seconds since the epoch; 0 where it is gone."""
     return path.stat().st_mtime if path.exists() else 0.0
@@ -290,33 +263,41 @@ class Stack:
 
         :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra``, a dict, and so on.
         :raises TypeError: for a field that connections do not have.
-        :raises NotRestorable: where there is one with a secret.
         """
         check_connection_fields(fields)
-        with _replaced(
-            f"the connection {connection_id}",
-            self.airflow.connection(connection_id),
-            {"conn_type": conn_type, **fields},
-            lambda fields: self.airflow.add_connection(connection_id, **fields),
-            lambda: self.airflow.delete_connection(connection_id),
-        ):
-            yield
+        there = self.airflow.connection(connection_id) is not None
+        with self._put_back("connection", connection_id, there):
+            self.airflow.add_connection(connection_id, conn_type, **fields)
+            try:
+                yield
+            finally:
+                with suppress(NotThere):
+                    self.airflow.delete_connection(connection_id)
 
     @contextmanager
     def variable(self, key: str, value: Any) -> Iterator[None]:
         """A variable of Airflow's during the block, in place of any other of that key.
 
         :param value: a text, or what becomes JSON.
-        :raises NotRestorable: where there is one that is named like a secret.
         """
-        with _replaced(
-            f"the variable {key}",
-            self.airflow.variable(key),
-            value,
-            lambda value: self.airflow.add_variable(key, value),
-            lambda: self.airflow.delete_variable(key),
-        ):
+        with self._put_back("variable", key, self.airflow.variable(key) is not None):
+            self.airflow.add_variable(key, value)
+            try:
+                yield
+            finally:
+                # A task may have deleted it.
+                with suppress(NotThere):
+                    self.airflow.delete_variable(key)
+
+    @contextmanager
+    def _put_back(self, table: str, name: str, there: bool) -> Iterator[None]:
+        """Of a table's rows one is away during the block, if it is there at all."""
+        row = self.engine.ask("scheduler", "take", table, name) if there else None
+        try:
             yield
+        finally:
+            if row:
+                self.engine.ask("scheduler", "put", table, row)
 
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:
@@ -379,8 +360,7 @@ class Stack:
 
         :raises windtunnel.engine.EngineError: naming those that cannot.
         """
-        errors = [f"{error.filename}: {error.stack_trace}" for error in self.airflow.import_errors()]
-        if errors:
+        if errors := self.airflow.import_error_lines():
             raise EngineError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
 
     def _are_dags_parsed(self) -> bool:

@@ -11,7 +11,7 @@ import pytest
 from windtunnel import evidence
 from windtunnel.airflow_api import AirflowClient, UnknownDag
 from windtunnel.functions import FunctionError
-from windtunnel.testing import DagRun, NotRestorable, Stack
+from windtunnel.testing import DagRun, Stack
 
 RunDag = Callable[..., DagRun]
 FUNCTION = "test-plain"
@@ -134,31 +134,35 @@ def test_what_tasks_look_up_is_there_during_a_block(windtunnel: Stack, airflow: 
     assert paused() == [False]
 
 
-def test_airflows_own_pool_and_connection_are_put_back(windtunnel: Stack, airflow: AirflowClient) -> None:
-    def slots() -> int:
-        pool = airflow.pool("default_pool")
-        assert pool
-        return pool.slots
-
-    before = slots(), airflow.connection("aws_default")
-
-    with windtunnel.pool("default_pool", 1), windtunnel.connection("aws_default", "aws", host="other.test"):
-        assert slots() == 1
-        assert airflow.connection("aws_default") == {"conn_type": "aws", "host": "other.test"}
-
-    assert (slots(), airflow.connection("aws_default")) == before
+def rows(metadata_db: Any, table: str) -> list[Any]:
+    """All that a table has, secrets as they are stored."""
+    with metadata_db.cursor() as cursor:
+        cursor.execute(f"SELECT to_jsonb({table}) FROM {table} ORDER BY 1")  # noqa: S608
+        return [row for (row,) in cursor.fetchall()]
 
 
-def test_a_password_is_not_replaced_because_it_could_not_be_put_back(
-    windtunnel: Stack, airflow: AirflowClient
+def test_what_was_there_is_put_back_as_it_was(
+    windtunnel: Stack, airflow: AirflowClient, metadata_db: Any
 ) -> None:
-    with windtunnel.connection("with-password", "http", password="x"):  # noqa: S106
+    with (
+        # What the API tells otherwise than it is, or not at all.
+        windtunnel.variable("version", "3.10"),
+        windtunnel.connection("with-password", "http", password="x", extra={"api_key": "y"}),  # noqa: S106
+    ):
+        before = {table: rows(metadata_db, table) for table in ("connection", "variable", "slot_pool")}
+
         with (
-            pytest.raises(NotRestorable, match="with-password has a secret"),
+            windtunnel.variable("version", "4"),
             windtunnel.connection("with-password", "ftp"),
+            windtunnel.connection("aws_default", "aws", host="other.test"),
+            windtunnel.pool("default_pool", 1),
         ):
-            pass
-        assert (airflow.connection("with-password") or {})["conn_type"] == "http"
+            pool = airflow.pool("default_pool")
+            assert (airflow.variable("version"), pool and pool.slots) == ("4", 1)
+            assert airflow.connection("with-password") == {"conn_type": "ftp"}
+            assert airflow.connection("aws_default") == {"conn_type": "aws", "host": "other.test"}
+
+        assert {table: rows(metadata_db, table) for table in before} == before
 
 
 def test_the_same_for_one_test(

@@ -192,6 +192,22 @@ def test_requirements_that_are_installed_do_resolve(installed: Environments, uv:
         installed.require_resolvable()
 
 
+def test_requirements_that_do_not_resolve_leave_what_is_installed_as_it_is(
+    installed: Environments, uv: Uv, checkout: Path
+) -> None:
+    part = installed.folder / "airflow" / "part"
+    part.touch()
+
+    (checkout / "requirements.txt").write_text("nosuch\n")
+    uv.fails_at = "requirements.txt"
+    with pytest.raises(EngineError, match="uv failed"):
+        installed.install(lambda _: None)
+    (checkout / "requirements.txt").write_text("")
+
+    assert part.exists()
+    assert installed.missing() == []
+
+
 @pytest.mark.usefixtures("uv")
 def test_localstacks_index_is_made_in_its_environment(engine: Local, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[tuple[str, ...], Mapping[str, str]]] = []

@@ -46,7 +46,7 @@ def stack(tmp_path: Path) -> Any:
 
     airflow = SimpleNamespace(
         failures=lambda run: [f"why {run.dag_run_id}"],
-        import_errors=lambda: [SimpleNamespace(filename="a.py", stack_trace="SyntaxError: bad")],
+        import_error_lines=lambda: ["a.py: SyntaxError: bad"],
         task_instances=lambda run: [],
         run=lambda *_: SimpleNamespace(state=DagRunState.FAILED),
         task_log=lambda run, *_: TaskLog([LogRecord(None, "error", f"log of {run.dag_run_id}", "")], []),

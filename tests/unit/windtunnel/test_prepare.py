@@ -67,6 +67,16 @@ def test_the_local_engine_is_made_of_environments(
     assert docker.calls == []
 
 
+def test_a_local_stack_is_as_good_as_its_environments(
+    local: Local, compose: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert prepare.is_prepared(compose)
+    assert not prepare.is_prepared(local)
+
+    monkeypatch.setattr(local.environments, "missing", list)
+    assert prepare.is_prepared(local)
+
+
 def test_where_the_usual_port_is_taken_docker_chooses_one(
     compose: Compose, docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,9 +1,12 @@
 """The plugin in pytest sessions of their own, with a stack that stands in for a real one."""
 
+import fcntl
 import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -64,9 +67,7 @@ def parts(*_):
 prepare.parts = parts
 testing.Stack.airflow = SimpleNamespace(
     failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
-    import_errors=lambda: (
-        [SimpleNamespace(filename="a.py", stack_trace="SyntaxError: bad")] if "TYPO" in os.environ else []
-    ),
+    import_error_lines=lambda: ["a.py: SyntaxError: bad"] if "TYPO" in os.environ else [],
     run=lambda *_: SimpleNamespace(state="failed"),
 )
 """
@@ -155,17 +156,90 @@ def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
     assert verbs(repository) == ["up", "look at", "down"]
 
 
-def test_a_kept_stack_is_made_anew_where_a_test_was_killed_on_it(repository: Repository) -> None:
-    (repository.path / "test_kill.py").write_text(
-        "import os, signal\ndef test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
+@pytest.mark.parametrize(
+    ("test", "workers"),
+    [
+        ("def test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)", ()),
+        ("def test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)", ("-n", "1")),
+        ("def test_it(windtunnel, _undone): _undone.callback(lambda: 1 / 0)", ()),
+        ("def test_it(windtunnel, _undone): _undone.callback(lambda: 1 / 0)", ("-n", "1")),
+    ],
+    ids=["killed", "worker killed", "not undone", "worker, not undone"],
+)
+def test_a_kept_stack_is_made_anew_where_a_test_could_not_undo_what_it_had_set(
+    repository: Repository, test: str, workers: tuple[str, ...]
+) -> None:
+    (repository.path / "test_dirty.py").write_text(f"import os, signal\n{test}\n")
 
-    repository.pytest("--windtunnel-reuse", "test_kill.py")
+    repository.pytest("--windtunnel-reuse", "test_dirty.py", *workers)
+    before = len(verbs(repository))
     result = repository.pytest("--windtunnel-reuse", "test_it.py")
+    repository.pytest("--windtunnel-reuse", "test_it.py")
 
     assert result.returncode == 0, result.stdout
-    assert "was killed in the middle of a test: its stack is made anew" in result.stdout
-    assert verbs(repository) == ["up", "down", "up"]
+    assert "could not undo what a test had set: the stack is made anew" in result.stdout
+    assert verbs(repository)[before:] == ["down", "up", "look at"]
+
+
+@contextmanager
+def in_use(repository: Repository) -> Iterator[Path]:
+    """Another session uses the kept stack; what is noted of that."""
+    (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
+    with (repository.path / ".windtunnel" / "locks" / note.name).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield note
+
+
+def test_a_kept_stack_is_not_made_anew_while_another_session_uses_it(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    with in_use(repository) as note:
+        content = json.loads(note.read_text())
+        assert content["begun"] == []
+        note.write_text(json.dumps(content | {"begun": ["killed", "alive"]}))
+
+        repository.pytest("--windtunnel-reuse")
+
+        assert verbs(repository) == ["up", "look at"]
+        assert json.loads(note.read_text())["begun"] == ["killed", "alive"]
+    # Nobody uses it now, so both were killed.
+    repository.pytest("--windtunnel-reuse")
+    assert verbs(repository) == ["up", "look at", "down", "up"]
+
+
+def test_a_kept_stack_is_not_stopped_while_another_session_uses_it(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (repository.path / "requirements.txt").write_text("pandas==3")
+
+    with in_use(repository):
+        refused = repository.pytest("--windtunnel-reuse")
+
+    assert refused.returncode == 1
+    assert "is used by another session of pytest, and has to be started anew" in refused.stdout
+    assert verbs(repository) == ["up"]
+    assert repository.pytest("--windtunnel-reuse").returncode == 0
+    assert verbs(repository) == ["up", "stop", "up"]
+
+
+def test_a_session_without_a_stack_leaves_one_alone_that_is_being_started(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
+    starting = '{"engine": "local", "session": "another", "begun": ["another"]}'
+    note.write_text(starting)
+
+    repository.pytest("--windtunnel-reuse", "-k", "without")
+
+    assert verbs(repository) == ["up"]
+    assert note.read_text() == starting
+
+
+def test_a_kept_stack_keeps_its_data_where_it_does_not_start_again(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (repository.path / "requirements.txt").write_text("pandas==3")
+
+    repository.pytest("--windtunnel-reuse", BROKEN="1")
+    repository.pytest("--windtunnel-reuse")
+
+    assert verbs(repository) == ["up", "stop", "up", "stop", "up"]
 
 
 def test_a_kept_stack_outlives_a_dag_that_cannot_be_imported(repository: Repository) -> None:
@@ -203,19 +277,6 @@ def test_a_kept_stack_that_is_gone_is_started_anew(repository: Repository) -> No
 
     assert result.returncode == 0, result.stdout
     assert verbs(repository) == ["stop", "up"]
-
-
-def test_a_kept_stack_that_another_session_uses_stays_where_one_was_killed(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
-    (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
-    content = json.loads(note.read_text())
-    assert content["pids"] == []
-    note.write_text(json.dumps(content | {"pids": [99999999, os.getpid()]}))
-
-    repository.pytest("--windtunnel-reuse")
-
-    assert verbs(repository) == ["up", "look at"]
-    assert json.loads(note.read_text())["pids"] == [os.getpid()]
 
 
 def test_a_kept_stack_is_started_anew_where_its_requirements_have_changed(repository: Repository) -> None:
@@ -303,15 +364,18 @@ def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository
 def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repository) -> None:
     repository.pytest()
     own = repository.asked[0].split()[1]
-    gone, alive = f"{own.rpartition('-')[0]}-99999999", f"{own.rpartition('-')[0]}-{os.getpid()}"
-    projects = repository.path / ".windtunnel" / "projects"
+    gone, alive = f"{own.rpartition('-')[0]}-1", f"{own.rpartition('-')[0]}-2"
+    state = repository.path / ".windtunnel"
     for project in (gone, alive):
-        (projects / project).write_text('{"engine": "local"}')
+        (state / "projects" / project).write_text('{"engine": "local"}')
 
-    repository.pytest()
+    with (state / "locks" / alive).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        repository.pytest()
 
     assert f"down {gone}" in repository.asked
-    assert [path.name for path in projects.iterdir()] == [alive]
+    assert [path.name for path in (state / "projects").iterdir()] == [alive]
+    assert [path.name for path in (state / "locks").iterdir()] == [alive]
 
 
 @pytest.mark.parametrize(
@@ -357,6 +421,17 @@ def test_an_option_wins_over_the_configuration_and_counts_from_where_pytest_is_s
     found = settings(repository)
     assert found["DAGS_FOLDER"] == str(repository.path / "below" / "flows")
     assert found["LAMBDAS_FOLDER"] == str(repository.path / "jobs")
+
+
+def test_a_kept_stack_is_stopped_from_another_folder(repository: Repository) -> None:
+    (repository.path / "below" / "flows").mkdir(parents=True)
+    option = ("..", "--windtunnel-dags", "flows")
+    repository.pytest(*option, "--windtunnel-keep", folder="below")
+
+    result = repository.pytest(*option, "--windtunnel-stop", folder="below")
+
+    assert result.returncode == 0, result.stderr
+    assert verbs(repository) == ["up", "down"]
 
 
 def test_an_option_for_what_is_not_there_is_named(repository: Repository) -> None:
