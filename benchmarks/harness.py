@@ -85,6 +85,9 @@ def measure_sessions(engine: Engine, report: Report) -> None:
                 **os.environ,
                 "PYTHONPATH": str(ROOT / "src"),
                 "WINDTUNNEL_IMAGE": engine.setting("WINDTUNNEL_IMAGE"),
+                # Compiled once, as an installed package is.
+                "PYTHONDONTWRITEBYTECODE": "",
+                "PYTHONPYCACHEPREFIX": f"{folder}/pycache",
             }
             start = time.monotonic()
             done = subprocess.run(  # noqa: S603
