@@ -68,7 +68,7 @@ export_start() {
 
 # The local engine has a process that has imported Airflow, and from which services are forked.
 become() {
-  [ -z "${PRELOAD_SOCKET:-}" ] || exec python -IS "$WINDTUNNEL_HOME/windtunnel/become.py" "$@"
+  [ -z "${PRELOAD_SOCKET:-}" ] || exec python -IS "$WINDTUNNEL_HOME/windtunnel/local/fork_client.py" "$@"
   exec "$@"
 }
 
@@ -86,11 +86,11 @@ case $service in
     refuse_real_aws
     make_secrets
     export_start
-    become python -m windtunnel.init "$@"
+    become python -m windtunnel.services.init "$@"
     ;;
   preload)
     refuse_real_aws
-    exec python -m windtunnel.preload
+    exec python -m windtunnel.local.fork_server
     ;;
   webserver) run_airflow api-server "$@" ;;
   # Without log servers: the webserver reads running tasks' logs from the volume that they share.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from benchmarks import harness, lambda_operator, stack
 from benchmarks.report import Report, own_stack
-from windtunnel import engines
-from windtunnel.engine import ROOT
+from windtunnel.stack import choose
+from windtunnel.stack.base import ROOT
 
 PARTS = ("stack", "operator", "harness")
 # The name of a part that was measured on the local engine.
@@ -21,17 +21,17 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def measured(part: str, times: int, cycles: int) -> Report:
     """Measure one part, on the engine that is chosen."""
-    report = Report(part if engines.choose().engine.name == "compose" else ON_LOCAL.format(part))
+    report = Report(part if choose.choose().stack.name == "compose" else ON_LOCAL.format(part))
     if part == "stack":
-        with own_stack(stack.DAGS, stack.LAMBDAS) as engine:
-            stack.measure(engine, report, times, cycles)
+        with own_stack(stack.DAGS, stack.LAMBDAS) as running:
+            stack.measure(running, report, times, cycles)
     elif part == "operator":
-        with own_stack(lambda_operator.DAGS, lambda_operator.LAMBDAS) as engine:
-            lambda_operator.measure(engine, report)
+        with own_stack(lambda_operator.DAGS, lambda_operator.LAMBDAS) as running:
+            lambda_operator.measure(running, report)
     else:
-        with own_stack(harness.DAGS, harness.LAMBDAS) as engine:
-            harness.measure(engine, report)
-        harness.measure_sessions(engine, report)
+        with own_stack(harness.DAGS, harness.LAMBDAS) as running:
+            harness.measure(running, report)
+        harness.measure_sessions(running, report)
     return report
 
 

@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Report
-from windtunnel.engine import ROOT, STATE, Engine
-from windtunnel.testing import Stack
-from windtunnel.waiters import wait_until
+from windtunnel.stack.base import ROOT, STATE, Stack
+from windtunnel.testing.stack import RunningStack
+from windtunnel.waiting import wait_until
 
 DAGS = Path(__file__).parent / "dags" / "bench_empty.py"
 LAMBDAS = Path(__file__).parent / "lambdas"
@@ -43,10 +43,10 @@ def by_curl(address: str, token: str) -> None:
     wait_until(f"the run {run}", ended, timeout=60)
 
 
-def measure(stack: Engine, report: Report) -> None:
+def measure(stack: Stack, report: Report) -> None:
     """Start the stack; then the same run in both ways, by turns."""
     stack.up()
-    harness = Stack(stack)
+    harness = RunningStack(stack)
     address, (user, password) = stack.address("webserver"), stack.login()
     login = json.dumps({"username": user, "password": password})
     token = curl("--data", login, f"{address}/auth/token")["access_token"]
@@ -66,7 +66,7 @@ def measure(stack: Engine, report: Report) -> None:
     report.add("what run_dag adds", medians["run_dag"] - medians["curl"], "s", 0.3)
 
 
-def measure_sessions(engine: Engine, report: Report) -> None:
+def measure_sessions(stack: Stack, report: Report) -> None:
     """One test of the example, again and again on the stack that its first session has left.
 
     :param engine: another stack, that tells which engine to take and may not run meanwhile.
@@ -84,14 +84,14 @@ def measure_sessions(engine: Engine, report: Report) -> None:
             environment = {
                 **os.environ,
                 "PYTHONPATH": str(ROOT / "src"),
-                "WINDTUNNEL_IMAGE": engine.setting("WINDTUNNEL_IMAGE"),
+                "WINDTUNNEL_IMAGE": stack.setting("WINDTUNNEL_IMAGE"),
                 # Compiled once, as an installed package is.
                 "PYTHONDONTWRITEBYTECODE": "",
                 "PYTHONPYCACHEPREFIX": f"{folder}/pycache",
             }
             start = time.monotonic()
             done = subprocess.run(  # noqa: S603
-                [*command, "--windtunnel-engine", engine.name],
+                [*command, "--windtunnel-engine", stack.name],
                 cwd=repository,
                 env=environment,
                 capture_output=True,

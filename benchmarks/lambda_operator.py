@@ -12,9 +12,9 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
 from benchmarks.report import Report, p95
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.engine import Engine
-from windtunnel.waiters import wait_until
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.stack.base import Stack
+from windtunnel.waiting import wait_until
 
 DAGS = Path(__file__).parent / "dags"
 LAMBDAS = Path(__file__).parent / "lambdas"
@@ -77,7 +77,7 @@ def reported_ms(log: str) -> float:
     return float(found[1])
 
 
-def reports(stack: Engine, since: float) -> list[str]:
+def reports(stack: Stack, since: float) -> list[str]:
     """The REPORT lines of all calls since a time (seconds since the epoch), the oldest first."""
     host = stack.address("localstack").removeprefix("http://")
     logs = localstack_client.session.Session(localstack_host=host, region_name=REGION).client("logs")
@@ -99,9 +99,7 @@ def ended(client: AirflowClient, run: DAGRunResponse, timeout: float) -> list[Ta
     return client.task_instances(run)
 
 
-def overhead(
-    stack: Engine, client: AirflowClient, report: Report, pairs: int = 12, warm_ups: int = 2
-) -> None:
+def overhead(stack: Stack, client: AirflowClient, report: Report, pairs: int = 12, warm_ups: int = 2) -> None:
     """What a task takes besides its function, with our operator and with the provider's, by turns.
 
     One call at a time, so the calls and the REPORT lines are in one order.
@@ -125,7 +123,7 @@ def overhead(
     report.add("operator overhead, ours by the provider's", ours / providers, "", 1.15)
 
 
-def relay_lag(stack: Engine, client: AirflowClient, report: Report, seconds: int = 60) -> None:
+def relay_lag(stack: Stack, client: AirflowClient, report: Report, seconds: int = 60) -> None:
     """How late a line is in the task log while the function logs five a second."""
     lines = seconds * 5
     run = client.trigger("bench-relayed", {"lines": lines, "interval": 0.2})
@@ -146,7 +144,7 @@ def deferred(client: AirflowClient, report: Report) -> None:
     report.add(f"deferrable: {len(tasks)} functions of 20 s each, 4 slots", seconds, "s", 60)
 
 
-def decorator(stack: Engine, report: Report, calls: int = 30, warm_ups: int = 2) -> None:
+def decorator(stack: Stack, report: Report, calls: int = 30, warm_ups: int = 2) -> None:
     """What the relay adds to a warm call that logs 100 lines, in all and in the handler itself."""
     count = 2 * (warm_ups + calls)
     group = f"/airflow/lambda/{FUNCTION}"
@@ -162,7 +160,7 @@ def added(values: Sequence[float]) -> Iterator[float]:
     return (after - before for before, after in zip(values[::2], values[1::2], strict=True))
 
 
-def measure(stack: Engine, report: Report) -> None:
+def measure(stack: Stack, report: Report) -> None:
     """Start the stack and measure all of it; the overhead first, while nothing else has run."""
     stack.up()
     client = AirflowClient.of(stack)

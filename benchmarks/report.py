@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from windtunnel import engines
-from windtunnel.engine import ROOT, Engine
+from windtunnel.stack import choose
+from windtunnel.stack.base import ROOT, Stack
 
 
 def p95(values: Sequence[float]) -> float:
@@ -50,7 +50,7 @@ class Report:
 
 
 @contextmanager
-def own_stack(dags: Path, lambdas: Path) -> Iterator[Engine]:
+def own_stack(dags: Path, lambdas: Path) -> Iterator[Stack]:
     """A project of its own on free ports, not started yet; removed with its volumes at the end.
 
     Two benchmarks do not meet, nor do two checkouts.
@@ -69,7 +69,7 @@ def own_stack(dags: Path, lambdas: Path) -> Iterator[Engine]:
         "LAMBDAS_FOLDER": str(lambdas),
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
     }
-    stack = engines.choose(project=f"windtunnel-bench-{os.getpid()}", environment=settings).engine
+    stack = choose.choose(project=f"windtunnel-bench-{os.getpid()}", environment=settings).stack
     try:
         yield stack
     finally:

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.report import Report, p95
-from windtunnel import local_process
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.engine import ROOT, Engine
-from windtunnel.local import Local
-from windtunnel.waiters import wait_until
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.local import processes
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack.base import ROOT, Stack
+from windtunnel.waiting import wait_until
 
 DAGS = ROOT / "dags" / "demo_dag.py"
 LAMBDAS = ROOT / "lambdas"
@@ -52,7 +52,7 @@ with DAG("bench-{number}", schedule=None):
 """
 
 
-def up(stack: Engine) -> float:
+def up(stack: Stack) -> float:
     """Seconds that the command takes which starts a stack."""
     command = ["docker", "compose", "up", "--detach", "--wait"]
     if stack.name == "local":
@@ -71,7 +71,7 @@ def first_run(client: AirflowClient) -> float:
     return time.monotonic() - start
 
 
-def starts(stack: Engine, report: Report, times: int) -> None:
+def starts(stack: Stack, report: Report, times: int) -> None:
     """From nothing to ready to the first green run, several times over."""
     ready, green = [], []
     for _ in range(times):
@@ -82,7 +82,7 @@ def starts(stack: Engine, report: Report, times: int) -> None:
     report.add(f"first demo run after that, slowest of {times}", max(green), "s", 4)
 
 
-def functions(stack: Engine, report: Report) -> None:
+def functions(stack: Stack, report: Report) -> None:
     """Lambda calls from another container."""
     figures = json.loads(stack.exec("scheduler", "python", "-c", LAMBDA_PROBE, json.dumps(QUICK)))
     report.add("Lambda, cold start, slowest of 5", max(figures["cold"]) * 1000, "ms", 500)
@@ -107,7 +107,7 @@ def new_dags(client: AirflowClient, folder: Path, report: Report, times: int = 2
     report.add(f"new DAG file visible in the API, p95 of {times}", p95(seen), "s", 2)
 
 
-def memory(stack: Engine, client: AirflowClient, report: Report) -> None:
+def memory(stack: Stack, client: AirflowClient, report: Report) -> None:
     """All services together, after ten demo runs."""
     for _ in range(10):
         first_run(client)
@@ -115,7 +115,7 @@ def memory(stack: Engine, client: AirflowClient, report: Report) -> None:
     report.add("memory of all services after ten demo runs", total / 1e9, "GB", BARS[stack.name]["memory"])
 
 
-def disk(stack: Local, report: Report) -> None:
+def disk(stack: ProcessStack, report: Report) -> None:
     """All that ``up`` has put into the checkout, this stack's data included; the suite's tools apart."""
     state = ROOT / ".windtunnel"
     tools = {state / "environments" / "test", *tools_of_the_suite()}
@@ -141,10 +141,10 @@ def tools_of_the_suite() -> Iterator[Path]:
             yield from (Path(str(distribution.locate_file(file))) for file in distribution.files or ())
 
 
-def left_of(stack: Engine) -> int:
+def left_of(stack: Stack) -> int:
     """How many things of a stack that was removed are there still."""
-    if isinstance(stack, Local):
-        return len(local_process.processes(stack.run_folder)) + stack.folder.exists()
+    if isinstance(stack, ProcessStack):
+        return len(processes.processes(stack.run_folder)) + stack.folder.exists()
     mark = f"label=com.docker.compose.project={stack.project}"
     listings = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
     found = [
@@ -154,7 +154,7 @@ def left_of(stack: Engine) -> int:
     return sum(len(lines.split()) for lines in found)
 
 
-def cycles(stack: Engine, report: Report, times: int) -> None:
+def cycles(stack: Stack, report: Report, times: int) -> None:
     """Up and down in a row, with nothing left behind."""
     left = 0
     slowest = 0.0
@@ -166,7 +166,7 @@ def cycles(stack: Engine, report: Report, times: int) -> None:
     report.add(f"up and down {times} times: things left behind", left, "", 0)
 
 
-def measure(stack: Engine, report: Report, times: int, cycle_times: int) -> None:
+def measure(stack: Stack, report: Report, times: int, cycle_times: int) -> None:
     """Measure all of it.
 
     :param times: how often to start from nothing.
@@ -177,7 +177,7 @@ def measure(stack: Engine, report: Report, times: int, cycle_times: int) -> None
     memory(stack, client, report)
     functions(stack, report)
     new_dags(client, Path(stack.environment["DAGS_FOLDER"]), report)
-    if isinstance(stack, Local):
+    if isinstance(stack, ProcessStack):
         disk(stack, report)
     if cycle_times:
         cycles(stack, report, cycle_times)

@@ -12,9 +12,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not marked:
         return
     # Not at the top: unit tests that run beside Airflow or in LocalStack have not what it needs.
-    from windtunnel import engines
+    from windtunnel.stack import choose
 
-    chosen = config.getoption("windtunnel_engine") or engines.choose(project="windtunnel-tests").engine.name
+    chosen = config.getoption("windtunnel_engine") or choose.choose(project="windtunnel-tests").stack.name
     other = [item for item in marked if chosen not in next(item.iter_markers("engine")).args]
     config.hook.pytest_deselected(items=other)
     items[:] = [item for item in items if item not in other]

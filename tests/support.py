@@ -17,13 +17,14 @@ import psycopg2
 import pytest
 from docker.models.containers import Container
 
-from windtunnel import engines, local_process
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.compose import PROJECT_LABEL, SERVICE_LABEL, Compose
-from windtunnel.engine import ROOT, Engine
-from windtunnel.local import Local
-from windtunnel.prepare import CHROMIUM
-from windtunnel.waiters import wait_until
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.compose.stack import PROJECT_LABEL, SERVICE_LABEL, ComposeStack
+from windtunnel.local import processes
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack import choose
+from windtunnel.stack.base import ROOT, Stack
+from windtunnel.stack.prepare import CHROMIUM
+from windtunnel.waiting import wait_until
 
 EVIDENCE = ROOT / ".windtunnel" / "evidence"
 REGION = "ap-southeast-2"
@@ -46,7 +47,7 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
-def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Engine:
+def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Stack:
     """The stack of this checkout as a project of its own, which any number of others may run beside.
 
     Nothing is started.
@@ -57,7 +58,7 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: st
     :param engine: what runs it; as ``./windtunnel`` chooses where None.
     """
     project = f"windtunnel-{floor}-{os.getpid()}"
-    return engines.choose(engine, project=project, environment=settings(folder), files=tuple(files)).engine
+    return choose.choose(engine, project=project, environment=settings(folder), files=tuple(files)).stack
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -98,10 +99,10 @@ def no_aws_settings_of_this_machine() -> Iterator[None]:
         yield
 
 
-def leftovers(engine: Engine) -> list[str]:
+def leftovers(stack: Stack) -> list[str]:
     """What is there of a project: containers, networks, volumes; folders; processes that work for it."""
-    found = _of_docker(engine.project) if isinstance(engine, Compose) else _of_local(engine)
-    return sorted(found) + [f"process {process}" for process in _processes(engine)]
+    found = _of_docker(stack.project) if isinstance(stack, ComposeStack) else _of_local(stack)
+    return sorted(found) + [f"process {process}" for process in _processes(stack)]
 
 
 def _of_docker(project: str) -> list[str]:
@@ -118,20 +119,20 @@ def _of_docker(project: str) -> list[str]:
     return found
 
 
-def _of_local(engine: Engine) -> list[str]:
-    assert isinstance(engine, Local)
-    return [f"folder {engine.folder}"] if engine.folder.exists() else []
+def _of_local(stack: Stack) -> list[str]:
+    assert isinstance(stack, ProcessStack)
+    return [f"folder {stack.folder}"] if stack.folder.exists() else []
 
 
-def _processes(engine: Engine) -> set[int]:
+def _processes(stack: Stack) -> set[int]:
     found = set()
-    if isinstance(engine, Local):
-        found = {process.pid for process in local_process.processes(engine.run_folder)}
+    if isinstance(stack, ProcessStack):
+        found = {process.pid for process in processes.processes(stack.run_folder)}
     # A longer number is another project's.
-    named = re.compile(rf"\b{re.escape(engine.project)}(?!\d)")
+    named = re.compile(rf"\b{re.escape(stack.project)}(?!\d)")
     for process in psutil.process_iter():
         try:
-            works_for = process.environ().get("COMPOSE_PROJECT_NAME") == engine.project
+            works_for = process.environ().get("COMPOSE_PROJECT_NAME") == stack.project
             if works_for or any(map(named.search, process.cmdline())):
                 found.add(process.pid)
         except psutil.Error:  # it has ended, or is another user's
@@ -139,14 +140,14 @@ def _processes(engine: Engine) -> set[int]:
     return found - {os.getpid()}
 
 
-def remove(engine: Engine) -> None:
+def remove(stack: Stack) -> None:
     """Remove everything of a project.
 
     :raises AssertionError: naming what is left.
     """
-    engine.down(volumes=True)
-    left = leftovers(engine)
-    assert not left, f"{engine.project} leaves behind: {', '.join(left)}"
+    stack.down(volumes=True)
+    left = leftovers(stack)
+    assert not left, f"{stack.project} leaves behind: {', '.join(left)}"
 
 
 def remove_abandoned(engine: str) -> None:
@@ -157,7 +158,7 @@ def remove_abandoned(engine: str) -> None:
     for project in sorted(_projects(engine)):
         owner = re.fullmatch(r"windtunnel-[a-z0-9]+-(\d+)", project)
         if owner and not Path("/proc", owner[1]).exists():
-            abandoned = engines.choose(engine, project=project).engine
+            abandoned = choose.choose(engine, project=project).stack
             for process in _processes(abandoned):
                 os.kill(process, signal.SIGKILL)
             remove(abandoned)
@@ -177,64 +178,64 @@ def _projects(engine: str) -> set[str]:
 
 
 @contextmanager
-def cleaned_up(engine: Engine) -> Iterator[Path]:
+def cleaned_up(stack: Stack) -> Iterator[Path]:
     """Afterwards, however the block ends: all logs are in one folder, and nothing of the project is left.
 
     :return: the folder for evidence.
     :raises AssertionError: naming what is left.
     """
-    remove_abandoned(engine.name)
-    evidence = EVIDENCE / engine.project
+    remove_abandoned(stack.name)
+    evidence = EVIDENCE / stack.project
     try:
         yield evidence
     finally:
         try:
-            engine.write_logs(evidence)
+            stack.write_logs(evidence)
         finally:
-            remove(engine)
+            remove(stack)
 
 
-class Stack:
+class StackUnderTest:
     """A running stack, seen from outside. Every look is new, as a test may just have restarted a part."""
 
-    def __init__(self, engine: Engine, evidence: Path) -> None:
-        self.engine = engine
+    def __init__(self, stack: Stack, evidence: Path) -> None:
+        self.stack = stack
         self.evidence = evidence
-        self.dags = Path(engine.environment["DAGS_FOLDER"])
-        self.lambdas = Path(engine.environment["LAMBDAS_FOLDER"])
-        self.custom = Path(engine.environment["CUSTOM_FOLDER"])
+        self.dags = Path(stack.environment["DAGS_FOLDER"])
+        self.lambdas = Path(stack.environment["LAMBDAS_FOLDER"])
+        self.custom = Path(stack.environment["CUSTOM_FOLDER"])
 
     @property
     def airflow(self) -> AirflowClient:
-        return AirflowClient.of(self.engine)
+        return AirflowClient.of(self.stack)
 
     def aws(self, service: str) -> Any:
         """A boto3 client for the emulator."""
-        host = self.engine.address("localstack").removeprefix("http://")
+        host = self.stack.address("localstack").removeprefix("http://")
         return localstack_client.session.Session(localstack_host=host, region_name=REGION).client(service)
 
     def connect(self) -> Any:
         """A connection to the metadata database; each statement is its own transaction."""
-        host, _, port = self.engine.address("postgres").partition(":")
+        host, _, port = self.stack.address("postgres").partition(":")
         connection = psycopg2.connect(
-            self.engine.ask("webserver", "database"), host=host, port=port, connect_timeout=5
+            self.stack.ask("webserver", "database"), host=host, port=port, connect_timeout=5
         )
         connection.autocommit = True
         return connection
 
     def secret(self, name: str) -> str:
         """One of the stack's secrets."""
-        return self.engine.exec("webserver", "sh", "-c", f'cat "$SECRETS_FOLDER/{name}"').strip()
+        return self.stack.exec("webserver", "sh", "-c", f'cat "$SECRETS_FOLDER/{name}"').strip()
 
     @property
     def logs_folder(self) -> str:
         """Airflow's log folder, as its services name it."""
-        return self.engine.exec("scheduler", "sh", "-c", 'echo "$AIRFLOW_HOME/logs"').strip()
+        return self.stack.exec("scheduler", "sh", "-c", 'echo "$AIRFLOW_HOME/logs"').strip()
 
     def container(self, service: str) -> Container:
         """The service's container."""
         client = docker.from_env()
-        labels = [f"{PROJECT_LABEL}={self.engine.project}", f"{SERVICE_LABEL}={service}"]
+        labels = [f"{PROJECT_LABEL}={self.stack.project}", f"{SERVICE_LABEL}={service}"]
         (container,) = client.containers.list(
             all=True, filters={"label": [*labels, "com.docker.compose.oneoff=False"]}
         )
@@ -242,10 +243,12 @@ class Stack:
 
     def health(self, service: str) -> str:
         """What the service's health check says now: empty when all is well."""
-        if isinstance(self.engine, Local):
-            found = next(found for found in self.engine.services() if found.name == service)
+        if isinstance(self.stack, ProcessStack):
+            found = next(found for found in self.stack.services() if found.name == service)
             return "" if found.ready else found.health_output or found.summary
-        code, output = self.container(service).exec_run(["python", "-m", "windtunnel.health", service])
+        code, output = self.container(service).exec_run(
+            ["python", "-m", "windtunnel.services.probes", service]
+        )
         assert isinstance(output, bytes)
         return output.decode(errors="replace").strip() if code else ""
 
@@ -259,37 +262,37 @@ class Stack:
 
     def processes(self, service: str) -> list[psutil.Process]:
         """What runs of a service of the local engine, the functions of LocalStack among it."""
-        assert isinstance(self.engine, Local)
-        return local_process.processes(self.engine.run_folder, service)
+        assert isinstance(self.stack, ProcessStack)
+        return processes.processes(self.stack.run_folder, service)
 
     # To break it: the docker SDK for containers, signals and supervisord for processes.
 
     def kill(self, service: str) -> None:
         """SIGKILL for all of a service; it stays away until it is started."""
-        if isinstance(self.engine, Local):
+        if isinstance(self.stack, ProcessStack):
             # Before supervisord could start it again, and without a chance to end in order.
             for process in self.processes(service):
                 process.suspend()
-            self.engine.supervisor.stopProcess(service, False)
-            local_process.end(self.engine.run_folder, service)
+            self.stack.supervisor.stopProcess(service, False)
+            processes.end(self.stack.run_folder, service)
             gone = partial(self._is_gone, service)
             wait_until(f"{service} to be gone", gone, timeout=10)
         else:
             self.container(service).kill()
 
     def _is_gone(self, service: str) -> bool:
-        return not self.engine.is_running(service)
+        return not self.stack.is_running(service)
 
     def start(self, service: str) -> None:
-        if isinstance(self.engine, Local):
-            self.engine.supervisor.startProcess(service, False)
+        if isinstance(self.stack, ProcessStack):
+            self.stack.supervisor.startProcess(service, False)
         else:
             self.container(service).start()
 
     def restart(self, service: str) -> None:
         """Stop it as one should, then start it."""
-        if isinstance(self.engine, Local):
-            self.engine.supervisor.stopProcess(service)
+        if isinstance(self.stack, ProcessStack):
+            self.stack.supervisor.stopProcess(service)
             self.start(service)
         else:
             self.container(service).restart()
@@ -297,7 +300,7 @@ class Stack:
     @contextmanager
     def paused(self, service: str) -> Iterator[None]:
         """All of a service stands still during the block."""
-        if isinstance(self.engine, Local):
+        if isinstance(self.stack, ProcessStack):
             processes = self.processes(service)
             for process in processes:
                 process.suspend()

@@ -36,8 +36,8 @@ from custom.errors import (
     LambdaTimedOut,
     LambdaUnreachable,
 )
-from custom.utils.lambda_function import MAX_FUNCTION_SECONDS, short_name
-from custom.utils.log_relay import Reader
+from custom.names import MAX_FUNCTION_SECONDS, short_name
+from custom.relay.log_relay import Reader
 
 # The answer needs this much longer than the function: cold start, network, and Lambda's own bookkeeping.
 ANSWER_MARGIN_SECONDS = 30

@@ -25,9 +25,9 @@ from custom.errors import (
     RelayIncomplete,
 )
 from custom.links.cloudwatch_logs import LogStreamLink, log_stream_url
-from custom.utils.lambda_function import FUNCTION_NAME, MAX_FUNCTION_SECONDS, QUALIFIER, short_name
-from custom.utils.log_relay import UNLIKELY_DRAIN_SECONDS, Line, StreamRelay, sanitised, task_log_writer
-from custom.utils.payload import checked_payload, encode_payload
+from custom.names import FUNCTION_NAME, MAX_FUNCTION_SECONDS, QUALIFIER, short_name
+from custom.payload import checked_payload, encode_payload
+from custom.relay.log_relay import UNLIKELY_DRAIN_SECONDS, Line, StreamRelay, sanitised, task_log_writer
 
 # boto3 and the amazon provider take a second to import: only a running task pays for that, not the parser.
 if TYPE_CHECKING:

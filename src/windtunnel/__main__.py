@@ -1,5 +1,5 @@
 """Runs the command line: ``python -m windtunnel``, as ``./windtunnel`` does."""
 
-from windtunnel.cli import main
+from windtunnel.cli.commands import main
 
 main()

@@ -10,17 +10,17 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from tests.support import (
     CHROMIUM_FLAGS,
     EVIDENCE,
-    Stack,
+    StackUnderTest,
     chromium,
     leftovers,
     no_aws_settings_of_this_machine,
     settings,
 )
-from windtunnel import testing
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.engine import Engine
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.stack.base import Stack
+from windtunnel.testing.stack import RunningStack
 
-STARTED = pytest.StashKey[Engine]()
+STARTED = pytest.StashKey[Stack]()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,25 +36,25 @@ def windtunnel_settings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str
 
 
 @pytest.fixture(scope="session")
-def airflow_stack(windtunnel: testing.Stack, pytestconfig: pytest.Config) -> Stack:
+def airflow_stack(windtunnel: RunningStack, pytestconfig: pytest.Config) -> StackUnderTest:
     """The running stack, seen from below: its processes, its secrets, its database."""
-    pytestconfig.stash[STARTED] = windtunnel.engine
-    return Stack(windtunnel.engine, EVIDENCE / windtunnel.engine.project)
+    pytestconfig.stash[STARTED] = windtunnel.stack
+    return StackUnderTest(windtunnel.stack, EVIDENCE / windtunnel.stack.project)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Fail where the stack has left something behind."""
     yield
-    engine = session.config.stash.get(STARTED, None)
+    stack = session.config.stash.get(STARTED, None)
     stays = session.config.getoption("windtunnel_keep") or session.config.getoption("windtunnel_reuse")
-    if engine and not stays:
-        left = leftovers(engine)
-        assert not left, f"{engine.project} leaves behind: {', '.join(left)}"
+    if stack and not stays:
+        left = leftovers(stack)
+        assert not left, f"{stack.project} leaves behind: {', '.join(left)}"
 
 
 @pytest.fixture(scope="session")
-def airflow(windtunnel: testing.Stack) -> AirflowClient:
+def airflow(windtunnel: RunningStack) -> AirflowClient:
     """Airflow's API, as the administrator."""
     return windtunnel.airflow
 
@@ -134,7 +134,7 @@ def s3_client(aws_client: Callable[[str], Any]) -> Any:
 
 
 @pytest.fixture(scope="session")
-def metadata_db(airflow_stack: Stack) -> Iterator[Any]:
+def metadata_db(airflow_stack: StackUnderTest) -> Iterator[Any]:
     """A connection to Airflow's metadata database."""
     connection = airflow_stack.connect()
     yield connection

@@ -3,8 +3,8 @@
 import configparser
 import json
 
-from tests.support import Stack
-from windtunnel.engine import ROOT
+from tests.support import StackUnderTest
+from windtunnel.stack.base import ROOT
 
 # Airflow says nothing about an option that it does not know or that stands in the wrong section. It ships a
 # description of all, and reading that is much faster than importing Airflow.
@@ -16,8 +16,8 @@ print(json.dumps({name: sorted(section["options"]) for name, section in sections
 """
 
 
-def test_every_setting_is_one_that_airflow_knows(airflow_stack: Stack) -> None:
-    known = json.loads(airflow_stack.engine.exec("scheduler", "python", "-c", KNOWN_OPTIONS))
+def test_every_setting_is_one_that_airflow_knows(airflow_stack: StackUnderTest) -> None:
+    known = json.loads(airflow_stack.stack.exec("scheduler", "python", "-c", KNOWN_OPTIONS))
     ours = configparser.ConfigParser(interpolation=None)
     ours.read(ROOT / "config" / "airflow.cfg")
 

@@ -9,8 +9,8 @@ import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import UPLOAD_TIMEOUT, Try, deferred_in_s3, events, in_api, in_cloudwatch, raised, streams
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.waiters import wait_until
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.waiting import wait_until
 
 DEMO_FUNCTION = "airflow-test"
 # Of the successful run: time enough to see it deferred.

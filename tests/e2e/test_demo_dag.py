@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.airflow_api import AirflowApiError, AirflowClient
+from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 
 TASK = "demo-task"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from tests.support import Stack
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.engine import ROOT
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.stack.base import ROOT
+from windtunnel.waiting import wait_until
 
 # The benchmark measures the bar of 2 s; here it is enough that no one had to do anything.
 SOON = 15.0
@@ -37,7 +37,7 @@ def lambda_handler(event, context):
 
 
 @pytest.fixture
-def save(airflow_stack: Stack) -> Callable[[Path, str], None]:
+def save(airflow_stack: StackUnderTest) -> Callable[[Path, str], None]:
     """Saves a file as editors do: the new content is there at once, and the containers' users may read it."""
 
     def write(path: Path, content: str) -> None:
@@ -52,7 +52,7 @@ def save(airflow_stack: Stack) -> Callable[[Path, str], None]:
 
 
 def test_the_next_task_uses_what_was_saved_in_custom(
-    airflow_stack: Stack, airflow: AirflowClient, save: Callable[[Path, str], None]
+    airflow_stack: StackUnderTest, airflow: AirflowClient, save: Callable[[Path, str], None]
 ) -> None:
     """Also where it takes the place of a module that the scheduler has imported."""
     module = airflow_stack.custom / "operators" / "lambda_function.py"
@@ -76,7 +76,7 @@ def test_the_next_task_uses_what_was_saved_in_custom(
 
 
 def test_a_dag_is_seen_when_saved_and_again_when_edited(
-    airflow_stack: Stack, airflow: AirflowClient, metadata_db: Any, save: Callable[[Path, str], None]
+    airflow_stack: StackUnderTest, airflow: AirflowClient, metadata_db: Any, save: Callable[[Path, str], None]
 ) -> None:
     path = airflow_stack.dags / "test_edited.py"
 
@@ -103,7 +103,7 @@ def test_a_dag_is_seen_when_saved_and_again_when_edited(
 
 
 def test_a_broken_dag_file_is_named_and_the_others_run(
-    airflow_stack: Stack, airflow: AirflowClient, save: Callable[[Path, str], None]
+    airflow_stack: StackUnderTest, airflow: AirflowClient, save: Callable[[Path, str], None]
 ) -> None:
     path = airflow_stack.dags / "broken.py"
     save(path, BROKEN_DAG_FILE)
@@ -131,7 +131,7 @@ def answers(lambda_client: Any, name: str, answer: object) -> bool:
 
 
 def test_a_function_is_deployed_when_saved_and_again_when_edited(
-    airflow_stack: Stack, lambda_client: Any, save: Callable[[Path, str], None]
+    airflow_stack: StackUnderTest, lambda_client: Any, save: Callable[[Path, str], None]
 ) -> None:
     source = airflow_stack.lambdas / "test_edited" / "lambda_function.py"
 
@@ -146,7 +146,7 @@ def test_a_function_is_deployed_when_saved_and_again_when_edited(
 
 
 def test_broken_settings_of_a_function_are_named_until_they_are_mended(
-    airflow_stack: Stack, lambda_client: Any, save: Callable[[Path, str], None]
+    airflow_stack: StackUnderTest, lambda_client: Any, save: Callable[[Path, str], None]
 ) -> None:
     settings = airflow_stack.lambdas / "test_plain" / "function.json"
 

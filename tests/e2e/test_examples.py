@@ -4,7 +4,7 @@ from typing import Any
 
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from windtunnel.airflow_api import AirflowClient
+from windtunnel.airflow_api.client import AirflowClient
 
 
 def test_every_example_runs(

@@ -5,7 +5,7 @@ import urllib.request
 
 import pytest
 
-from windtunnel.airflow_api import AirflowClient
+from windtunnel.airflow_api.client import AirflowClient
 
 # A route of both versions that wants a task's token.
 ROUTE = "/execution/variables/any"

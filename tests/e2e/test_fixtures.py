@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from windtunnel import evidence
-from windtunnel.airflow_api import AirflowClient, UnknownDag
-from windtunnel.functions import FunctionError
-from windtunnel.testing import DagRun, Stack
+from windtunnel.airflow_api.client import AirflowClient, UnknownDag
+from windtunnel.diagnosis import evidence
+from windtunnel.testing.function_stubs import FunctionError
+from windtunnel.testing.stack import DagRun, RunningStack
 
 RunDag = Callable[..., DagRun]
 FUNCTION = "test-plain"
@@ -41,7 +41,7 @@ def nothing_changes(lambda_client: Any, name: str) -> Iterator[None]:
 
 
 def test_a_stub_answers_and_knows_what_it_was_asked(
-    run_dag: RunDag, windtunnel: Stack, lambda_client: Any
+    run_dag: RunDag, windtunnel: RunningStack, lambda_client: Any
 ) -> None:
     with nothing_changes(lambda_client, STUBBED):
         with windtunnel.stub_function(STUBBED, {"lines": 3}) as stub:
@@ -65,7 +65,7 @@ def test_a_stub_fails_as_it_is_told(run_dag: RunDag, stub_function: Callable[...
     assert "ValueError: no text" in run.tasks[0].log()
 
 
-def test_a_function_that_is_not_there_has_no_stub(windtunnel: Stack) -> None:
+def test_a_function_that_is_not_there_has_no_stub(windtunnel: RunningStack) -> None:
     with (
         pytest.raises(FunctionError, match=r"no function no-such; there are .*airflow-test"),
         windtunnel.stub_function("no-such"),
@@ -73,7 +73,9 @@ def test_a_function_that_is_not_there_has_no_stub(windtunnel: Stack) -> None:
         pass
 
 
-def test_a_function_is_deployed_for_a_test(windtunnel: Stack, lambda_client: Any, tmp_path: Path) -> None:
+def test_a_function_is_deployed_for_a_test(
+    windtunnel: RunningStack, lambda_client: Any, tmp_path: Path
+) -> None:
     folder = tmp_path / "only_here"
     folder.mkdir()
     (folder / "lambda_function.py").write_text("def lambda_handler(event, context): return event['a'] + 1")
@@ -86,7 +88,9 @@ def test_a_function_is_deployed_for_a_test(windtunnel: Stack, lambda_client: Any
         call(lambda_client, name)
 
 
-def test_a_function_is_replaced_for_a_test(windtunnel: Stack, lambda_client: Any, tmp_path: Path) -> None:
+def test_a_function_is_replaced_for_a_test(
+    windtunnel: RunningStack, lambda_client: Any, tmp_path: Path
+) -> None:
     (tmp_path / "other.py").write_text("import os\ndef main(event, context): return os.environ['MINE']")
     own = {
         "FunctionName": FUNCTION,
@@ -106,7 +110,7 @@ def looked_up(airflow: AirflowClient, name: str) -> tuple[Any, Any, Any]:
     return connection and connection["host"], airflow.variable(name), pool and pool.slots
 
 
-def test_what_tasks_look_up_is_there_during_a_block(windtunnel: Stack, airflow: AirflowClient) -> None:
+def test_what_tasks_look_up_is_there_during_a_block(windtunnel: RunningStack, airflow: AirflowClient) -> None:
     def paused() -> list[bool]:
         return [dag.is_paused for dag in airflow.dags() if dag.dag_id == "test-once"]
 
@@ -142,7 +146,7 @@ def rows(metadata_db: Any, table: str) -> list[Any]:
 
 
 def test_what_was_there_is_put_back_as_it_was(
-    windtunnel: Stack, airflow: AirflowClient, metadata_db: Any
+    windtunnel: RunningStack, airflow: AirflowClient, metadata_db: Any
 ) -> None:
     with (
         # What the API tells otherwise than it is, or not at all.
@@ -199,7 +203,7 @@ def test_a_misspelt_dag_is_told_by_those_that_there_are(run_dag: RunDag) -> None
         run_dag("test-onec")
 
 
-def test_the_failure_bundle_tells_all(run_dag: RunDag, windtunnel: Stack, tmp_path: Path) -> None:
+def test_the_failure_bundle_tells_all(run_dag: RunDag, windtunnel: RunningStack, tmp_path: Path) -> None:
     failed = run_dag("test-once", {"function_name": "no-such", "payloads": [{}]})
 
     lines = evidence.write(windtunnel, tmp_path / "bundle", windtunnel.runs[-1:])
@@ -209,7 +213,7 @@ def test_the_failure_bundle_tells_all(run_dag: RunDag, windtunnel: Stack, tmp_pa
         str(path.relative_to(tmp_path / "bundle")): path.read_text() for path in files(tmp_path / "bundle")
     }
     assert "missing.txt" not in bundle, bundle["missing.txt"]
-    assert json.loads(bundle["versions.json"])["engine"] == windtunnel.engine.name
+    assert json.loads(bundle["versions.json"])["engine"] == windtunnel.stack.name
     assert json.loads(bundle["health/airflow.json"])["metadatabase"] == {"status": "healthy"}
     assert any(
         "no-such" in text for name, text in bundle.items() if name.startswith("tasks/dag_id=test-once")

@@ -7,7 +7,7 @@ import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import Try, events, raised, streams
-from windtunnel.airflow_api import AirflowClient
+from windtunnel.airflow_api.client import AirflowClient
 
 
 class Outcome:

@@ -4,8 +4,8 @@ import json
 import subprocess
 from typing import Any
 
-from tests.support import Stack
-from windtunnel.engine import ROOT, Engine
+from tests.support import StackUnderTest
+from windtunnel.stack.base import ROOT, Stack
 
 # Every table that an init could write to twice.
 COUNTED = ("connection", "slot_pool", "variable", "dag", "dag_version", "serialized_dag")
@@ -37,21 +37,23 @@ def test_the_seed_files_are_in_the_database(metadata_db: Any) -> None:
         assert {name for (name,) in cursor.fetchall()} == set(config["variables"])
 
 
-def start_init(engine: Engine) -> "subprocess.Popen[str]":
+def start_init(stack: Stack) -> "subprocess.Popen[str]":
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    if engine.name == "local":
-        return engine.popen([str(ROOT / "entrypoint.sh"), "init"], env=engine.variables("init"), **streams)
+    if stack.name == "local":
+        return stack.popen([str(ROOT / "entrypoint.sh"), "init"], env=stack.variables("init"), **streams)
     # Compose refuses two `run` of one name at a time; with `--rm` and no name there are two containers.
-    return engine.popen(["docker", "compose", "run", "--rm", "--no-deps", "--no-TTY", "init"], **streams)
+    return stack.popen(["docker", "compose", "run", "--rm", "--no-deps", "--no-TTY", "init"], **streams)
 
 
-def test_running_twice_at_once_succeeds_and_doubles_nothing(airflow_stack: Stack, metadata_db: Any) -> None:
+def test_running_twice_at_once_succeeds_and_doubles_nothing(
+    airflow_stack: StackUnderTest, metadata_db: Any
+) -> None:
     before = counts(metadata_db)
-    login = airflow_stack.engine.login()
+    login = airflow_stack.stack.login()
 
-    inits = [start_init(airflow_stack.engine) for _ in range(2)]
+    inits = [start_init(airflow_stack.stack) for _ in range(2)]
     outputs = [init.communicate(timeout=90)[0] for init in inits]
 
     assert [init.returncode for init in inits] == [0, 0], "\n".join(outputs)
     assert counts(metadata_db) == before
-    assert airflow_stack.engine.login() == login
+    assert airflow_stack.stack.login() == login

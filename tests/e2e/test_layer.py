@@ -19,8 +19,8 @@ from botocore.exceptions import ClientError
 from airflow_relay import contract
 from tests.decoded import decode_lines
 from tests.support import REGION
-from windtunnel.engine import ROOT
-from windtunnel.seeding import package
+from windtunnel.seeding.functions import package
+from windtunnel.stack.base import ROOT
 
 # As they are in the pages.
 FUNCTION = "my-function"

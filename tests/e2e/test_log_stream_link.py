@@ -9,9 +9,9 @@ import urllib3
 
 from airflow_relay import contract
 from tests.run_logs import Try, events, streams
-from tests.support import Stack
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.waiting import wait_until
 
 NAME = "CloudWatch log stream"
 FUNCTION = "airflow-test"
@@ -38,9 +38,9 @@ class Visitor:
 
 
 @pytest.fixture
-def admin(airflow_stack: Stack) -> Visitor:
-    user, password = airflow_stack.engine.login()
-    address = airflow_stack.engine.address("webserver")
+def admin(airflow_stack: StackUnderTest) -> Visitor:
+    user, password = airflow_stack.stack.login()
+    address = airflow_stack.stack.address("webserver")
     login = {"username": user, "password": password}
     answer = urllib3.request("POST", f"{address}/auth/token", json=login, timeout=TIMEOUT)
     return Visitor(address, f"_token={answer.json()['access_token']}")

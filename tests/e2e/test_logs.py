@@ -7,9 +7,9 @@ import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import Try, in_api, in_cloudwatch, in_s3, s3_object, streams
-from tests.support import Stack
-from windtunnel.airflow_api import AirflowClient
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.waiting import wait_until
 
 DEMO_FUNCTION = "airflow-test"
 TRACEBACK = re.compile(
@@ -115,7 +115,7 @@ def test_each_try_has_a_stream_and_an_object_of_its_own(
 
 @pytest.mark.parametrize(("name", "state"), [("gone, success", "success"), ("gone, failure", "failed")])
 def test_the_log_can_be_read_when_the_local_files_are_gone(
-    airflow_stack: Stack,
+    airflow_stack: StackUnderTest,
     airflow: AirflowClient,
     logs_client: Any,
     s3_client: Any,
@@ -131,7 +131,7 @@ def test_the_log_can_be_read_when_the_local_files_are_gone(
     for service in ("scheduler", "webserver"):
         # The two share a folder: the second time there is nothing left.
         folder = f"{airflow_stack.logs_folder}/dag_id={this.dag_id}/run_id={this.run_id}"
-        airflow_stack.engine.exec(service, "rm", "--recursive", "--force", folder)
+        airflow_stack.stack.exec(service, "rm", "--recursive", "--force", folder)
 
     log = airflow.task_log(run, this.task_id)
     assert log.sources

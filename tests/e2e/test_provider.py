@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from tests.run_logs import raised
-from windtunnel.airflow_api import AirflowClient
+from windtunnel.airflow_api.client import AirflowClient
 
 
 def test_the_providers_hook_and_operator_work_beside_ours(airflow: AirflowClient, metadata_db: Any) -> None:

@@ -9,16 +9,16 @@ import psutil
 import pytest
 import urllib3
 
-from tests.support import BUCKET, Stack
-from windtunnel.airflow_api import AirflowApiError, AirflowClient
-from windtunnel.engine import ROOT
-from windtunnel.local import Local
+from tests.support import BUCKET, StackUnderTest
+from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack.base import ROOT
 
 AIRFLOW_SERVICES = ["webserver", "scheduler", "dag-processor", "triggerer"]
 LASTING_SERVICES = [*AIRFLOW_SERVICES, "postgres", "localstack"]
 
 
-def environments(stack: Stack, service: str) -> list[dict[str, str]]:
+def environments(stack: StackUnderTest, service: str) -> list[dict[str, str]]:
     """Those of a service's processes, but for what has a title of its own, which is written over them."""
     found = []
     for process in stack.processes(service):
@@ -45,14 +45,14 @@ def open_for_writing(process: psutil.Process) -> set[str]:
 
 
 @pytest.mark.parametrize("path", ["api/v2/dags", "api/v2/connections", "api/v2/dags/demo-dag/dagRuns"])
-def test_without_login_the_api_answers_401(airflow_stack: Stack, path: str) -> None:
-    answer = urllib3.request("GET", f"{airflow_stack.engine.address('webserver')}/{path}", timeout=10)
+def test_without_login_the_api_answers_401(airflow_stack: StackUnderTest, path: str) -> None:
+    answer = urllib3.request("GET", f"{airflow_stack.stack.address('webserver')}/{path}", timeout=10)
 
     assert answer.status == 401
 
 
-def test_a_wrong_password_is_refused(airflow_stack: Stack) -> None:
-    address = airflow_stack.engine.address("webserver")
+def test_a_wrong_password_is_refused(airflow_stack: StackUnderTest) -> None:
+    address = airflow_stack.stack.address("webserver")
 
     with pytest.raises(AirflowApiError, match="refuses the login of admin: 401"):
         AirflowClient(address, "admin", "admin").dags()
@@ -60,7 +60,7 @@ def test_a_wrong_password_is_refused(airflow_stack: Stack) -> None:
 
 @pytest.mark.engine("compose")
 @pytest.mark.parametrize("service", LASTING_SERVICES)
-def test_no_process_is_root(airflow_stack: Stack, service: str) -> None:
+def test_no_process_is_root(airflow_stack: StackUnderTest, service: str) -> None:
     top = airflow_stack.container(service).top(ps_args="-eo uid,pid,args")
 
     assert top["Processes"]
@@ -69,7 +69,9 @@ def test_no_process_is_root(airflow_stack: Stack, service: str) -> None:
 
 @pytest.mark.engine("compose")
 @pytest.mark.parametrize("service", LASTING_SERVICES)
-def test_no_container_has_the_docker_socket_or_a_folder_of_aws(airflow_stack: Stack, service: str) -> None:
+def test_no_container_has_the_docker_socket_or_a_folder_of_aws(
+    airflow_stack: StackUnderTest, service: str
+) -> None:
     container = airflow_stack.container(service)
 
     for path in ("/var/run/docker.sock", "/run/docker.sock", "/root/.aws/credentials", "/opt/airflow/.aws"):
@@ -77,22 +79,22 @@ def test_no_container_has_the_docker_socket_or_a_folder_of_aws(airflow_stack: St
 
 
 @pytest.mark.engine("local")
-def test_processes_get_nothing_of_this_shell_and_no_folder_of_aws(airflow_stack: Stack) -> None:
-    engine = airflow_stack.engine
-    assert isinstance(engine, Local)
+def test_processes_get_nothing_of_this_shell_and_no_folder_of_aws(airflow_stack: StackUnderTest) -> None:
+    stack = airflow_stack.stack
+    assert isinstance(stack, ProcessStack)
 
     found = [each for service in LASTING_SERVICES for each in environments(airflow_stack, service)]
 
     assert len(found) >= len(LASTING_SERVICES) - 1, "the web server alone has a title from the start"
     for environment in found:
-        assert Path(environment["HOME"]).is_relative_to(engine.run_folder), environment
+        assert Path(environment["HOME"]).is_relative_to(stack.run_folder), environment
         assert not Path(environment["HOME"], ".aws").exists()
         # pytest sets it for its own process, from which the stack was started.
         assert "PYTEST_CURRENT_TEST" not in environment
 
 
-def test_ports_are_bound_to_the_loopback_interface(airflow_stack: Stack) -> None:
-    if isinstance(airflow_stack.engine, Local):
+def test_ports_are_bound_to_the_loopback_interface(airflow_stack: StackUnderTest) -> None:
+    if isinstance(airflow_stack.stack, ProcessStack):
         bindings = [
             (service, address)
             for service in LASTING_SERVICES
@@ -111,14 +113,14 @@ def test_ports_are_bound_to_the_loopback_interface(airflow_stack: Stack) -> None
     assert {address for _, address in bindings} == {"127.0.0.1"}
 
 
-def test_secrets_cannot_be_read_from_an_environment(airflow_stack: Stack) -> None:
+def test_secrets_cannot_be_read_from_an_environment(airflow_stack: StackUnderTest) -> None:
     names = ("fernet_key", "jwt_secret", "api_secret_key", "postgres_password")
     secrets = [airflow_stack.secret(name) for name in names]
-    secrets.append(airflow_stack.engine.login()[1])
+    secrets.append(airflow_stack.stack.login()[1])
     assert all(secrets)
 
     for service in LASTING_SERVICES:
-        if isinstance(airflow_stack.engine, Local):
+        if isinstance(airflow_stack.stack, ProcessStack):
             environment = json.dumps(environments(airflow_stack, service))
         else:
             environment = json.dumps(airflow_stack.container(service).attrs["Config"])
@@ -140,9 +142,9 @@ def test_everything_is_there_that_the_function_and_the_logs_stand_on(
 
 
 @pytest.mark.engine("compose")
-def test_a_second_stack_could_start_beside_this_one(airflow_stack: Stack) -> None:
+def test_a_second_stack_could_start_beside_this_one(airflow_stack: StackUnderTest) -> None:
     """Nothing of it has a name or a port that another checkout's would have."""
-    project = airflow_stack.engine.project
+    project = airflow_stack.stack.project
     for service in LASTING_SERVICES:
         container = airflow_stack.container(service)
         assert str(container.name).startswith(f"{project}-")
@@ -151,13 +153,13 @@ def test_a_second_stack_could_start_beside_this_one(airflow_stack: Stack) -> Non
         assert set(container.attrs["NetworkSettings"]["Networks"]) == {f"{project}_default"}
 
 
-def test_its_ports_are_its_own(airflow_stack: Stack) -> None:
-    ports = {airflow_stack.engine.port("webserver"), airflow_stack.engine.port("localstack")}
+def test_its_ports_are_its_own(airflow_stack: StackUnderTest) -> None:
+    ports = {airflow_stack.stack.port("webserver"), airflow_stack.stack.port("localstack")}
     assert not ports & {8080, 4566}
 
 
 @pytest.mark.engine("local")
-def test_nothing_is_written_outside_of_the_checkout(airflow_stack: Stack) -> None:
+def test_nothing_is_written_outside_of_the_checkout(airflow_stack: StackUnderTest) -> None:
     """By what its processes hold open for writing, shared memory in a common folder included."""
     written = {
         path

@@ -7,7 +7,7 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
-from windtunnel.waiters import wait_until
+from windtunnel.waiting import wait_until
 
 PERIOD = timedelta(seconds=30)
 # A run waits for the scheduler's next loop, and for the run before it, which takes 6 s and more.

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.support import CHROMIUM_FLAGS, Stack, chromium
-from windtunnel.airflow_api import AirflowClient
+from tests.support import CHROMIUM_FLAGS, StackUnderTest, chromium
+from windtunnel.airflow_api.client import AirflowClient
 
 # The first page of a fresh web server, in milliseconds.
 TIMEOUT = 30_000
@@ -23,11 +23,11 @@ def browser() -> Iterator[Browser]:
 
 
 def test_a_person_logs_in_and_finds_the_traceback(
-    airflow_stack: Stack, airflow: AirflowClient, browser: Browser
+    airflow_stack: StackUnderTest, airflow: AirflowClient, browser: Browser
 ) -> None:
     conf = {"max_len": 3, "interval": 0.1, "fails_at": 2}
     run = airflow.wait(airflow.trigger("demo-dag", conf), timeout=90)
-    user, password = airflow_stack.engine.login()
+    user, password = airflow_stack.stack.login()
     page = browser.new_page(base_url=airflow.address, viewport={"width": 1400, "height": 900})
     page.set_default_timeout(TIMEOUT)
     try:

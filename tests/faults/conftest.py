@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import Stack, cleaned_up, new_project, no_aws_settings_of_this_machine
+from tests.support import StackUnderTest, cleaned_up, new_project, no_aws_settings_of_this_machine
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -15,20 +15,22 @@ def _environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def _started(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Stack]:
+def _started(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Iterator[StackUnderTest]:
     overlay = Path(__file__).with_name("overlay.yml")
     folder = tmp_path_factory.mktemp("faults")
-    engine = new_project("faults", folder, [overlay], pytestconfig.getoption("windtunnel_engine"))
-    with cleaned_up(engine) as evidence:
-        engine.up()
-        stack = Stack(engine, evidence)
+    project = new_project("faults", folder, [overlay], pytestconfig.getoption("windtunnel_engine"))
+    with cleaned_up(project) as evidence:
+        project.up()
+        stack = StackUnderTest(project, evidence)
         # Its runs would take slots from those that are watched here.
         stack.airflow.pause("demo-dag")
         yield stack
 
 
 @pytest.fixture
-def stack(_started: Stack) -> Stack:
+def stack(_started: StackUnderTest) -> StackUnderTest:
     """The running stack, every service of it healthy."""
     for service in ("localstack", "webserver", "scheduler", "dag-processor", "triggerer"):
         _started.wait_for_health(service)

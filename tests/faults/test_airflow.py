@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from tests.run_logs import Try, in_api, invocations
-from tests.support import Stack
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.waiting import wait_until
 
 # Not the demo's: its first run may be on its way, and calls are counted here.
 FUNCTION = "test-talkative"
@@ -13,7 +13,7 @@ QUICK = {"lines": 1}
 SLOW = {"lines": 12, "seconds": 6}
 
 
-def start(stack: Stack, dag_id: str, *payloads: Mapping[str, object]) -> Try:
+def start(stack: StackUnderTest, dag_id: str, *payloads: Mapping[str, object]) -> Try:
     """Start a run and wait until its function is at work."""
     airflow = stack.airflow
     run = airflow.trigger(dag_id, {"function_name": FUNCTION, "payloads": list(payloads)})
@@ -22,17 +22,17 @@ def start(stack: Stack, dag_id: str, *payloads: Mapping[str, object]) -> Try:
     return this
 
 
-def finish(stack: Stack, this: Try, timeout: float) -> str:
+def finish(stack: StackUnderTest, this: Try, timeout: float) -> str:
     """Wait for the end of a run; its state."""
     return str(stack.airflow.wait(stack.airflow.run(this.dag_id, this.run_id), timeout).state.value)
 
 
-def can_run(stack: Stack) -> bool:
+def can_run(stack: StackUnderTest) -> bool:
     run = stack.airflow.trigger("test-once", {"function_name": FUNCTION, "payloads": [QUICK]})
     return bool(stack.airflow.wait(run, timeout=60).state == "success")
 
 
-def test_a_killed_scheduler_takes_its_tasks_up_again(stack: Stack) -> None:
+def test_a_killed_scheduler_takes_its_tasks_up_again(stack: StackUnderTest) -> None:
     """The task dies with it; its second try succeeds, and each try has called the function once."""
     before = invocations(stack.aws("logs"), FUNCTION)
     first = start(stack, "test-retried", SLOW, QUICK)
@@ -46,7 +46,7 @@ def test_a_killed_scheduler_takes_its_tasks_up_again(stack: Stack) -> None:
     assert invocations(stack.aws("logs"), FUNCTION) == before + 2
 
 
-def test_a_running_task_outlives_the_web_server(stack: Stack) -> None:
+def test_a_running_task_outlives_the_web_server(stack: StackUnderTest) -> None:
     this = start(stack, "test-once", SLOW)
 
     stack.kill("webserver")
@@ -57,7 +57,7 @@ def test_a_running_task_outlives_the_web_server(stack: Stack) -> None:
     assert len(in_api(stack.airflow, this, FUNCTION)) == SLOW["lines"]
 
 
-def test_after_a_restart_of_the_database_runs_go_on(stack: Stack) -> None:
+def test_after_a_restart_of_the_database_runs_go_on(stack: StackUnderTest) -> None:
     stack.restart("postgres")
 
     for service in ("scheduler", "dag-processor", "triggerer"):
@@ -65,10 +65,10 @@ def test_after_a_restart_of_the_database_runs_go_on(stack: Stack) -> None:
     assert can_run(stack)
 
 
-def test_a_dead_dag_processor_is_reported_and_harms_no_run(stack: Stack) -> None:
+def test_a_dead_dag_processor_is_reported_and_harms_no_run(stack: StackUnderTest) -> None:
     stack.kill("dag-processor")
 
-    states = {service.name: (service.state, service.ready) for service in stack.engine.services()}
+    states = {service.name: (service.state, service.ready) for service in stack.stack.services()}
     assert states["dag-processor"] == ("exited", False)
     wait_until(
         "Airflow's health to say that the dag-processor is unhealthy",

@@ -1,8 +1,8 @@
 """The triggerer dies while tasks wait in it."""
 
 from tests.run_logs import Try, deferred_in_s3, in_api, in_cloudwatch, invocations
-from tests.support import Stack
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.waiting import wait_until
 
 FUNCTION = "test-talkative"
 TASKS = 30
@@ -10,7 +10,7 @@ LINES = 40
 SECONDS = 20
 
 
-def test_its_successor_ends_every_task_right_with_each_line_once(stack: Stack) -> None:
+def test_its_successor_ends_every_task_right_with_each_line_once(stack: StackUnderTest) -> None:
     airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
     before = invocations(logs, FUNCTION)
     payloads = [{"lines": LINES, "name": f"task {number}", "seconds": SECONDS} for number in range(TASKS)]

@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.run_logs import Try, in_s3, s3_object
-from tests.support import Stack
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.waiting import wait_until
 
 FUNCTION = "airflow-test"
 CONF = {"payloads": [{"max_len": 3, "interval": 0, "fails_at": None}]}
 
 
 @pytest.fixture
-def finished(stack: Stack) -> Try:
+def finished(stack: StackUnderTest) -> Try:
     """A run whose log is in S3."""
     run = stack.airflow.wait(stack.airflow.trigger("test-once", CONF), timeout=60)
     assert run.state == "success"
@@ -22,7 +22,7 @@ def finished(stack: Stack) -> Try:
 
 
 @pytest.fixture
-def broken_dag(stack: Stack) -> Iterator[Path]:
+def broken_dag(stack: StackUnderTest) -> Iterator[Path]:
     """A DAG file of which the database has an import error."""
     path = stack.dags / "broken.py"
     path.write_text("from airflow.sdk import DAG\nimport no_such_module\n")
@@ -32,14 +32,14 @@ def broken_dag(stack: Stack) -> Iterator[Path]:
 
 
 def test_runs_and_their_logs_in_s3_are_there_after_down_and_up_and_no_error_of_a_file_that_is_gone(
-    stack: Stack, finished: Try, broken_dag: Path
+    stack: StackUnderTest, finished: Try, broken_dag: Path
 ) -> None:
     before = s3_object(stack.aws("s3"), finished)
-    login = stack.engine.login()
+    login = stack.stack.login()
 
-    stack.engine.down()
+    stack.stack.down()
     broken_dag.unlink()
-    stack.engine.up()
+    stack.stack.up()
 
     run = stack.airflow.run(finished.dag_id, finished.run_id)
     assert run.state == "success"
@@ -51,4 +51,4 @@ def test_runs_and_their_logs_in_s3_are_there_after_down_and_up_and_no_error_of_a
     ]
     log = stack.airflow.task_log(run, finished.task_id)
     assert any(source.startswith("s3://") for source in log.sources), log.sources
-    assert stack.engine.login() == login
+    assert stack.stack.login() == login

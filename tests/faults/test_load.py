@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.run_logs import Line, Try, deferred_in_s3, in_api, in_cloudwatch, in_s3, s3_object
-from tests.support import Stack
+from tests.support import StackUnderTest
 
 FUNCTION = "test-talkative"
 
@@ -17,7 +17,7 @@ def digest(lines: list[Line]) -> str:
     return hashlib.sha256("".join(f"{line.text}\n" for line in lines).encode()).hexdigest()
 
 
-def results(stack: Stack, run_id: str) -> dict[int, dict[str, Any]]:
+def results(stack: StackUnderTest, run_id: str) -> dict[int, dict[str, Any]]:
     """What the functions of a run have returned, by map index."""
     with closing(stack.connect()) as connection, connection.cursor() as cursor:
         cursor.execute(
@@ -28,7 +28,7 @@ def results(stack: Stack, run_id: str) -> dict[int, dict[str, Any]]:
         return dict(cursor.fetchall())
 
 
-def test_ten_thousand_lines_of_one_call(stack: Stack) -> None:
+def test_ten_thousand_lines_of_one_call(stack: StackUnderTest) -> None:
     """A hundred of them with tracebacks, more than 20 KB of them in characters of two to four bytes."""
     airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
     payload = {"lines": 10_000, "traceback_every": 100}
@@ -52,7 +52,9 @@ def test_ten_thousand_lines_of_one_call(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("dag_id", "count", "seconds"), [("test-mapped-deferred", 50, 50), ("test-mapped", 8, 1)]
 )
-def test_mapped_tasks_keep_their_lines_apart(stack: Stack, dag_id: str, count: int, seconds: float) -> None:
+def test_mapped_tasks_keep_their_lines_apart(
+    stack: StackUnderTest, dag_id: str, count: int, seconds: float
+) -> None:
     """Deferred, all of them are at work at once; otherwise as many as there are slots."""
     airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
     payloads = [{"lines": 200, "name": f"task {number}", "seconds": seconds} for number in range(count)]

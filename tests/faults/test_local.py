@@ -6,11 +6,12 @@ import signal
 import psutil
 import pytest
 
-from tests.support import Stack
-from windtunnel import local_process, status
-from windtunnel.engine import Service
-from windtunnel.local import Local
-from windtunnel.waiters import wait_until
+from tests.support import StackUnderTest
+from windtunnel.diagnosis import status
+from windtunnel.local import processes
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack.base import Service
+from windtunnel.waiting import wait_until
 
 pytestmark = pytest.mark.engine("local")
 
@@ -18,12 +19,12 @@ SERVICES = ["postgres", "localstack", "webserver", "scheduler", "dag-processor",
 
 
 @pytest.fixture
-def local(stack: Stack) -> Local:
-    assert isinstance(stack.engine, Local)
-    return stack.engine
+def local(stack: StackUnderTest) -> ProcessStack:
+    assert isinstance(stack.stack, ProcessStack)
+    return stack.stack
 
 
-def service(local: Local, name: str) -> Service:
+def service(local: ProcessStack, name: str) -> Service:
     return next(found for found in local.services() if found.name == name)
 
 
@@ -34,7 +35,9 @@ def shared_memory() -> str:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_a_killed_service_is_started_again_and_that_is_told(stack: Stack, local: Local, name: str) -> None:
+def test_a_killed_service_is_started_again_and_that_is_told(
+    stack: StackUnderTest, local: ProcessStack, name: str
+) -> None:
     before = service(local, name)
     old = {process.pid for process in stack.processes(name)}
 
@@ -53,7 +56,9 @@ def test_a_killed_service_is_started_again_and_that_is_told(stack: Stack, local:
     assert next(found for found in report.services if found.name == name).restarts > before.restarts
 
 
-def test_services_come_back_when_what_they_are_forked_from_is_killed(stack: Stack, local: Local) -> None:
+def test_services_come_back_when_what_they_are_forked_from_is_killed(
+    stack: StackUnderTest, local: ProcessStack
+) -> None:
     # This floor gives scheduler and web server settings of their own, so these are not.
     forked = {name: service(local, name).id for name in ("dag-processor", "triggerer")}
     preload = local.supervisor.getProcessInfo("preload")["pid"]
@@ -77,7 +82,9 @@ def alive(pids: set[int]) -> set[int]:
     return {pid for pid in pids if psutil.pid_exists(pid)}
 
 
-def test_without_supervisord_the_stack_is_known_ended_and_started_anew(stack: Stack, local: Local) -> None:
+def test_without_supervisord_the_stack_is_known_ended_and_started_anew(
+    stack: StackUnderTest, local: ProcessStack
+) -> None:
     """Each start is a new one, on the data of the one before."""
     segments = shared_memory()
     airflow = stack.airflow
@@ -98,19 +105,19 @@ def test_without_supervisord_the_stack_is_known_ended_and_started_anew(stack: St
 
     kill_supervisord(local)
     for name in SERVICES:
-        processes = stack.processes(name)
+        found = stack.processes(name)
         # The first one alone: what it has started is for `down` to find.
-        min(processes, key=lambda process: process.create_time()).kill()
+        min(found, key=lambda process: process.create_time()).kill()
 
     local.down()
 
-    assert local_process.processes(local.run_folder) == []
+    assert processes.processes(local.run_folder) == []
     assert not local.run_folder.exists()
     assert len(shared_memory().splitlines()) <= len(segments.splitlines()) - 1
     local.up()
 
 
-def kill_supervisord(local: Local) -> None:
+def kill_supervisord(local: ProcessStack) -> None:
     process = psutil.Process(local.supervisor.getPID())
     process.kill()
     wait_until("supervisord to be gone", lambda: not local.is_supervised(), timeout=10)

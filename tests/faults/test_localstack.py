@@ -13,8 +13,8 @@ from tests.run_logs import (
     raised,
     s3_object,
 )
-from tests.support import BUCKET, Stack
-from windtunnel.waiters import wait_until
+from tests.support import BUCKET, StackUnderTest
+from windtunnel.waiting import wait_until
 
 FUNCTION = "airflow-test"
 TALKATIVE = "test-talkative"
@@ -25,12 +25,12 @@ SLOW = {"payloads": [{"max_len": 12, "interval": 0.5, "fails_at": None}]}
 BOUND = 30.0
 
 
-def address(stack: Stack) -> str:
+def address(stack: StackUnderTest) -> str:
     """LocalStack's, as tasks know it."""
-    return stack.engine.variables("scheduler")["AWS_ENDPOINT_URL"]
+    return stack.stack.variables("scheduler")["AWS_ENDPOINT_URL"]
 
 
-def start_slow_run(stack: Stack) -> Try:
+def start_slow_run(stack: StackUnderTest) -> Try:
     """Start a run and wait until its function is at work."""
     airflow = stack.airflow
     run = airflow.trigger("test-once", SLOW)
@@ -39,7 +39,7 @@ def start_slow_run(stack: Stack) -> Try:
     return this
 
 
-def test_a_missing_bucket_does_not_fail_the_task(stack: Stack) -> None:
+def test_a_missing_bucket_does_not_fail_the_task(stack: StackUnderTest) -> None:
     """The run's state is right and its log can be read from the local copy."""
     s3, airflow = stack.aws("s3"), stack.airflow
     this = start_slow_run(stack)
@@ -53,7 +53,7 @@ def test_a_missing_bucket_does_not_fail_the_task(stack: Stack) -> None:
     assert run.state == "success"
     wait_until(
         "the scheduler to say that the upload failed",
-        lambda: "NoSuchBucket" in stack.engine.logs("scheduler"),
+        lambda: "NoSuchBucket" in stack.stack.logs("scheduler"),
         timeout=20,
     )
     log = airflow.task_log(run, this.task_id)
@@ -63,7 +63,7 @@ def test_a_missing_bucket_does_not_fail_the_task(stack: Stack) -> None:
     assert len(in_api(airflow, this, FUNCTION)) == 12
 
 
-def test_after_a_restart_everything_is_there_again(stack: Stack) -> None:
+def test_after_a_restart_everything_is_there_again(stack: StackUnderTest) -> None:
     """Also what the test before has taken away."""
     stack.restart("localstack")
     stack.wait_for_health("localstack")
@@ -80,7 +80,7 @@ def test_after_a_restart_everything_is_there_again(stack: Stack) -> None:
     assert f"/airflow/lambda/{FUNCTION}" in groups
 
 
-def test_s3_survives_a_kill(stack: Stack) -> None:
+def test_s3_survives_a_kill(stack: StackUnderTest) -> None:
     """Also what it had answered the moment before; the log of an earlier run is still read from it."""
     airflow, s3 = stack.airflow, stack.aws("s3")
     run = airflow.wait(airflow.trigger("test-once", QUICK), timeout=60)
@@ -110,7 +110,9 @@ def test_s3_survives_a_kill(stack: Stack) -> None:
     assert all(source.startswith("s3://") for source in log.sources), log.sources
 
 
-def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(stack: Stack) -> None:
+def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(
+    stack: StackUnderTest,
+) -> None:
     this = start_slow_run(stack)
 
     stack.kill("localstack")
@@ -127,7 +129,7 @@ def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(
     assert invocations(stack.aws("logs"), FUNCTION) == 0
 
 
-def test_away_for_twenty_seconds_in_the_middle_of_two_calls_it_loses_nothing(stack: Stack) -> None:
+def test_away_for_twenty_seconds_in_the_middle_of_two_calls_it_loses_nothing(stack: StackUnderTest) -> None:
     """One task waits for the answer, the other one is deferred; each has called its function once."""
     airflow, logs, s3 = stack.airflow, stack.aws("logs"), stack.aws("s3")
     before = invocations(logs, TALKATIVE)
@@ -161,7 +163,7 @@ def stay_away(seconds: float) -> None:
     wait_until(f"{seconds:g} s to pass", lambda: time.monotonic() >= back, timeout=seconds + 5)
 
 
-def test_while_it_is_down_a_task_fails_and_names_the_address(stack: Stack) -> None:
+def test_while_it_is_down_a_task_fails_and_names_the_address(stack: StackUnderTest) -> None:
     stack.kill("localstack")
     try:
         run = stack.airflow.wait(stack.airflow.trigger("test-impatient", QUICK), timeout=BOUND)

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support import leftovers
-from windtunnel import engines
-from windtunnel.engine import ROOT, STATE, Engine
-from windtunnel.waiters import wait_until
+from windtunnel.stack import choose
+from windtunnel.stack.base import ROOT, STATE, Stack
+from windtunnel.waiting import wait_until
 
 EXAMPLE = ROOT / "examples" / "hourly_summary"
 SERVICES = {"init", "postgres", "localstack", "webserver", "scheduler", "dag-processor", "triggerer"}
@@ -90,12 +90,12 @@ class Repository:
         output, _ = process.communicate(timeout=PATIENCE)
         return process.returncode, output
 
-    def stacks(self) -> list[Engine]:
+    def stacks(self) -> list[Stack]:
         """Those of all sessions, whether there is something of them or not."""
         place = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
         state = self.path / STATE
         return [
-            engines.choose(self._engine, project=f"pytest-{place}-{pid}", root=ROOT, state=state).engine
+            choose.choose(self._engine, project=f"pytest-{place}-{pid}", root=ROOT, state=state).stack
             for pid in self._pids
         ]
 
@@ -118,12 +118,12 @@ def image() -> str:
 
 @pytest.fixture
 def repository(pytestconfig: pytest.Config) -> Iterator[Repository]:
-    engine = engines.choose(pytestconfig.getoption("windtunnel_engine"), project="windtunnel-any").engine
+    stack = choose.choose(pytestconfig.getoption("windtunnel_engine"), project="windtunnel-any").stack
     # Not pytest's own folder for it: a path of a socket may have no more than 107 bytes.
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         # Services have users of their own.
         Path(folder).chmod(0o755)
-        repository = Repository(Path(folder), engine.name)
+        repository = Repository(Path(folder), stack.name)
         yield repository
         for stack in repository.stacks():
             stack.down(volumes=True)

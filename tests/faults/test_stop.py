@@ -2,8 +2,8 @@
 
 import re
 
-from tests.support import Stack
-from windtunnel.local import Local
+from tests.support import StackUnderTest
+from windtunnel.local.stack import ProcessStack
 
 # Docker's own patience in seconds, after which it kills; the local engine's is the compose file's.
 PATIENCE = "10"
@@ -14,17 +14,17 @@ IN_ORDER = {0, 128 + 15}
 MAY_BE_KILLED = {"triggerer"}
 
 
-def test_every_service_stops_in_order_when_asked(stack: Stack) -> None:
-    engine = stack.engine
-    if isinstance(engine, Local):
-        engine.supervisor.stopAllProcesses()
-        log = (engine.run_folder / "supervisord.log").read_text()
+def test_every_service_stops_in_order_when_asked(stack: StackUnderTest) -> None:
+    project = stack.stack
+    if isinstance(project, ProcessStack):
+        project.supervisor.stopAllProcesses()
+        log = (project.run_folder / "supervisord.log").read_text()
         asked = set(re.findall(r"stopped: (\S+) \(", log))
-        assert asked >= {name for name in engine.service_names if name != "init"}
+        assert asked >= {name for name in project.service_names if name != "init"}
         # Since the stop: what tests of this floor have killed stands before it.
         killed = set(re.findall(r"WARN killing '(\S+)'", log))
     else:
-        engine.run("docker", "compose", "stop", "--timeout", PATIENCE, what="stopping the stack")
-        killed = {service.name for service in engine.services() if service.exit_code not in IN_ORDER}
+        project.run("docker", "compose", "stop", "--timeout", PATIENCE, what="stopping the stack")
+        killed = {service.name for service in project.services() if service.exit_code not in IN_ORDER}
 
     assert killed - MAY_BE_KILLED == set()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.engine import ROOT
+from windtunnel.stack.base import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from windtunnel.engine import ROOT
+from windtunnel.stack.base import ROOT
 
 DAG_PAGE = ROOT / "docs" / "dag-authors.md"
 FUNCTION_PAGE = ROOT / "docs" / "function-authors.md"

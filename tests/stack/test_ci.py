@@ -17,10 +17,10 @@ from typing import Any, cast
 import pytest
 import yaml
 
-from windtunnel.engine import ROOT
-from windtunnel.environments import FINGERPRINT, Environments
-from windtunnel.local import Local
-from windtunnel.pytest_plugin import Session
+from windtunnel.local.stack import ProcessStack
+from windtunnel.local.venvs import FINGERPRINT, Venvs
+from windtunnel.pytest_plugin.session import Session
+from windtunnel.stack.base import ROOT
 
 ACTION_FILE = ROOT / "action.yml"
 WORKFLOW_FILE = ROOT / "examples" / "hourly_summary" / ".github" / "workflows" / "tests.yml"
@@ -362,18 +362,18 @@ def test_without_a_cache_images_are_built(job: Job) -> None:
 
 
 def test_environments_are_kept_once_all_are_complete(job: Job) -> None:
-    environments = Environments(Local("test", root=ROOT, state=job.temp / "state"))
-    names = environments.missing()
+    venvs = Venvs(ProcessStack("test", root=ROOT, state=job.temp / "state"))
+    names = venvs.missing()
 
     assert names
     for name in names:
-        (environments.folder / name).mkdir(parents=True)
-        (environments.folder / name / FINGERPRINT).touch()
-    assert job.outputs(PACK, ENGINE="local", CACHE_PATH=str(environments.folder)) == {"complete": "true"}
+        (venvs.folder / name).mkdir(parents=True)
+        (venvs.folder / name / FINGERPRINT).touch()
+    assert job.outputs(PACK, ENGINE="local", CACHE_PATH=str(venvs.folder)) == {"complete": "true"}
     for name in names:
-        fingerprint = environments.folder / name / FINGERPRINT
+        fingerprint = venvs.folder / name / FINGERPRINT
         fingerprint.unlink()
-        assert job.outputs(PACK, ENGINE="local", CACHE_PATH=str(environments.folder)) == {}, name
+        assert job.outputs(PACK, ENGINE="local", CACHE_PATH=str(venvs.folder)) == {}, name
         fingerprint.touch()
 
 

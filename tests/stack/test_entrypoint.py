@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.engine import ROOT
+from windtunnel.stack.base import ROOT
 
 AIRFLOW_SERVICES = {
-    "init": "python -m windtunnel.init",
+    "init": "python -m windtunnel.services.init",
     "webserver": "airflow api-server",
     "scheduler": "airflow scheduler --skip-serve-logs",
     "triggerer": "airflow triggerer --skip-serve-logs",

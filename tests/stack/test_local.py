@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from windtunnel import health
-from windtunnel.engine import PORTS, ROOT
-from windtunnel.local import Local
-from windtunnel.local_process import SERVICES
+from windtunnel.local.processes import SERVICES
+from windtunnel.local.stack import ProcessStack
+from windtunnel.services import probes
+from windtunnel.stack.base import PORTS, ROOT
 
 from .test_docker_compose import (
     AIRFLOW_SERVICES,
@@ -30,23 +30,23 @@ Definitions = dict[str, dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Local:
+def stack(tmp_path_factory: pytest.TempPathFactory) -> ProcessStack:
     """That of a checkout with all that is in this one, and an own place for what it writes."""
     root = tmp_path_factory.mktemp("checkout")
     for path in ROOT.iterdir():
         if path.name not in (".windtunnel", ".env"):
             (root / path.name).symlink_to(path)
     unset = dict.fromkeys(variables(COMPOSE_FILE), "")
-    engine = Local("tunnel", unset, root=root)
-    engine.run_folder.mkdir(parents=True)
-    engine._write(CHOSEN)
-    return engine
+    stack = ProcessStack("tunnel", unset, root=root)
+    stack.run_folder.mkdir(parents=True)
+    stack._write(CHOSEN)
+    return stack
 
 
 @pytest.fixture(scope="module")
-def definitions(engine: Local) -> Definitions:
+def definitions(stack: ProcessStack) -> Definitions:
     """What is started: command and environment of each service."""
-    found: Definitions = json.loads((engine.run_folder / SERVICES).read_text())
+    found: Definitions = json.loads((stack.run_folder / SERVICES).read_text())
     return found
 
 
@@ -93,7 +93,7 @@ def test_both_engines_read_the_same_from_the_compose_file(tmp_path: Path, given:
     answer = compose_config([COMPOSE_FILE], environment)
     compose = json.loads(answer.stdout)
 
-    local = Local(environment=unset | environment).configuration
+    local = ProcessStack(environment=unset | environment).configuration
 
     assert local["name"] == compose["name"]
     assert list(sorted(local["services"])) == list(sorted(compose["services"]))
@@ -107,49 +107,53 @@ def test_both_engines_read_the_same_from_the_compose_file(tmp_path: Path, given:
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_our_overlays_add_to_a_service_and_take_nothing_away(
-    engine: Local, tmp_path: Path, overlay: Path
+    stack: ProcessStack, tmp_path: Path, overlay: Path
 ) -> None:
     environment = {name: value_for(name, tmp_path) for name in variables(overlay)}
-    services = Local("tunnel", engine.environment | environment, files=[overlay]).configuration["services"]
+    services = ProcessStack("tunnel", stack.environment | environment, files=[overlay]).configuration[
+        "services"
+    ]
 
-    assert services != engine.configuration["services"]
-    for name, service in engine.configuration["services"].items():
+    assert services != stack.configuration["services"]
+    for name, service in stack.configuration["services"].items():
         for key, value in service.items():
             kept = services[name][key]
             assert kept == value or value.items() <= kept.items(), (name, key)
 
 
-def test_every_service_is_started_through_the_entrypoint(engine: Local, definitions: Definitions) -> None:
-    assert set(engine.service_names) == AIRFLOW_SERVICES | {"postgres", "localstack"}
-    assert set(definitions) == {*engine.service_names, "preload"}
+def test_every_service_is_started_through_the_entrypoint(
+    stack: ProcessStack, definitions: Definitions
+) -> None:
+    assert set(stack.service_names) == AIRFLOW_SERVICES | {"postgres", "localstack"}
+    assert set(definitions) == {*stack.service_names, "preload"}
     for name, definition in definitions.items():
         assert Path(definition["command"][0]).samefile(ROOT / "entrypoint.sh")
         assert definition["command"][1] == name
 
 
-def test_every_service_that_stays_has_a_health_check(engine: Local) -> None:
-    stay = {name for name, service in engine.configuration["services"].items() if service["restart"] != "no"}
+def test_every_service_that_stays_has_a_health_check(stack: ProcessStack) -> None:
+    stay = {name for name, service in stack.configuration["services"].items() if service["restart"] != "no"}
 
-    assert set(health.PROBES) == stay
+    assert set(probes.PROBES) == stay
 
 
 # At places of this machine
 
 
-def test_no_path_of_a_container_is_left(engine: Local, definitions: Definitions) -> None:
+def test_no_path_of_a_container_is_left(stack: ProcessStack, definitions: Definitions) -> None:
     for service, definition in definitions.items():
         for name, value in values(definition).items():
             # What Python's own folders are called is no business of ours.
             outside = value.replace("/usr/local/bin:/usr/bin:/bin", "")
-            for checkout in (engine.root, ROOT):
+            for checkout in (stack.root, ROOT):
                 outside = outside.replace(str(checkout), "")
             outside = re.sub(r"/(?:\.windtunnel/local/tunnel/run|\.windtunnel/environments)\S*", "", outside)
             assert not re.search(r"(?<![\w.])/(?:opt|run|var|etc|tmp)/", outside), (service, name, value)
 
 
-def test_every_place_that_is_named_is_there(engine: Local, definitions: Definitions) -> None:
+def test_every_place_that_is_named_is_there(stack: ProcessStack, definitions: Definitions) -> None:
     """But for what is made at the start: environments, and what a service writes."""
-    begin = f"{engine.run_folder}/root/"
+    begin = f"{stack.run_folder}/root/"
     for service, definition in definitions.items():
         for name, value in values(definition).items():
             for path in re.findall(rf"{re.escape(begin)}[^:\s]*", value):
@@ -157,18 +161,18 @@ def test_every_place_that_is_named_is_there(engine: Local, definitions: Definiti
                 assert made_later or Path(path).exists(), (service, name, path)
 
 
-def test_what_is_mounted_is_what_compose_mounts(engine: Local) -> None:
-    for service in engine.configuration["services"].values():
+def test_what_is_mounted_is_what_compose_mounts(stack: ProcessStack) -> None:
+    for service in stack.configuration["services"].values():
         for volume in service["volumes"]:
-            place = engine.run_folder / "root" / volume["target"].lstrip("/")
+            place = stack.run_folder / "root" / volume["target"].lstrip("/")
             if volume["type"] == "bind":
-                assert place.samefile(engine.root / volume["source"])
+                assert place.samefile(stack.root / volume["source"])
             else:
-                assert place.samefile(engine.folder / "volumes" / volume["source"])
+                assert place.samefile(stack.folder / "volumes" / volume["source"])
 
 
-def test_no_address_of_a_container_is_left(engine: Local, definitions: Definitions) -> None:
-    hosts = "|".join(engine.service_names)
+def test_no_address_of_a_container_is_left(stack: ProcessStack, definitions: Definitions) -> None:
+    hosts = "|".join(stack.service_names)
     for service, definition in definitions.items():
         for name, value in values(definition).items():
             assert not re.search(rf"\b(?:{hosts}|localhost):\d", value), (service, name, value)
@@ -198,8 +202,10 @@ def test_every_address_of_the_emulator_is_one_that_the_entrypoint_lets_pass(defi
         assert definitions[name]["environment"]["AWS_ENDPOINT_URL"] == "http://127.0.0.1:49002", name
 
 
-def test_nothing_that_a_service_is_told_lies_in_anyones_home(engine: Local, definitions: Definitions) -> None:
+def test_nothing_that_a_service_is_told_lies_in_anyones_home(
+    stack: ProcessStack, definitions: Definitions
+) -> None:
     for name, definition in definitions.items():
         for variable in ("HOME", "TMPDIR"):
             folder = Path(definition["environment"][variable])
-            assert folder.is_relative_to(engine.run_folder), (name, variable)
+            assert folder.is_relative_to(stack.run_folder), (name, variable)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.engine import ROOT
+from windtunnel.stack.base import ROOT
 
 SCRIPT = ROOT / "offline" / "postgres" / "docker-entrypoint.sh"
 

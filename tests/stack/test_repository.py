@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.engine import ROOT
+from windtunnel.stack.base import ROOT
 
 DOCKERFILES = [ROOT / "Dockerfile", *sorted(ROOT.glob("[!.]*/**/Dockerfile"))]
 

@@ -1,5 +1,5 @@
 """Run by LocalStack inside its own process each time that it has started."""
 
-from windtunnel import seeding
+from windtunnel.seeding import functions as seeding
 
 seeding.main_in_localstack()

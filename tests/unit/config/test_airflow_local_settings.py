@@ -13,7 +13,7 @@ import botocore.session
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from windtunnel.engine import ROOT
+from windtunnel.stack.base import ROOT
 
 
 @pytest.fixture

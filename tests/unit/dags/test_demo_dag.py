@@ -11,7 +11,7 @@ from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
 
 from custom.operators.lambda_function import LambdaOperator
-from custom.utils.payload import checked_payload
+from custom.payload import checked_payload
 
 PATH = Path(__file__).parents[3] / "dags" / "demo_dag.py"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from windtunnel_emulator import interpreter
+from windtunnel_emulator.lambda_ import interpreter
 
 
 @pytest.fixture

@@ -12,10 +12,10 @@ from typing import Any
 import psycopg2
 import pytest
 
-from windtunnel.compose import Compose
-from windtunnel.engine import ROOT
-from windtunnel.engines import SETTING
-from windtunnel.local import Local
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack.base import ROOT
+from windtunnel.stack.choose import SETTING
 
 # Answers with the first rule that its arguments begin with; each call takes the rule's next output, and the
 # last one stays.
@@ -154,17 +154,17 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def compose(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> Compose:
+def compose(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ComposeStack:
     monkeypatch.setenv("WEBSERVER_PORT", "0")
     monkeypatch.setenv("LOCALSTACK_PORT", "0")
-    monkeypatch.setattr("windtunnel.engine.POLL", 0.01)
-    return Compose(root=checkout)
+    monkeypatch.setattr("windtunnel.stack.base.POLL", 0.01)
+    return ComposeStack(root=checkout)
 
 
 @pytest.fixture
-def local(docker: Docker, checkout: Path) -> Local:
+def local(docker: Docker, checkout: Path) -> ProcessStack:
     """The local engine of the same checkout, with the same services; nothing of it runs."""
-    local = Local("tunnel", {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}, root=checkout)
+    local = ProcessStack("tunnel", {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}, root=checkout)
     local.__dict__["configuration"] = CONFIGURATION
     return local
 
@@ -203,7 +203,7 @@ ALL_READY = [
 ]
 
 
-def stack(docker: Docker, *looks: list[dict[str, Any]]) -> None:
+def answer_stack(docker: Docker, *looks: list[dict[str, Any]]) -> None:
     """Let the engine show these containers, one list a look; the last one stays."""
     docker.answers("ps --all --quiet", *(" ".join(found["Id"] for found in look) for look in looks))
     docker.answers("inspect", *(json.dumps(look) for look in looks if look))
@@ -292,7 +292,7 @@ class Database:
 
 @pytest.fixture
 def database(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Database]:
-    monkeypatch.setattr("windtunnel.stack.database_dsn", lambda _: "postgresql://")
+    monkeypatch.setattr("windtunnel.services.secrets.database_dsn", lambda _: "postgresql://")
 
     def answer(value: list[tuple[object, ...]] | Exception) -> Database:
         database = Database(value)

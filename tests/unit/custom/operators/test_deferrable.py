@@ -16,8 +16,8 @@ from custom import errors
 from custom.hooks.lambda_function import Answer, FunctionSettings
 from custom.operators import lambda_function
 from custom.operators.lambda_function import LambdaOperator
+from custom.relay.log_relay import Follower, Line
 from custom.triggers.lambda_function import LambdaTrigger
-from custom.utils.log_relay import Follower, Line
 
 TOLD = {
     "function_name": "f", "group_name": "/g", "stream_name": "s", "request_id": "r", "log_group": "/own",

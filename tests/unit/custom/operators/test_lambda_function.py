@@ -20,7 +20,7 @@ from custom import errors
 from custom.hooks.lambda_function import Answer, FunctionSettings, OwnLog
 from custom.operators import lambda_function
 from custom.operators.lambda_function import LambdaOperator
-from custom.utils.log_relay import Line
+from custom.relay.log_relay import Line
 
 FAILURE = json.dumps(
     {

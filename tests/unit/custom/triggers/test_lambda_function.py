@@ -12,10 +12,10 @@ from airflow.triggers.base import TriggerEvent
 from airflow_relay import contract
 from airflow_relay.contract import EndMarker
 from custom.hooks.lambda_function import OwnLog
+from custom.relay import trigger_log
+from custom.relay.log_relay import Line, StreamRelay
 from custom.triggers import lambda_function
 from custom.triggers.lambda_function import LambdaTrigger
-from custom.utils import trigger_log
-from custom.utils.log_relay import Line, StreamRelay
 
 REASON = "Task timed out after 3.00 seconds"
 

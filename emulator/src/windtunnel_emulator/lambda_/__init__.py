@@ -1,0 +1,1 @@
+"""Runs Lambda functions as processes. Runs inside LocalStack."""

@@ -1,0 +1,1 @@
+"""Keeps S3 on disk. Runs inside LocalStack."""

@@ -1,0 +1,1 @@
+"""The command line. Runs on the user's machine."""

@@ -1,0 +1,1 @@
+"""This project's own tests and tools. Runs on a developer's machine and is not shipped."""

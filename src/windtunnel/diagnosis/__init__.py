@@ -1,0 +1,1 @@
+"""Says what is wrong, before a start and afterwards. Runs on the user's machine."""

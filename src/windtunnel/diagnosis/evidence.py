@@ -1,0 +1,240 @@
+"""The failure bundle: what a running stack can tell, in files, for whoever looks at a failed test."""
+
+import json
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+import psutil
+import urllib3
+from airflow_client.client.models.dag_run_response import DAGRunResponse
+
+from windtunnel.airflow_api.client import FINISHED
+from windtunnel.testing.stack import RunningStack, TaskInstance, log_key
+
+# What is asked for as it is, a file each: service and path.
+HEALTH = {
+    "airflow.json": ("webserver", "/api/v2/monitor/health"),
+    "localstack.json": ("localstack", "/_localstack/health"),
+    "seeding.json": ("localstack", "/_localstack/init"),
+}
+
+# Who is asked for a version of its own: service and path.
+VERSIONS = {
+    "airflow": ("webserver", "/api/v2/version"),
+    "localstack": ("localstack", "/_localstack/health"),
+}
+
+# So many of the session's last runs, where the failed test has none of its own.
+RUNS = 20
+
+# Tasks that have ended well, or have not begun.
+QUIET = ("success", "skipped", "removed", None)
+
+# So many of the last events of a log group, and of the objects of a bucket.
+EVENTS = 1000
+OBJECTS = 1000
+
+# Log groups of functions: their own, and those of relayed lines where they are named alike.
+GROUPS = ("/aws/lambda/", "/airflow/lambda/")
+
+# What GitHub's upload-artifact refuses in a path; there is a colon in the ids of most runs.
+REFUSED = re.compile(r'[":<>|*?\r\n]')
+
+
+def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()) -> list[str]:
+    """Write all that can be had; what cannot be had stands in ``missing.txt``, with the reason.
+
+    :param folder: is made anew.
+    :param runs: those of the failed test; without any, the session's last are looked at, but not returned.
+    :return: the telling lines: why these runs have failed or not ended, the latest first, then import errors.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    lines: list[str] = []
+    missing: list[str] = []
+    shown = runs or stack.runs[-RUNS:]
+    parts: dict[str, Callable[[RunningStack, Path], list[str]]] = {
+        "runs.txt": partial(_runs, runs=shown, own=[run.dag_run_id for run in runs]),
+        "import_errors.txt": _import_errors,
+        "health": partial(_health, missing=missing),
+        "tasks": partial(_task_logs, runs=shown, missing=missing),
+        "functions": _functions,
+        "s3.txt": _s3,
+        "versions.json": partial(_versions, missing=missing),
+        "resources.txt": _resources,
+        "services": _services,
+    }
+    for name, part in parts.items():
+        with _noted(missing, name):
+            lines += part(stack, folder / name)
+    if missing:
+        (folder / "missing.txt").write_text("".join(missing))
+    return lines
+
+
+@contextmanager
+def _noted(missing: list[str], name: str) -> Iterator[None]:
+    """Go on without what cannot be had.
+
+    :param missing: gets the reason.
+    """
+    try:
+        yield
+    except Exception as error:
+        missing.append(f"{name}: {type(error).__name__}: {error}\n")
+
+
+def _runs(stack: RunningStack, path: Path, runs: Sequence[DAGRunResponse], own: Collection[str]) -> list[str]:
+    """Why each run has failed, or what it is at."""
+    telling: list[str] = []
+    with path.open("w") as file:
+        for run in reversed(runs):
+            why = [*stack.airflow.failures(run), *_unfinished(stack, run)]
+            lines = [f"{run.dag_id} {run.dag_run_id}:", *why] if why else []
+            file.writelines(f"{line}\n" for line in lines)
+            telling += lines if run.dag_run_id in own else []
+    return telling
+
+
+def _unfinished(stack: RunningStack, run: DAGRunResponse) -> list[str]:
+    """What a run is at that has not ended: the run's state, then its tasks'."""
+    state = stack.airflow.run(run.dag_id, run.dag_run_id).state
+    if state in FINISHED:
+        return []
+    tasks = [
+        f"  {TaskInstance(stack, run, task)!r}, try {task.try_number}"
+        for task in stack.airflow.task_instances(run)
+    ]
+    return [f"has not ended; the run is {state.value}:", *tasks]
+
+
+def _import_errors(stack: RunningStack, path: Path) -> list[str]:
+    lines: list[str] = stack.airflow.import_error_lines()
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return lines
+
+
+def _health(stack: RunningStack, folder: Path, missing: list[str]) -> list[str]:
+    """What services say of themselves, as they say it."""
+    folder.mkdir()
+    for name, (service, path) in HEALTH.items():
+        with _noted(missing, f"{folder.name}/{name}"):
+            url = f"{stack.stack.address(service)}{path}"
+            (folder / name).write_bytes(urllib3.request("GET", url, timeout=10, retries=False).data)
+    return []
+
+
+def _task_logs(
+    stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse], missing: list[str]
+) -> list[str]:
+    """The whole log of each task that has not ended well, in its latest try, at nearly Airflow's own path."""
+    for run in runs:
+        for task in stack.airflow.task_instances(run):
+            # Before its first try a task has no log: upstream_failed, for example.
+            if task.state in QUIET or not task.try_number:
+                continue
+            key = log_key(run.dag_id, run.dag_run_id, task.task_id, task.map_index, task.try_number)
+            path = folder / REFUSED.sub("_", key)
+            with _noted(missing, f"{folder.name}/{key}"):
+                text = "\n".join(_task_log(stack, run, task))
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text)
+    return []
+
+
+def _task_log(stack: RunningStack, run: DAGRunResponse, task: Any) -> Iterator[str]:
+    log = stack.airflow.task_log(run, task.task_id, task.try_number, task.map_index)
+    for record in log.records:
+        when = record.time.isoformat() if record.time else ""
+        yield f"{when} {record.level.upper():<8} " + "\n".join(record.lines())
+
+
+def _functions(stack: RunningStack, folder: Path) -> list[str]:
+    """The last events of each function's log groups, and how the function is set."""
+    folder.mkdir()
+    client, logs = stack.aws("lambda"), stack.aws("logs")
+    pages = client.get_paginator("list_functions").paginate()
+    settings = [function for page in pages for function in page["Functions"]]
+    (folder / "settings.json").write_text(json.dumps(settings, indent=1))
+    for prefix in GROUPS:
+        groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
+        for group in (group["logGroupName"] for page in groups for group in page["logGroups"]):
+            events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            # LocalStack answers stream after stream.
+            found = sorted(
+                (event for page in events for event in page["events"]), key=itemgetter("timestamp")
+            )
+            name = REFUSED.sub("_", group.strip("/").replace("/", "_"))
+            (folder / f"{name}.log").write_text("".join(map(_event, found[-EVENTS:])))
+    return []
+
+
+def _event(event: dict[str, Any]) -> str:
+    when = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
+    return f"{when} {event['logStreamName']} {event['message'].rstrip()}\n"
+
+
+def _s3(stack: RunningStack, path: Path) -> list[str]:
+    """Every bucket's objects: when written, bytes, key."""
+    s3 = stack.aws("s3")
+    with path.open("w") as listing:
+        for bucket in (bucket["Name"] for bucket in s3.list_buckets()["Buckets"]):
+            pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+            found = [content for page in pages for content in page.get("Contents", [])]
+            listing.write(f"s3://{bucket}, {len(found)} objects\n")
+            for content in sorted(found, key=lambda content: content["LastModified"])[-OBJECTS:]:
+                written = content["LastModified"].isoformat()
+                listing.write(f"  {written} {content['Size']:>10} {content['Key']}\n")
+    return []
+
+
+def _versions(stack: RunningStack, path: Path, missing: list[str]) -> list[str]:
+    try:
+        own = version("windtunnel")
+    except PackageNotFoundError:
+        own = "a checkout"
+    found = {
+        "windtunnel": own,
+        "engine": stack.stack.name,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+    for name, (service, of) in VERSIONS.items():
+        with _noted(missing, f"{path.name}, {name}"):
+            url = f"{stack.stack.address(service)}{of}"
+            found[name] = urllib3.request("GET", url, timeout=10, retries=False).json()["version"]
+    path.write_text(json.dumps(found, indent=1))
+    return []
+
+
+def _resources(stack: RunningStack, path: Path) -> list[str]:
+    """The machine's and the services'."""
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(stack.stack.state)
+    lines = [
+        time.strftime("at %Y-%m-%dT%H:%M:%S%z"),
+        f"cores: {os.cpu_count()}, load: {' '.join(f'{load:.1f}' for load in os.getloadavg())}",
+        f"memory: {memory.available / 1e9:.2f} GB available of {memory.total / 1e9:.2f} GB",
+        f"disk: {disk.free / 1e9:.2f} GB free of {disk.total / 1e9:.2f} GB",
+    ]
+    with path.open("w") as file:
+        file.writelines(f"{line}\n" for line in lines)
+        # Asked last, because the engine may not answer.
+        for name, used in sorted(stack.stack.memory().items()):
+            file.write(f"{name}: {used / 1e6:.0f} MB\n")
+    return []
+
+
+def _services(stack: RunningStack, folder: Path) -> list[str]:
+    stack.stack.write_logs(folder)
+    return []

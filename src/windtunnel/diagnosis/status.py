@@ -1,0 +1,228 @@
+"""What runs, what is in it, and what is wrong with it."""
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pathspec
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+
+from windtunnel.diagnosis import preflight
+from windtunnel.seeding import functions as seeding
+from windtunnel.stack.base import Service, Stack, StackError
+
+# How many of the latest runs of each DAG are shown.
+RUNS = 3
+
+
+@dataclass(frozen=True)
+class Report:
+    """One look at the whole stack."""
+
+    services: list[Service]
+    addresses: dict[str, str] = field(default_factory=dict)
+    # DAG id, paused or not, the latest runs' states.
+    dags: list[tuple[str, bool, list[str]]] = field(default_factory=list)
+    # File and traceback.
+    import_errors: list[tuple[str, str]] = field(default_factory=list)
+    # Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
+    without_dag: list[str] = field(default_factory=list)
+    # Function and its state.
+    functions: list[tuple[str, str]] = field(default_factory=list)
+    # What could not be asked, and why.
+    silent: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def healthy(self) -> bool:
+        """Everything is as it should be."""
+        return (
+            all(service.ready for service in self.services)
+            and not self.import_errors
+            and not self.silent
+            and all(state == "Active" for _, state in self.functions)
+        )
+
+    @classmethod
+    def of(cls, stack: Stack) -> "Report":
+        """Look at a stack. What does not answer is part of the report.
+
+        :raises windtunnel.stack.base.StackError: when the engine does not answer.
+        """
+        report = cls(stack.services())
+        running = {service.name for service in report.services if service.state == "running"}
+        for name in ("webserver", "localstack"):
+            if name in running:
+                report.addresses[name] = stack.address(name)
+        if "webserver" in report.addresses:
+            report._ask_airflow(stack)
+        if "localstack" in report.addresses:
+            report._ask_lambda(stack)
+        return report
+
+    def _ask_airflow(self, stack: Stack) -> None:
+        from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
+
+        try:
+            airflow = AirflowClient.of(stack)
+            used = set()
+            for dag in airflow.dags():
+                used.add(str(dag.relative_fileloc))
+                states = [run.state.value for run in airflow.runs(dag.dag_id, RUNS)]
+                self.dags.append((dag.dag_id, dag.is_paused, states))
+            for error in airflow.import_errors():
+                used.add(error.filename)
+                self.import_errors.append((error.filename, error.stack_trace))
+            folder = preflight.folder(stack, "DAGS_FOLDER", "dags")
+            self.without_dag.extend(files_without_dag(folder, used))
+        except (AirflowApiError, StackError) as error:
+            self.silent["Airflow"] = str(error)
+
+    def _ask_lambda(self, stack: Stack) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            client = aws_client(stack, "lambda")
+            for page in client.get_paginator("list_functions").paginate():
+                for function in page["Functions"]:
+                    configuration = client.get_function_configuration(FunctionName=function["FunctionName"])
+                    self.functions.append((function["FunctionName"], configuration["State"]))
+        except (BotoCoreError, ClientError, StackError) as error:
+            self.silent["LocalStack"] = str(error)
+
+
+def aws_client(stack: Stack, service: str) -> Any:
+    """A boto3 client for the emulated AWS, with the stack's region and dummy keys."""
+    import boto3
+    from botocore.config import Config
+
+    settings = stack.variables("localstack")
+    return boto3.client(
+        service,
+        endpoint_url=stack.address("localstack"),
+        region_name=settings["AWS_DEFAULT_REGION"],
+        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+        config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
+    )
+
+
+def function_folders(stack: Stack) -> dict[str, str]:
+    """The functions of the functions folder by name, each with the name of its folder."""
+    folder = preflight.folder(stack, "LAMBDAS_FOLDER", "lambdas")
+    names = {}
+    for path in seeding.function_folders(folder):
+        try:
+            names[seeding.load_function(path).name] = path.name
+        except (
+            seeding.SeedingError
+        ):  # it is known by its folder at least, and deploying it says what is wrong
+            names[path.name.replace("_", "-")] = path.name
+    return names
+
+
+def files_without_dag(folder: Path, used: set[str]) -> list[str]:
+    """Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
+
+    :param used: the files, relative to the folder, of which Airflow knows a DAG or an import error.
+    """
+    files = list(dag_files(folder))
+    imported = {name for path in files for name in _imports(path)}
+    unused = []
+    for path in files:
+        name = str(path.relative_to(folder))
+        module = name.removesuffix(".py").replace("/", ".")
+        if name not in used and path.name != "__init__.py" and module not in imported:
+            unused.append(name)
+    return unused
+
+
+def dag_files(folder: Path) -> Iterator[Path]:
+    """The Python files that Airflow looks at: all but those that ``.airflowignore`` names."""
+    ignore = folder / ".airflowignore"
+    lines = ignore.read_text().splitlines() if ignore.exists() else []
+    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
+    for path in sorted(folder.rglob("*.py")):
+        if not ignored.match_file(str(path.relative_to(folder))):
+            yield path
+
+
+def _imports(path: Path) -> Iterator[str]:
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+# How it looks
+
+COLOURS = {
+    "healthy": "green", "done": "green", "success": "green", "Active": "green",
+    "starting": "yellow", "running": "yellow", "queued": "yellow", "paused": "yellow", "Pending": "yellow",
+    "absent": "dim",
+}  # fmt: skip
+
+
+def _word(word: str) -> str:
+    colour = COLOURS.get(word, "red")
+    return f"[{colour}]{escape(word)}[/{colour}]"
+
+
+def sections(report: Report) -> Iterator[RenderableType]:
+    """The report, a block of lines for each kind of thing."""
+    if all(service.state == "absent" for service in report.services):
+        yield "The stack does not run. Start it: ./windtunnel up"
+        return
+    yield Group("Services", _services(report))
+    if any(service.state == "unsupervised" for service in report.services):
+        yield "\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: ./windtunnel up"
+    if report.dags:
+        dags = _table()
+        for name, paused, states in report.dags:
+            runs = ", ".join(map(_word, states)) or "no run yet"
+            dags.add_row("", escape(name), _word("paused") if paused else "active", f"latest runs: {runs}")
+        yield Group("\nDAGs", dags)
+    for file, traceback in report.import_errors:
+        yield f"\n[red]Import error[/red] in {escape(file)}\n" + escape(_indented(traceback))
+    for file in report.without_dag:
+        yield f"\n[yellow]No DAG[/yellow] in {escape(file)}, and no other file imports it"
+    if report.functions:
+        functions = _table()
+        for name, state in report.functions:
+            functions.add_row("", escape(name), _word(state))
+        yield Group("\nFunctions", functions)
+    for what, reason in report.silent.items():
+        yield f"\n[red]No answer[/red] from {what}: {escape(reason)}"
+
+
+def _services(report: Report) -> Table:
+    services = _table()
+    for service in report.services:
+        notes = [report.addresses.get(service.name, "")]
+        if not service.ready:
+            notes.append(escape(service.health_output))
+        if service.restarts:
+            notes.append(f"[yellow]ended by itself, {_times(service.restarts)}[/yellow]")
+        services.add_row("", service.name, _word(service.summary), "; ".join(filter(None, notes)))
+    return services
+
+
+def _times(number: int) -> str:
+    return "once" if number == 1 else f"{number} times"
+
+
+def _table() -> Table:
+    return Table.grid(padding=(0, 2))
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"  │ {line}" for line in text.strip().splitlines())

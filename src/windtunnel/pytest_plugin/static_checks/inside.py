@@ -1,0 +1,155 @@
+"""What the checks without a stack ask in Airflow's Python and in that of the functions.
+
+Run as a script, with ``-P`` so that what lies beside it cannot be imported. ``… dags FOLDER`` answers with
+JSON in the last line of standard output; ``… function FOLDER HANDLER SECONDS`` ends with a traceback and exit
+code 1 where the handler cannot be had.
+"""
+
+import ast
+import faulthandler
+import importlib
+import json
+import logging
+import os
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+# Of an Airflow without a bundle of its own, by airflow.cfg's reference.
+BUNDLE = "dags-folder"
+
+# By which a file makes a DAG, from airflow.sdk.
+MAKERS = ("DAG", "dag")
+
+
+def parse_all(folder: str) -> dict[str, dict[str, Any]]:
+    """What comes of each file that Airflow takes for a DAG file, by its path."""
+    # As in the dag-processor: Airflow itself, and what files import of it, is there before any is parsed.
+    from airflow.configuration import conf
+    from airflow.dag_processing import processor  # noqa: F401
+    from airflow.dag_processing.importers import get_importer_registry
+    from airflow.utils.file import iter_airflow_imports
+
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
+    limit = conf.getint("dag_processor", "dag_file_processor_timeout")
+    files = sorted(get_importer_registry().list_dag_files(folder, safe_mode=safe_mode))
+    for file in files:
+        for module in iter_airflow_imports(file):
+            # Where that fails, the file says so itself.
+            with suppress(Exception):
+                importlib.import_module(module)
+    return {file: _in_fork(file, folder, limit) for file in files}
+
+
+def _in_fork(file: str, folder: str, limit: int) -> dict[str, Any]:
+    """Parse a file in a process of its own, as the dag-processor does: files see nothing of one another.
+
+    :param limit: seconds, after which the process ends with a traceback of where it was.
+    """
+    with tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+", errors="replace") as output:
+        sys.stdout.flush()
+        pid = os.fork()
+        if not pid:
+            os.dup2(output.fileno(), 1)
+            os.dup2(output.fileno(), 2)
+            try:
+                faulthandler.dump_traceback_later(limit, exit=True)
+                json.dump(_parse(file, folder), answer)
+                answer.flush()
+                os._exit(0)
+            except BaseException:
+                traceback.print_exc()
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        answer.seek(0)
+        if text := answer.read():
+            return dict(json.loads(text))
+        output.seek(0)
+        return {"ended": code, "output": output.read()}
+
+
+def _parse(file: str, folder: str) -> dict[str, Any]:
+    from airflow.dag_processing.processor import DagFileParseRequest, _parse_file
+
+    request = DagFileParseRequest(file=file, bundle_path=Path(folder), bundle_name=BUNDLE)
+    began = time.perf_counter()
+    # What the dag-processor itself does: import, validation, serialization.
+    result = _parse_file(request, logging.getLogger(__name__))
+    seconds = time.perf_counter() - began
+    return {
+        "seconds": seconds,
+        "errors": list((result.import_errors or {}).values()),
+        "dag_ids": sorted(dag.dag_id for dag in result.serialized_dags),
+        "makes_dags": _makes_dags(file),
+        "imports": _imported_from(folder, file),
+    }
+
+
+def _makes_dags(file: str) -> bool:
+    """Whether there is a call of ``DAG`` or ``dag`` in a file, or a function that is decorated so."""
+    try:
+        nodes = list(ast.walk(ast.parse(Path(file).read_bytes())))
+    except (SyntaxError, ValueError):  # a zip, for example
+        return False
+    used = [node.func for node in nodes if isinstance(node, ast.Call)]
+    used += [name for node in nodes if isinstance(node, ast.FunctionDef) for name in node.decorator_list]
+    return any(getattr(name, "id", getattr(name, "attr", None)) in MAKERS for name in used)
+
+
+def _imported_from(folder: str, file: str) -> list[str]:
+    """The files of a folder that another of its files has imported."""
+    files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
+    # The folder is below AIRFLOW_HOME, too.
+    found = {os.path.realpath(other) for other in files if other} - {os.path.realpath(file)}
+    return sorted(other for other in found if other.startswith(folder + os.sep))
+
+
+def seed(config: Path) -> None:
+    """Let DAG files read the variables and connections that the stack's database would have.
+
+    :param config: the folder with the files that ``windtunnel.services.init`` imports into that.
+    """
+    for kind, prefix in (("variables", "AIRFLOW_VAR_"), ("connections", "AIRFLOW_CONN_")):
+        path = config / f"{kind}.json"
+        content = json.loads(path.read_text()) if path.exists() else {}
+        for name, value in content.items():
+            # Of a variable with a description, as `airflow variables import` takes it.
+            inner = value["value"] if isinstance(value, dict) and "value" in value else value
+            text = inner if isinstance(inner, str) else json.dumps(inner)
+            os.environ[f"{prefix}{name.upper()}"] = text
+
+
+def import_function(folder: str, handler: str, limit: float) -> None:
+    """Import a function's module and find its handler, as AWS's runtime does; end with 0, or with 1.
+
+    :param limit: seconds, after which the process ends with a traceback of where it is.
+    """
+    os.chdir(folder)
+    faulthandler.dump_traceback_later(limit, exit=True)
+    module, _, name = handler.rpartition(".")
+    try:
+        getattr(importlib.import_module(module.replace("/", ".")), name)
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)
+    # Threads that the module has started are not waited for.
+    os._exit(0)
+
+
+def main(question: str, *arguments: str) -> None:
+    """Answer."""
+    if question == "dags":
+        seed(Path(os.environ["AIRFLOW_HOME"], "config"))
+        print(json.dumps(parse_all(*arguments)))  # noqa: T201
+    else:
+        folder, handler, limit = arguments
+        import_function(folder, handler, float(limit))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

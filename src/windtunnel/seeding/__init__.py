@@ -1,0 +1,1 @@
+"""Puts into LocalStack what the stack stands on. Runs inside LocalStack."""

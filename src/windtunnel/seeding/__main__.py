@@ -1,0 +1,5 @@
+"""Deploys functions by hand: ``python -m windtunnel.seeding``, as ``./windtunnel deploy`` does."""
+
+from windtunnel.seeding.functions import main
+
+main()

@@ -1,0 +1,152 @@
+"""What healthy means, for each service, by its environment: asked twice a second while the stack starts.
+
+Run in a container as ``python -m windtunnel.services.probes SERVICE``. Imports next to nothing, because
+on two cores the probes of five services compete with what they wait for.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+
+# Exit code of a probe that no waiting will turn into success: someone has to change something. Docker takes
+# every code but 0 as unhealthy and keeps the code, so `./windtunnel up` need not wait for such a service.
+DEFINITE = 3
+
+# The age up to which a heartbeat counts as fresh, in seconds: Airflow's own default for
+# [scheduler] scheduler_health_check_threshold.
+FRESH = 30
+
+
+class Unhealthy(Exception):
+    """The service does not do what it promises; the message names the part and the next step."""
+
+
+class Broken(Unhealthy):
+    """Unhealthy until someone changes something."""
+
+
+def _get(address: str) -> bytes:
+    from http.client import HTTPConnection
+
+    host, _, path = address.partition("/")
+    try:
+        connection = HTTPConnection(host, timeout=4)
+        connection.request("GET", f"/{path}")
+        response = connection.getresponse()
+        body = response.read()
+    except OSError as error:
+        raise Unhealthy(f"no answer from {address}: {error}") from error
+    if response.status != 200:
+        raise Unhealthy(f"{address} answers {response.status}")
+    return body
+
+
+def webserver(environment: Mapping[str, str], _: float) -> None:
+    """Both its APIs answer: the REST API, and the execution API that running tasks talk to."""
+    address = f"127.0.0.1:{environment['AIRFLOW__API__PORT']}"
+    _get(f"{address}/api/v2/version")
+    # Airflow builds this one at its first request, which takes about 2 s: better now than in the first task.
+    _get(f"{address}/execution/health")
+
+
+def localstack(environment: Mapping[str, str], _: float) -> None:
+    """LocalStack runs; buckets, log groups and functions are there, each function Active and up to date."""
+    import json
+
+    address = environment["AWS_ENDPOINT_URL"].removeprefix("http://")
+    scripts = json.loads(_get(f"{address}/_localstack/init/ready"))
+    if not scripts["completed"]:
+        raise Unhealthy("still seeding")
+    failed = [script["name"] for script in scripts["scripts"] if script["state"] != "SUCCESSFUL"]
+    if failed:
+        raise Broken(f"seeding failed in {', '.join(failed)}: see this service's log")
+    from windtunnel.seeding.functions import failures
+
+    if found := failures(environment):
+        raise Broken("; ".join(f"{name}: {reason}" for name, reason in found.items()))
+
+
+def _query(environment: Mapping[str, str], statement: str, *parameters: object) -> list[tuple[object, ...]]:
+    import psycopg2
+
+    from windtunnel.services import secrets
+
+    try:
+        with (
+            psycopg2.connect(secrets.database_dsn(environment), connect_timeout=4) as connection,
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(statement, parameters)
+            return list(cursor.fetchall())
+    except (psycopg2.Error, OSError) as error:  # OSError: the password is not made yet
+        raise Unhealthy(f"cannot ask the metadata database: {error}") from error
+
+
+def _heartbeat(environment: Mapping[str, str], job_type: str, started: float) -> None:
+    import socket
+
+    # A job row outlives a killed process: only one that this service's process, or a child of it, has started
+    # counts.
+    rows = _query(
+        environment,
+        "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
+        " WHERE job_type = %s AND state = 'running' AND hostname = %s AND start_date >= to_timestamp(%s)",
+        job_type,
+        socket.gethostname(),
+        started,
+    )
+    age = rows[0][0]
+    if age is None:
+        raise Unhealthy(f"its {job_type} has not started yet")
+    if age > FRESH:  # type: ignore[operator]
+        raise Unhealthy(f"the last heartbeat of the {job_type} is {age:.0f} s old: see this service's log")
+
+
+def scheduler(environment: Mapping[str, str], started: float) -> None:
+    """The scheduler's heartbeat is fresh."""
+    _heartbeat(environment, "SchedulerJob", started)
+
+
+def triggerer(environment: Mapping[str, str], started: float) -> None:
+    """The triggerer's heartbeat is fresh."""
+    _heartbeat(environment, "TriggererJob", started)
+
+
+def dag_processor(environment: Mapping[str, str], started: float) -> None:
+    """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
+    # The errors first: init has parsed all files, which need not wait until the dag-processor is up.
+    errors = _query(environment, "SELECT filename, stacktrace FROM import_error ORDER BY filename")
+    if errors:
+        named = "; ".join(f"{name}: {str(trace).strip().splitlines()[-1]}" for name, trace in errors)
+        raise Broken(f"DAG files with import errors: {named}")
+    _heartbeat(environment, "DagProcessorJob", started)
+
+
+def postgres(environment: Mapping[str, str], _: float) -> None:
+    """It takes connections."""
+    _query(environment, "SELECT 1")
+
+
+# By service: the probe, which takes the service's environment and when its first process was started, in
+# seconds since the epoch.
+PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
+    "postgres": postgres,
+    "webserver": webserver,
+    "localstack": localstack,
+    "scheduler": scheduler,
+    "triggerer": triggerer,
+    "dag-processor": dag_processor,
+}
+
+
+def main() -> None:
+    """Probe the service of this container; exit 1 where waiting may help, ``DEFINITE`` where it will not."""
+    try:
+        PROBES[sys.argv[1]](os.environ, os.stat("/proc/1").st_ctime)
+    except Unhealthy as unhealthy:
+        print(unhealthy, file=sys.stderr)  # noqa: T201
+        sys.exit(DEFINITE if isinstance(unhealthy, Broken) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What every engine shares: the abstract stack, its settings, the choice. Runs on the user's machine."""

@@ -1,0 +1,60 @@
+"""Where the stack's own files are: in the checkout, or in the package that was installed.
+
+A package brings the checkout along, as far as a stack is started from it. Compose and the local engine want
+it as a folder of its own, so it is copied into the user's repository once for each version.
+"""
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from windtunnel.stack.base import ROOT
+
+# What the wheel has beside the modules, and what says that it is a checkout.
+PACKAGE = Path(__file__).resolve().parents[1]
+BROUGHT_ALONG = PACKAGE / "checkout"
+COMPOSE_FILE = "docker-compose.yml"
+
+# In a copy: what it is a copy of.
+FINGERPRINT = "fingerprint.txt"
+
+
+def stack_root(state: Path) -> Path:
+    """The folder that stacks are started from: the checkout, or a copy of what the package has of it.
+
+    :param state: the folder of all that Windtunnel writes in the user's repository.
+    """
+    if (ROOT / COMPOSE_FILE).exists():
+        return ROOT
+    root = state / "checkout"
+    fingerprint = _fingerprint()
+    stamp = root / FINGERPRINT
+    if not (stamp.exists() and stamp.read_text() == fingerprint):
+        _copy(root, fingerprint)
+    return root
+
+
+def _copy(root: Path, fingerprint: str) -> None:
+    root.parent.mkdir(parents=True, exist_ok=True)
+    # Beside it, then in its place: another session may be starting.
+    unfinished = root.with_name(f"{root.name}-{os.getpid()}")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    ignored = shutil.ignore_patterns("__pycache__", BROUGHT_ALONG.name)
+    shutil.copytree(BROUGHT_ALONG, unfinished, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(BROUGHT_ALONG.parent, unfinished / "src" / "windtunnel", ignore=ignored)
+    for script in (unfinished / "entrypoint.sh", *(unfinished / "offline").rglob("*.sh")):
+        # An archive need not have kept that.
+        script.chmod(0o755)
+    (unfinished / FINGERPRINT).write_text(fingerprint)
+    shutil.rmtree(root, ignore_errors=True)
+    unfinished.rename(root)
+
+
+def _fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(BROUGHT_ALONG.parent.rglob("*")):
+        if path.is_file() and "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(BROUGHT_ALONG.parent)}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

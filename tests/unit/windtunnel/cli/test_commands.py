@@ -1,0 +1,385 @@
+import importlib.util
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from windtunnel.cli import commands
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.dev import suite, tools
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack import choose, prepare
+from windtunnel.stack.base import ROOT
+
+from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
+from ..conftest import ALL_READY, Docker, Server, answer_stack, container, done
+from ..diagnosis.test_status import DAG, IMPORT_ERROR, running
+from .test_follow import log, tasks
+
+# The fixture of a healthy stack with one DAG and one function.
+__all__ = ["running"]
+
+
+@pytest.fixture(autouse=True)
+def _this_checkout(compose: ComposeStack, local: ProcessStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind, stack in ((ComposeStack, compose), (ProcessStack, local)):
+        monkeypatch.setattr(choose, kind.__name__, lambda *_, stack=stack, **__: stack)
+        monkeypatch.setitem(choose.ENGINES, kind.name, lambda *_, stack=stack, **__: stack)
+
+
+def windtunnel(*arguments: str) -> Result:
+    return CliRunner().invoke(commands.app, arguments)
+
+
+def test_help_everywhere_with_examples() -> None:
+    for verb in ("up", "down", "status", "logs", "run", "deploy", "doctor", "test", "check", "bench"):
+        result = windtunnel(verb, "--help")
+        assert result.exit_code == 0
+        assert f"./windtunnel {verb}" in result.stdout, verb
+    assert windtunnel("nonsense").exit_code == 2
+
+
+# up
+
+
+@pytest.fixture
+def startable(running: ComposeStack, docker: Docker) -> ComposeStack:
+    docker.answers("image inspect", "sha256:1")
+    docker.answers("compose --progress plain build", "#7 [airflow 2/3] RUN it\n#7 DONE 12.0s\n")
+    docker.answers("compose up", "")
+    docker.answers(
+        "compose exec --no-TTY webserver python -m windtunnel.services.answers dag_files", '["demo_dag.py"]'
+    )
+    answer_stack(docker, [], [], ALL_READY)
+    return running
+
+
+def test_up_ends_with_address_login_and_what_next(startable: ComposeStack, server: Server) -> None:
+    result = windtunnel("up")
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("engine: compose (a Docker engine answers)\n")
+    assert "[airflow 2/3] RUN it 12.0 s" in result.stdout
+    assert "scheduler      healthy" in result.stdout
+    assert server.address in result.stdout
+    assert "user admin, password secret" in result.stdout
+    assert "./windtunnel run demo-dag --follow" in result.stdout
+
+
+def test_up_names_empty_dag_files(startable: ComposeStack, checkout: Path) -> None:
+    for name in ("empty.py", "demo_dag.py"):
+        (checkout / "dags" / name).touch()
+
+    output = windtunnel("up").output
+
+    assert "dags/empty.py defines no DAG" in output
+    assert "dags/demo_dag.py" not in output
+
+
+def test_up_builds_only_when_asked(startable: ComposeStack, docker: Docker) -> None:
+    assert windtunnel("up", "--no-build").exit_code == 0
+    assert not any("build" in call.split() for call in docker.calls)
+
+
+@pytest.mark.parametrize("arguments", [("--engine", "local"), ()])
+def test_up_without_docker_uses_the_local_engine(
+    local: ProcessStack,
+    server: Server,
+    docker: Docker,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+) -> None:
+    docker.answers("version", code=1)
+    installed: list[str] = []
+    monkeypatch.setattr(local.venvs, "install", lambda _: installed.append("all"))
+    monkeypatch.setattr(local, "up", lambda say: say("scheduler      healthy"))
+    monkeypatch.setattr(local, "login", lambda: ("admin", "secret"))
+    monkeypatch.setattr(local, "ask", lambda *_: [])
+    monkeypatch.setattr(local, "address", lambda service: f"address of {service}")
+
+    result = windtunnel("up", *arguments)
+
+    assert result.exit_code == 0, result.output
+    reason = "--engine says so" if arguments else "no Docker engine answers"
+    assert result.stdout.startswith(f"engine: local ({reason})\nscheduler      healthy\n")
+    assert "address of webserver" in result.stdout
+    assert installed == ["all"]
+    assert not any(call.startswith("compose up") for call in docker.calls)
+
+
+def test_an_engine_that_is_none_is_refused() -> None:
+    for verb in ("up", "down", "status", "logs", "deploy", "doctor", "test", "check", "bench"):
+        result = windtunnel(verb, "--engine", "podman")
+        assert result.exit_code == commands.REFUSED, verb
+        assert "--engine is 'podman'\n  → There are: compose, local." in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("WEBSERVER_PORT", "abc", "WEBSERVER_PORT is 'abc'"),
+        ("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE", "looks like a real key"),
+        ("DAGS_FOLDER", "/nowhere", "the folder /nowhere is not there"),
+    ],
+)
+def test_up_refuses_before_anything_starts(
+    startable: ComposeStack, docker: Docker, name: str, value: str, problem: str
+) -> None:
+    startable.environment[name] = value
+
+    result = windtunnel("up")
+
+    assert result.exit_code == commands.REFUSED
+    assert problem in result.stderr
+    assert "→" in result.stderr
+    assert not any(call.startswith(("compose up", "compose --progress")) for call in docker.calls)
+
+
+def test_up_names_a_dag_file_that_cannot_be_imported(startable: ComposeStack, docker: Docker) -> None:
+    docker.answers("compose config", json.dumps(with_dag_processor(startable)))
+    startable.__dict__.pop("configuration", None)
+    output = "DAG files with import errors: broken.py: ModuleNotFoundError: nosuch"
+    probe = {"Start": "12:01", "ExitCode": 3, "Output": output}
+    answer_stack(docker, [], [*ALL_READY, container("dag-processor", health="starting", probe=probe)])
+
+    result = windtunnel("up")
+
+    assert result.exit_code == commands.FAILED
+    assert f"dag-processor is not healthy: {output}" in result.stderr
+    assert "it is read again within 2 s" in result.stderr
+
+
+def with_dag_processor(compose: ComposeStack) -> dict[str, Any]:
+    services = {**compose.configuration["services"], "dag-processor": {"image": "tunnel-airflow"}}
+    return {**compose.configuration, "services": services}
+
+
+def test_up_shows_the_end_of_the_log_of_what_failed(startable: ComposeStack, docker: Docker) -> None:
+    answer_stack(docker, [], [done("init", exit_code=2)])
+
+    result = windtunnel("up")
+
+    assert result.exit_code == commands.FAILED
+    assert "init ended with exit code 2" in result.stderr
+    assert "│ the last line" in result.stderr
+    assert "./windtunnel logs init" in result.stderr
+
+
+def test_ctrl_c_says_what_runs_on(startable: ComposeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(startable, "up", interrupted)
+
+    result = windtunnel("up")
+
+    assert result.exit_code == commands.INTERRUPTED
+    assert "stop it with ./windtunnel down" in result.stderr
+
+
+# down, status, logs, deploy
+
+
+def test_down_keeps_the_data_unless_told_otherwise(docker: Docker) -> None:
+    docker.answers("compose down", "")
+
+    assert "kept are the database, the S3 buckets and the task logs" in windtunnel("down").stdout
+    assert "its data deleted" in windtunnel("down", "--volumes").stdout
+    assert [call for call in docker.calls if "down" in call] == [
+        "compose down --remove-orphans",
+        "compose down --remove-orphans --volumes --timeout 0",
+    ]
+
+
+def test_status_exits_1_where_something_is_wrong(running: ComposeStack, server: Server) -> None:
+    assert windtunnel("status").exit_code == 0
+
+    server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
+    assert windtunnel("status").exit_code == commands.FAILED
+
+
+def test_logs(docker: Docker) -> None:
+    docker.answers("compose logs", "\x1b[2Kscheduler-1  | a line\n")
+
+    result = windtunnel("logs", "scheduler", "--tail", "5")
+
+    assert result.stdout == "scheduler-1  | a line\n"
+    assert docker.calls[-1] == "compose logs --tail 5 scheduler"
+
+
+def test_unknown_names_are_refused_with_those_there_are(running: ComposeStack) -> None:
+    for arguments, hint in (
+        (("logs", "shceduler"), "Did you mean scheduler? There are: init, localstack"),
+        (("deploy", "goood"), "Did you mean good? There are: good"),
+        (("run", "demo-dga"), "Did you mean demo-dag? There are: demo-dag"),
+        (("test", "units"), "Did you mean unit? There are: e2e, faults, stack, unit"),
+    ):
+        result = windtunnel(*arguments)
+        assert result.exit_code == commands.REFUSED, arguments
+        assert hint in result.stderr
+
+
+@pytest.mark.parametrize(("arguments", "asked"), [((), ""), (("better",), " good"), (("good",), " good")])
+def test_deploy_asks_localstack_to(
+    running: ComposeStack, docker: Docker, checkout: Path, arguments: tuple[str, ...], asked: str
+) -> None:
+    """By the folder, as a function whose file is broken is known by nothing else."""
+    (checkout / "lambdas/good/function.json").write_text('{"FunctionName": "better"}')
+    docker.answers("compose exec --no-TTY localstack python -m windtunnel.seeding", "seeding: deployed\n")
+
+    result = windtunnel("deploy", *arguments)
+
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "seeding: deployed\n"
+    assert docker.calls[-1].endswith(f"windtunnel.seeding{asked}")
+
+
+def test_what_wants_a_running_stack_is_refused_without_one(docker: Docker) -> None:
+    for arguments in (("run", "demo-dag"), ("deploy",)):
+        result = windtunnel(*arguments)
+        assert result.exit_code == commands.REFUSED
+        assert "./windtunnel up" in result.stderr
+
+
+# run
+
+
+@pytest.fixture
+def runnable(running: ComposeStack, server: Server) -> ComposeStack:
+    server.answers("POST /api/v2/dags/demo-dag/dagRuns", run())
+    server.answers(f"GET {TASKS_PATH}", tasks(task("running")))
+    lines = log("1 step")
+    lines["content"].insert(0, {"event": "::group::Pre Execute"})
+    lines["content"].append(
+        {
+            "event": "Task failed",
+            "level": "error",
+            "error_detail": [{"exc_type": "ValueError", "exc_value": "bad"}],
+        }
+    )
+    server.answers(f"GET {TASKS_PATH}/demo-task/logs/1", lines)
+    return running
+
+
+@pytest.mark.parametrize(("state", "code"), [("success", 0), ("failed", 1)])
+def test_run_follows_to_the_end(runnable: ComposeStack, server: Server, state: str, code: int) -> None:
+    server.answers(f"GET {RUN_PATH}", run("running"), run(state))
+
+    result = windtunnel("run", "demo-dag", "--conf", '{"max_len": 3}', "--follow")
+
+    assert result.exit_code == code, result.output
+    assert "── demo-task, try 1" in result.stdout
+    assert "1 step" in result.stdout
+    assert "ValueError: bad" in result.stdout
+    assert "::group::" not in result.stdout
+    assert result.stdout.endswith(f"── run {state}\n")
+    assert [body["conf"] for request, body in server.requests if request.endswith("/dagRuns")] == [
+        {"max_len": 3}
+    ]
+
+
+def test_run_without_follow_only_starts_it(runnable: ComposeStack, server: Server) -> None:
+    result = windtunnel("run", "demo-dag")
+
+    assert result.exit_code == 0
+    assert result.stdout == f"run run-1: {server.address}/dags/demo-dag/runs/run-1\n"
+
+
+@pytest.mark.parametrize(
+    ("conf", "problem"),
+    [
+        ('{"a":}', "--conf is not JSON: Expecting value at line 1, column 6"),
+        ("[1]", "--conf must be a JSON object, not list"),
+        ("null", "--conf must be a JSON object, not NoneType"),
+    ],
+)
+def test_run_refuses_what_is_no_conf(runnable: ComposeStack, server: Server, conf: str, problem: str) -> None:
+    result = windtunnel("run", "demo-dag", "--conf", conf)
+
+    assert result.exit_code == commands.REFUSED
+    assert problem in result.stderr
+    assert server.requests == []
+
+
+def test_run_refuses_a_paused_dag(runnable: ComposeStack, server: Server) -> None:
+    server.answers("GET /api/v2/dags", {"dags": [{**DAG, "is_paused": True}], "total_entries": 1})
+
+    result = windtunnel("run", "demo-dag")
+
+    assert result.exit_code == commands.REFUSED
+    assert "demo-dag is paused" in result.stderr
+
+
+# doctor, test, check, bench
+
+
+def test_doctor_names_each_finding_with_its_remedy(running: ComposeStack, docker: Docker) -> None:
+    docker.answers("version", code=1)
+
+    result = windtunnel("doctor", "--engine", "compose")
+
+    assert result.exit_code == commands.FAILED
+    assert "found: no Docker engine answers\n  → Install Docker Engine 25" in result.stdout
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> dict[str, int]:
+    """Exit codes by floor; what is there to run is a shell that ends with it."""
+    codes: dict[str, int] = {}
+    docker.answers("image inspect", "sha256:1")
+    docker.answers("compose --progress plain build", "")
+    docker.answers("build", "")
+    monkeypatch.setattr(prepare, "browser", lambda *_: None)
+    monkeypatch.setattr(tools, "install", lambda _: None)
+
+    def steps_of(compose: ComposeStack, floor: str, arguments: list[str]) -> list[suite.Step]:
+        return [suite.Step(floor, ["sh", "-c", f"exit {codes.get(floor, 0)}"])]
+
+    monkeypatch.setattr(suite, "test_steps", steps_of)
+    return codes
+
+
+def test_test_runs_all_floors_and_ends_with_a_line_for_each(steps: dict[str, int]) -> None:
+    steps["stack"] = 3
+
+    result = windtunnel("test")
+
+    assert result.exit_code == commands.FAILED
+    lines = [line.split()[:2] for line in result.stdout.splitlines()[-4:]]
+    assert lines == [["unit", "ok"], ["stack", "failed"], ["e2e", "ok"], ["faults", "ok"]]
+
+
+def test_test_runs_one_floor(steps: dict[str, int]) -> None:
+    steps["e2e"] = 1
+
+    result = windtunnel("test", "unit")
+
+    assert result.exit_code == 0
+    assert "e2e" not in result.stdout
+
+
+def test_bench_runs_the_benchmarks_with_its_arguments(
+    steps: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[list[str]] = []
+
+    def call(command: list[str], **_: Any) -> int:
+        called.append(command)
+        return 1
+
+    monkeypatch.setattr(subprocess, "call", call)
+
+    result = windtunnel("bench", "operator", "--", "--save")
+
+    assert result.exit_code == commands.FAILED
+    ((_, *module, part, option),) = called
+    assert (part, option) == ("operator", "--save")
+    assert module[0] == "-m"
+    assert importlib.util.find_spec(module[1])
+
+
+def test_the_checkout_is_the_one_this_code_lies_in() -> None:
+    assert (ROOT / "src/windtunnel/cli/commands.py").samefile(commands.__file__)

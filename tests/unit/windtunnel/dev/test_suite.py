@@ -1,0 +1,144 @@
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.dev import suite
+from windtunnel.local.stack import ProcessStack
+from windtunnel.local.venvs import Venvs
+from windtunnel.stack.base import ROOT
+
+from ..conftest import Docker
+
+
+def commands(steps: Iterable[suite.Step]) -> list[str]:
+    return [" ".join(step.command) for step in steps]
+
+
+IN_AIRFLOW = " ".join(suite.ENVIRONMENTS[0].tests)
+APART = " ".join(f"--ignore={path}" for beside in suite.ENVIRONMENTS for path in beside.tests)
+
+
+def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: ComposeStack) -> None:
+    host, airflow, localstack = commands(suite.test_steps(compose, "unit", ["-k", "relay"]))
+
+    assert host.endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
+    for inside, image, python, folders in (
+        (
+            airflow,
+            "tunnel-airflow-test",
+            "/opt/venv/bin/python",
+            IN_AIRFLOW,
+        ),
+        (localstack, "tunnel-localstack-test", "/opt/lambda/bin/python", "tests/unit/emulator"),
+    ):
+        assert inside.startswith("docker run --rm --init --network none ")
+        assert f"--entrypoint {python} {image} -m pytest" in inside
+        assert inside.endswith(f"{folders} -k relay")
+
+
+def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local: ProcessStack) -> None:
+    host, *beside = suite.test_steps(local, "unit", ["-k", "relay"])
+
+    assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
+    venvs = Venvs(local)
+    for step, name, folders in (
+        (
+            beside[0],
+            "airflow",
+            IN_AIRFLOW,
+        ),
+        (beside[1], "lambda", "tests/unit/emulator"),
+    ):
+        command = " ".join(step.command)
+        assert command.startswith(f"{venvs.python(name)} -m pytest ")
+        assert command.endswith(f"{folders} -k relay")
+        path = step.environment["PYTHONPATH"].split(":")
+        assert {str(local.root / "src"), str(venvs.test_tools)} <= set(path)
+    assert str(local.root / "emulator/src") in beside[1].environment["PYTHONPATH"].split(":")
+
+
+def test_types_are_checked_with_the_environment_that_the_code_runs_in(
+    compose: ComposeStack, local: ProcessStack
+) -> None:
+    for stack, places in ((compose, ("/opt/venv", "/opt/localstack")), (local, ("airflow", "localstack"))):
+        beside = [step for step in suite.check_steps(stack) if step.name.startswith("mypy, in ")]
+        for step, place in zip(beside, places, strict=True):
+            assert f"{place}/bin/python" in " ".join(step.command)
+
+
+@pytest.mark.parametrize("floor", ["stack", "e2e", "faults"])
+def test_the_other_floors_run_here(compose: ComposeStack, floor: str) -> None:
+    (step,) = suite.test_steps(compose, floor, ["-x"])
+
+    assert " ".join(step.command).endswith(f"-m pytest tests/{floor} -x")
+
+
+def test_every_part_of_the_code_is_tested_and_checked_once(compose: ComposeStack) -> None:
+    # What is left out on this machine is what an image takes over.
+    (mypy,) = [step for step in suite.check_steps(compose) if step.name == "mypy"]
+    apart = mypy.command[-1]
+
+    for beside in suite.ENVIRONMENTS:
+        for folder in (*beside.tests, *beside.sources):
+            assert (ROOT / folder).exists(), folder
+        assert all(folder in apart for folder in beside.tests)
+
+
+def test_every_shell_script_of_the_checkout_is_checked() -> None:
+    scripts = {
+        str(path.relative_to(ROOT))
+        for folder in (".", ".ci", "locks", "offline")
+        for path in (ROOT / folder).glob("**/*" if folder == "offline" else "*")
+        if path.is_file()
+        and path.read_bytes().startswith((b"#!/usr/bin/env bash", b"#!/bin/sh", b"# What engine"))
+    }
+
+    assert scripts
+    assert set(suite.shell_scripts(ROOT)) >= scripts
+
+
+def test_a_step_passes_its_exit_code_on_and_names_the_images(
+    compose: ComposeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compose.environment["COMPOSE_PROJECT_NAME"] = "tunnel"
+    told = tmp_path / "told"
+    step = suite.Step("it", ["sh", "-c", f'echo "$WINDTUNNEL_IMAGE-$COMPOSE_PROJECT_NAME" >{told}; exit 5'])
+
+    assert step.run(compose) == 5
+    assert told.read_text() == "tunnel-\n"
+
+
+def test_a_step_runs_on_the_same_engine_with_its_own_environment(local: ProcessStack, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    command = ["sh", "-c", f'echo "$WINDTUNNEL_ENGINE $OWN [$WINDTUNNEL_IMAGE]" >{told}']
+
+    assert suite.Step("it", command, {"OWN": "1"}).run(local) == 0
+    assert told.read_text() == "local 1 []\n"
+
+
+def test_tools_for_the_local_engine_are_installed(
+    local: ProcessStack, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed: list[Path] = []
+    monkeypatch.setattr(Venvs, "install_test_tools", lambda self: installed.append(self.test_tools))
+
+    suite.get_beside(local, lambda _: None)
+
+    assert installed == [Venvs(local).test_tools]
+    assert docker.calls == []
+
+
+def test_test_images_are_built_with_the_machines_certificates(compose: ComposeStack, docker: Docker) -> None:
+    compose.environment["CA_BUNDLE"] = "/bundle"
+    docker.answers("build", "done\n")
+
+    suite.get_beside(compose, lambda _: None)
+
+    builds = [call for call in docker.calls if call.startswith("build")]
+    assert [call.split("--target ")[1] for call in builds] == [
+        "airflow-test --tag tunnel-airflow-test .",
+        "localstack-test --tag tunnel-localstack-test .",
+    ]
+    assert all("--secret id=ca_bundle,src=/bundle" in call for call in builds)

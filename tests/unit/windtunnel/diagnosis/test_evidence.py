@@ -1,0 +1,273 @@
+"""What cannot be had does not keep the rest from being written."""
+
+import json
+import re
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import urllib3
+from airflow_client.client.models.dag_run_state import DagRunState
+from airflow_client.client.models.task_instance_state import TaskInstanceState
+
+from windtunnel.airflow_api.client import AirflowApiError, LogRecord, TaskLog
+from windtunnel.diagnosis import evidence
+from windtunnel.stack.base import StackError
+
+RUN: Any = SimpleNamespace(dag_id="mine", dag_run_id="run-1")
+OTHER: Any = SimpleNamespace(dag_id="mine", dag_run_id="run-2")
+# As Airflow names them.
+MANUAL: Any = SimpleNamespace(dag_id="mine", dag_run_id="manual__2026-11-21T22:26:56.1+00:00")
+
+
+class Stack:
+    """Of a stack whose LocalStack and web server are gone."""
+
+    name = "local"
+
+    def __init__(self, state: Path) -> None:
+        self.state = state
+
+    def address(self, service: str) -> str:
+        raise OSError(f"{service} does not run")
+
+    def memory(self) -> dict[str, float]:
+        return {"scheduler": 2e6}
+
+    def write_logs(self, folder: Path) -> None:
+        folder.mkdir()
+        (folder / "scheduler.log").write_text("the scheduler's")
+
+
+def stack(tmp_path: Path) -> Any:
+    def aws(service: str) -> Any:
+        raise OSError("no answer")
+
+    airflow = SimpleNamespace(
+        failures=lambda run: [f"why {run.dag_run_id}"],
+        import_error_lines=lambda: ["a.py: SyntaxError: bad"],
+        task_instances=lambda run: [],
+        run=lambda *_: SimpleNamespace(state=DagRunState.FAILED),
+        task_log=lambda run, *_: TaskLog([LogRecord(None, "error", f"log of {run.dag_run_id}", "")], []),
+    )
+    return SimpleNamespace(stack=Stack(tmp_path), airflow=airflow, aws=aws, runs=[RUN, OTHER])
+
+
+def task(task_id: str, state: str | None = "failed", try_number: int = 1) -> Any:
+    return SimpleNamespace(
+        task_id=task_id,
+        state=TaskInstanceState(state) if state else None,
+        map_index=-1,
+        try_number=try_number,
+        duration=None,
+    )
+
+
+def logs(folder: Path) -> dict[str, str]:
+    """The tasks' logs of a bundle, by path."""
+    found = (folder / "tasks").rglob("*.log")
+    return {str(path.relative_to(folder / "tasks")): path.read_text() for path in found}
+
+
+class Aws:
+    """Clients of an AWS that has log groups, each with its events, and nothing else."""
+
+    def __init__(self, groups: dict[str, list[dict[str, Any]]]) -> None:
+        self._groups = groups
+
+    def get_paginator(self, operation: str) -> Any:
+        return SimpleNamespace(paginate=lambda **of: [getattr(self, operation)(**of)])
+
+    def list_functions(self) -> dict[str, Any]:
+        return {"Functions": []}
+
+    def describe_log_groups(self, logGroupNamePrefix: str) -> dict[str, Any]:
+        names = [name for name in self._groups if name.startswith(logGroupNamePrefix)]
+        return {"logGroups": [{"logGroupName": name} for name in names]}
+
+    def filter_log_events(self, logGroupName: str) -> dict[str, Any]:
+        return {"events": self._groups[logGroupName]}
+
+
+def test_what_cannot_be_had_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+
+    evidence.write(stack(tmp_path), folder)
+
+    missing = (folder / "missing.txt").read_text().splitlines()
+    assert [line.partition(":")[0] for line in missing] == [
+        "health/airflow.json",
+        "health/localstack.json",
+        "health/seeding.json",
+        "functions",
+        "s3.txt",
+        "versions.json, airflow",
+        "versions.json, localstack",
+    ]
+    assert missing[0] == "health/airflow.json: OSError: webserver does not run"
+    assert json.loads((folder / "versions.json").read_text())["engine"] == "local"
+    assert "scheduler: 2 MB" in (folder / "resources.txt").read_text()
+    assert (folder / "services" / "scheduler.log").read_text() == "the scheduler's"
+
+
+def test_the_lines_that_tell_are_of_the_failed_tests_runs_and_then_of_files(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+
+    lines = evidence.write(stack(tmp_path), folder, [OTHER])
+
+    assert lines == ["mine run-2:", "why run-2", "a.py: SyntaxError: bad"]
+    assert (folder / "runs.txt").read_text() == "mine run-2:\nwhy run-2\n"
+
+
+def test_a_run_that_has_not_ended_is_told_with_its_tasks(tmp_path: Path) -> None:
+    of = stack(tmp_path)
+    of.airflow.failures = lambda run: []
+    of.airflow.run = lambda *_: SimpleNamespace(state=DagRunState.RUNNING)
+    of.airflow.task_instances = lambda run: [
+        task("list_texts", "success"),
+        task("count", "deferred", 2),
+        task("write", None, 0),
+    ]
+
+    lines = evidence.write(of, tmp_path / "bundle", [RUN])
+
+    assert lines[:5] == [
+        "mine run-1:",
+        "has not ended; the run is running:",
+        "  <TaskInstance list_texts success>, try 1",
+        "  <TaskInstance count deferred>, try 2",
+        "  <TaskInstance write none>, try 0",
+    ]
+
+
+def test_without_runs_of_its_own_the_sessions_last_are_looked_at(tmp_path: Path) -> None:
+    given = stack(tmp_path)
+    given.runs = [SimpleNamespace(dag_id="mine", dag_run_id=f"run-{number}") for number in range(21)]
+    given.airflow.task_instances = lambda run: [task("work")]
+    folder = tmp_path / "bundle"
+
+    lines = evidence.write(given, folder)
+
+    assert lines == ["a.py: SyntaxError: bad"]
+    named = re.findall("^mine (.*):$", (folder / "runs.txt").read_text(), re.MULTILINE)
+    assert named == [f"run-{number}" for number in range(20, 0, -1)]
+    assert len(logs(folder)) == 20
+
+
+def test_the_logs_are_of_the_failed_tests_tasks(tmp_path: Path) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    given.airflow.task_instances = lambda run: [task("work")]
+
+    evidence.write(given, folder, [OTHER])
+
+    assert logs(folder) == {
+        "dag_id=mine/run_id=run-2/task_id=work/attempt=1.log": " ERROR    log of run-2",
+    }
+
+
+@pytest.mark.parametrize("state", ["failed", "running", "queued", "up_for_retry", "deferred"])
+def test_a_task_that_has_not_ended_well_has_its_log_written(tmp_path: Path, state: str) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    others = [task(f"is-{other}", other) for other in ("success", "skipped", "removed", None)]
+    given.airflow.task_instances = lambda run: [*others, task("work", state)]
+
+    evidence.write(given, folder, [RUN])
+
+    assert list(logs(folder)) == ["dag_id=mine/run_id=run-1/task_id=work/attempt=1.log"]
+
+
+def test_a_log_that_cannot_be_had_keeps_no_other_from_being_written(tmp_path: Path) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    read = given.airflow.task_log
+
+    def task_log(run: Any, task_id: str, try_number: int, map_index: int) -> TaskLog:
+        # Before its first try there is none to ask for.
+        assert try_number
+        if task_id == "gone":
+            raise AirflowApiError("404")
+        return read(run)  # type: ignore[no-any-return]
+
+    given.airflow.task_log = task_log
+    given.airflow.task_instances = lambda run: [
+        task("never", "upstream_failed", try_number=0),
+        task("gone"),
+        task("work"),
+    ]
+
+    evidence.write(given, folder, [RUN])
+
+    assert list(logs(folder)) == ["dag_id=mine/run_id=run-1/task_id=work/attempt=1.log"]
+    missing = [line for line in (folder / "missing.txt").read_text().splitlines() if line.startswith("tasks")]
+    assert missing == ["tasks/dag_id=mine/run_id=run-1/task_id=gone/attempt=1.log: AirflowApiError: 404"]
+
+
+def test_no_path_has_what_github_refuses_of_an_artifact(tmp_path: Path) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    given.airflow.task_instances = lambda run: [task("work")]
+    given.aws = lambda service: Aws({"/aws/lambda/a:b": []})
+
+    evidence.write(given, folder, [MANUAL])
+
+    paths = [str(path.relative_to(folder)) for path in folder.rglob("*")]
+    assert "tasks/dag_id=mine/run_id=manual__2026-11-21T22_26_56.1+00_00/task_id=work/attempt=1.log" in paths
+    assert "functions/aws_lambda_a_b.log" in paths
+    assert [path for path in paths if set(path) & set('":<>|*?\r\n')] == []
+
+
+def test_the_last_events_are_the_latest_of_all_streams(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evidence, "EVENTS", 2)
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    events = [
+        {"timestamp": time, "logStreamName": stream, "message": f"{stream}-{time}"}
+        for stream, time in (("new", 5), ("new", 7), ("old", 1), ("old", 6))
+    ]
+    given.aws = lambda service: Aws({"/aws/lambda/mine": events})
+
+    evidence.write(given, folder)
+
+    written = (folder / "functions" / "aws_lambda_mine.log").read_text().splitlines()
+    assert [line.split()[-1] for line in written] == ["old-6", "new-7"]
+
+
+def test_one_service_that_is_gone_takes_no_answer_of_another_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def address(service: str) -> str:
+        if service == "webserver":
+            raise StackError("webserver does not run")
+        return "http://localstack.test"
+
+    def request(method: str, url: str, **_: Any) -> Any:
+        return SimpleNamespace(data=url.encode(), json=lambda: {"version": "4.14"})
+
+    def memory() -> dict[str, float]:
+        raise StackError("no answer of Docker")
+
+    monkeypatch.setattr(urllib3, "request", request)
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    monkeypatch.setattr(given.stack, "address", address)
+    monkeypatch.setattr(given.stack, "memory", memory)
+
+    evidence.write(given, folder)
+
+    assert {path.name for path in (folder / "health").iterdir()} == {"localstack.json", "seeding.json"}
+    versions = json.loads((folder / "versions.json").read_text())
+    assert versions["localstack"] == "4.14"
+    assert "airflow" not in versions
+    assert "\ndisk: " in (folder / "resources.txt").read_text()
+    missing = [line.partition(":")[0] for line in (folder / "missing.txt").read_text().splitlines()]
+    assert {"health/airflow.json", "versions.json, airflow", "resources.txt"} <= set(missing)
+    assert "versions.json, localstack" not in missing
+
+
+def test_a_bundle_is_made_anew(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    folder.mkdir()
+    (folder / "old.txt").touch()
+
+    evidence.write(stack(tmp_path), folder)
+
+    assert not (folder / "old.txt").exists()

@@ -1,0 +1,296 @@
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.diagnosis import preflight
+from windtunnel.local.stack import ProcessStack
+from windtunnel.stack.base import Stack
+
+from ..conftest import Docker, answer_stack, container
+
+
+def problems(findings: "Iterator[preflight.Finding] | list[preflight.Finding]") -> list[str]:
+    return [finding.problem for finding in findings]
+
+
+def test_a_checkout_as_it_should_be_has_no_findings(compose: ComposeStack, local: ProcessStack) -> None:
+    for stack in (compose, local):
+        assert preflight.before_engine(stack) == []
+        assert preflight.with_engine(stack) == []
+
+
+@pytest.mark.parametrize("key", ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"])
+def test_real_keys_are_refused_and_not_repeated(key: str) -> None:
+    (finding,) = preflight.real_aws({"AWS_ACCESS_KEY_ID": key})
+
+    assert "AWS_ACCESS_KEY_ID looks like a real key" in finding.problem
+    assert key not in finding.problem
+
+
+def test_a_profile_is_refused_and_dummy_keys_are_not() -> None:
+    assert problems(preflight.real_aws({"AWS_PROFILE": "prod"})) == ["AWS_PROFILE is set (prod)"]
+    assert problems(preflight.real_aws({"AWS_DEFAULT_PROFILE": "prod"})) == [
+        "AWS_DEFAULT_PROFILE is set (prod)"
+    ]
+    assert problems(preflight.real_aws({"AWS_ACCESS_KEY_ID": "test"})) == []
+
+
+def test_a_package_that_hides_ours_is_named(compose: ComposeStack, checkout: Path) -> None:
+    (checkout / "custom/__init__.py").touch()
+
+    (problem,) = problems(preflight.settings_files(compose))
+    assert problem.endswith("custom/__init__.py hides Windtunnel's own package `custom`")
+
+
+@pytest.mark.parametrize("value", ["abc", "-1", "65536", "80.5", "127.0.0.1:80", "٨٠"])
+def test_what_is_no_port_is_named(compose: ComposeStack, value: str) -> None:
+    compose.environment["WEBSERVER_PORT"] = value
+
+    assert problems(preflight.port_values(compose)) == [f"WEBSERVER_PORT is {value!r}"]
+
+
+@pytest.mark.parametrize("value", ["0", "1", "65535"])
+def test_ports(compose: ComposeStack, value: str) -> None:
+    compose.environment["POSTGRES_PORT"] = value
+
+    assert problems(preflight.port_values(compose)) == []
+
+
+def test_two_services_cannot_have_one_port(compose: ComposeStack) -> None:
+    compose.environment |= {"WEBSERVER_PORT": "9000", "LOCALSTACK_PORT": "9000"}
+
+    assert problems(preflight.port_values(compose)) == ["LOCALSTACK_PORT and WEBSERVER_PORT are both 9000"]
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "problem"),
+    [
+        ("config/pools.json", "{", "pools.json in the config folder is not JSON"),
+        ("config/variables.json", "[]", "variables.json in the config folder must be a JSON object"),
+        (
+            "config/airflow.cfg",
+            "core]\n",
+            "airflow.cfg in the config folder: File contains no section headers",
+        ),
+        ("config/airflow.cfg", "[core]\na=1\na=2\n", "option 'a' in section 'core' already exists"),
+        ("config/aws.json", '{"s3": {"no_such": [{}]}}', "s3 has no operation no_such"),
+        ("lambdas/good/function.json", "{", "good/function.json is not JSON"),
+        ("lambdas/good/function.json", '{"Timeout": "long"}', "Timeout"),
+        ("lambdas/bad/lambda_function.py", "x = 1\n", "lambdas/bad has no handler"),
+        ("lambdas/empty/function.json", "{}", "lambdas/empty has no handler: lambda_function.py is missing"),
+    ],
+)
+def test_files_that_cannot_be_used_are_named(
+    compose: ComposeStack, checkout: Path, file: str, text: str, problem: str
+) -> None:
+    (checkout / file).parent.mkdir(exist_ok=True)
+    (checkout / file).write_text(text)
+
+    (found,) = problems(preflight.settings_files(compose))
+
+    assert problem in found
+
+
+def test_a_folder_that_is_not_there_is_named_with_its_setting(compose: ComposeStack, checkout: Path) -> None:
+    compose.environment["DAGS_FOLDER"] = "elsewhere"
+
+    (finding,) = preflight.settings_files(compose)
+
+    assert finding.problem == f"the folder {checkout / 'elsewhere'} is not there"
+    assert "DAGS_FOLDER" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("26.1.5+dfsg1", (26, 1, 5)), ("v2.20.2", (2, 20, 2)), ("2.26.1-4\n", (2, 26, 1)), ("dev", ())],
+)
+def test_version(text: str, numbers: tuple[int, ...]) -> None:
+    assert preflight.version(text) == numbers
+
+
+@pytest.mark.parametrize(
+    ("docker_version", "plugin", "problem"),
+    [
+        ("24.0.9", "2.26.1", "Docker Engine 24.0.9 is too old"),
+        ("25.0.0", "2.20.1", "Docker Compose 2.20.1 is too old"),
+    ],
+)
+def test_old_versions_are_refused(
+    compose: ComposeStack, docker: Docker, docker_version: str, plugin: str, problem: str
+) -> None:
+    docker.answers("version", docker_version)
+    docker.answers("compose version", plugin)
+
+    assert problems(preflight.versions(compose)) == [problem]
+
+
+def test_the_oldest_good_versions_are_taken(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("version", "25.0.0")
+    docker.answers("compose version", "2.20.2")
+
+    assert problems(preflight.versions(compose)) == []
+
+
+def test_no_engine_and_no_compose(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("compose version", code=1)
+    assert problems(preflight.versions(compose)) == ["Docker Compose is missing"]
+
+    docker.answers("version", code=1)
+    assert problems(preflight.versions(compose)) == ["no Docker engine answers"]
+
+
+def test_the_same_project_of_another_checkout_is_refused(
+    compose: ComposeStack, docker: Docker, checkout: Path
+) -> None:
+    docker.answers("ps --all --filter", f"{checkout}\n/other\n/other\n")
+
+    (finding,) = preflight.other_checkout(compose)
+
+    assert finding.problem == "the project name tunnel is in use by the checkout /other"
+    assert "COMPOSE_PROJECT_NAME=" in finding.remedy
+
+
+# Ports in use
+
+
+@pytest.fixture
+def busy_port() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+def test_a_port_that_another_program_uses_is_named_with_it(compose: ComposeStack, busy_port: int) -> None:
+    compose.environment["WEBSERVER_PORT"] = str(busy_port)
+
+    (finding,) = preflight.ports_in_use(compose)
+
+    assert finding.problem.startswith(f"port {busy_port} is in use by python")
+    assert "WEBSERVER_PORT=0" in finding.remedy
+
+
+def test_a_port_that_another_container_uses_is_named_with_it(
+    compose: ComposeStack, docker: Docker, busy_port: int
+) -> None:
+    compose.environment["WEBSERVER_PORT"] = str(busy_port)
+    docker.answers(f"ps --filter publish={busy_port}", "their-web other\n")
+
+    assert problems(preflight.ports_in_use(compose)) == [
+        f"port {busy_port} is in use by the container their-web"
+    ]
+
+
+def test_the_port_of_our_own_running_stack_is_fine(
+    compose: ComposeStack, docker: Docker, busy_port: int
+) -> None:
+    compose.environment["WEBSERVER_PORT"] = str(busy_port)
+    docker.answers(f"ps --filter publish={busy_port}", "tunnel-webserver-1 tunnel\n")
+
+    assert problems(preflight.ports_in_use(compose)) == []
+
+
+def test_a_free_port_is_fine(compose: ComposeStack, busy_port: int) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        free = other.getsockname()[1]
+    compose.environment["WEBSERVER_PORT"] = str(free)
+
+    assert problems(preflight.ports_in_use(compose)) == []
+
+
+@pytest.mark.parametrize("kind", ["compose", "local"])
+def test_a_port_that_is_not_set_is_no_finding(
+    request: pytest.FixtureRequest, busy_port: int, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """Another one is taken then."""
+    stack: Stack = request.getfixturevalue(kind)
+    monkeypatch.setattr(preflight, "PORT_SETTINGS", {"webserver": ("WEBSERVER_PORT", str(busy_port))})
+    del stack.environment["WEBSERVER_PORT"]
+
+    assert problems(preflight.ports_in_use(stack)) == []
+
+
+def test_the_port_of_our_own_processes_is_fine(
+    local: ProcessStack, busy_port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local.environment["WEBSERVER_PORT"] = str(busy_port)
+    (problem,) = problems(preflight.ports_in_use(local))
+    assert problem.startswith(f"port {busy_port} is in use by ")
+
+    # Supervised or not: `up` ends what is left of it before it takes the port.
+    monkeypatch.setattr(local, "is_there", lambda: True)
+    monkeypatch.setattr(local, "port", lambda _: busy_port)
+    assert problems(preflight.ports_in_use(local)) == []
+
+    # Ours runs, but elsewhere.
+    monkeypatch.setattr(local, "port", lambda _: busy_port + 1)
+    assert len(problems(preflight.ports_in_use(local))) == 1
+
+
+# The local engine
+
+
+def test_what_the_local_engine_needs_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(preflight.machine()) == []
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "darwin")
+    assert problems(preflight.machine()) == [
+        "the local engine runs on Linux, and this is darwin",
+        "there is no command `bash`",
+        "there is no command `setpriv`",
+    ]
+
+
+def test_the_same_stack_in_compose_is_named(local: ProcessStack, docker: Docker) -> None:
+    assert problems(preflight.compose_stack(local)) == []
+
+    answer_stack(docker, [container("webserver")])
+    (finding,) = preflight.compose_stack(local)
+    assert finding.problem == "the stack tunnel is there in Compose already"
+    assert "./windtunnel down --engine compose" in finding.remedy
+
+
+def test_without_a_docker_engine_there_is_no_stack_in_compose(local: ProcessStack, docker: Docker) -> None:
+    docker.answers("version", code=1)
+    docker.answers("ps", code=1)
+
+    assert problems(preflight.compose_stack(local)) == []
+
+
+# Images
+
+
+def test_base_images_are_those_that_are_not_built_here(compose: ComposeStack) -> None:
+    assert preflight.base_images(compose) == ["postgres:17", "python:3.13-slim-trixie"]
+
+
+def test_missing_images(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("image inspect", code=1, errors="No such image")
+    docker.answers("image inspect --format {{.Id}} here", "sha256:1")
+
+    assert preflight.missing_images(compose, ["here", "gone"]) == ["gone"]
+
+
+def test_a_compose_file_that_cannot_be_read_is_a_finding(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("compose config", code=15, errors="invalid project name")
+
+    assert problems(preflight.with_engine(compose)) == [
+        "reading the compose file failed (exit code 15): invalid project name"
+    ]
+
+
+def test_findings_name_each_of_two_broken_functions(compose: ComposeStack, checkout: Path) -> None:
+    for name in ("one", "two"):
+        (checkout / "lambdas" / name).mkdir()
+        (checkout / "lambdas" / name / "function.json").write_text(json.dumps({}))
+
+    (found,) = problems(preflight.settings_files(compose))
+
+    assert "lambdas/one has no handler" in found
+    assert "lambdas/two has no handler" in found

@@ -1,0 +1,196 @@
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.diagnosis import status
+from windtunnel.stack.base import Service
+
+from ..airflow_api.test_client import run
+from ..conftest import ALL_READY, Docker, Server, answer_stack
+
+DAG = {
+    "dag_id": "demo-dag",
+    "dag_display_name": "demo-dag",
+    "is_paused": False,
+    "is_stale": False,
+    "relative_fileloc": "demo_dag.py",
+    "fileloc": "/opt/airflow/dags/demo_dag.py",
+    "description": None,
+    "timetable_summary": None,
+    "timetable_description": None,
+    "timetable_partitioned": False,
+    "timetable_periodic": True,
+    "tags": [],
+    "max_active_tasks": 16,
+    "max_active_runs": 1,
+    "max_consecutive_failed_dag_runs": 0,
+    "has_task_concurrency_limits": False,
+    "has_import_errors": False,
+    "owners": ["airflow"],
+    "is_backfillable": True,
+    "file_token": "x",
+    "bundle_name": None,
+    "bundle_version": None,
+    "last_parsed_time": None,
+    "last_parse_duration": None,
+    "last_expired": None,
+    "next_dagrun_logical_date": None,
+    "next_dagrun_data_interval_start": None,
+    "next_dagrun_data_interval_end": None,
+    "next_dagrun_run_after": None,
+    "allowed_run_types": None,
+}
+IMPORT_ERROR = {
+    "import_error_id": 1,
+    "timestamp": "2026-01-01T00:00:00Z",
+    "filename": "broken.py",
+    "bundle_name": "dags-folder",
+    "stack_trace": "Traceback …\nModuleNotFoundError: nosuch",
+}
+
+
+@pytest.fixture
+def running(compose: ComposeStack, docker: Docker, server: Server) -> ComposeStack:
+    """A healthy stack with one DAG and one function."""
+    answer_stack(docker, ALL_READY)
+    docker.answers("compose port", server.address.removeprefix("http://"))
+    docker.answers(
+        "compose exec --no-TTY webserver python -m windtunnel.services.answers login", '["admin", "secret"]'
+    )
+    server.answers("GET /api/v2/dags", {"dags": [DAG], "total_entries": 1})
+    server.answers("GET /api/v2/importErrors", {"import_errors": [], "total_entries": 0})
+    runs = {"dag_runs": [run("success"), run("failed")], "total_entries": 2}
+    server.answers("GET /api/v2/dags/demo-dag/dagRuns", runs)
+    server.answers("GET /2015-03-31/functions", {"Functions": [{"FunctionName": "good"}]})
+    functions(server, "Active")
+    return compose
+
+
+def functions(server: Server, state: str) -> None:
+    configuration = {"FunctionName": "good", "State": state}
+    server.answers("GET /2015-03-31/functions/good/configuration", configuration)
+
+
+def shown(report: status.Report) -> str:
+    console = Console(width=200, color_system=None)
+    with console.capture() as capture:
+        for section in status.sections(report):
+            console.print(section)
+    return "\n".join(line.rstrip() for line in capture.get().splitlines())
+
+
+def test_a_healthy_stack(running: ComposeStack, server: Server) -> None:
+    report = status.Report.of(running)
+
+    assert report.healthy
+    text = shown(report)
+    assert f"webserver   healthy  {server.address}" in text
+    assert "demo-dag  active  latest runs: success, failed" in text
+    assert "good  Active" in text
+
+
+def test_an_import_error_is_unhealthy_and_shown_whole(running: ComposeStack, server: Server) -> None:
+    server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
+
+    report = status.Report.of(running)
+
+    assert not report.healthy
+    assert "Import error in broken.py" in shown(report)
+    assert "ModuleNotFoundError: nosuch" in shown(report)
+
+
+def test_a_function_that_is_not_active_is_unhealthy(running: ComposeStack, server: Server) -> None:
+    functions(server, "Failed")
+
+    report = status.Report.of(running)
+
+    assert not report.healthy
+    assert "good  Failed" in shown(report)
+
+
+def test_a_webserver_that_does_not_answer_is_part_of_the_report(
+    running: ComposeStack, server: Server
+) -> None:
+    server.answers("POST /auth/token", {}, status=500)
+
+    report = status.Report.of(running)
+
+    assert not report.healthy
+    assert "No answer from Airflow" in shown(report)
+    assert report.functions == [("good", "Active")]
+
+
+def test_a_service_that_is_not_ready_is_shown_with_its_reason() -> None:
+    late = Service("scheduler", state="running", health="unhealthy", health_output="no heartbeat")
+    report = status.Report([late])
+
+    assert not report.healthy
+    assert "scheduler  unhealthy  no heartbeat" in shown(report)
+
+
+def test_how_often_a_service_has_ended_by_itself_is_shown_also_when_it_runs() -> None:
+    services = [
+        Service("scheduler", state="running", health="healthy", restarts=1),
+        Service("webserver", state="running", health="healthy", restarts=12),
+        Service("triggerer", state="running", health="healthy"),
+    ]
+
+    text = shown(status.Report(services))
+
+    assert "scheduler  healthy  ended by itself, once" in text
+    assert "webserver  healthy  ended by itself, 12 times" in text
+    assert text.count("ended by itself") == 2
+
+
+def test_a_stack_without_its_supervisord_is_shown_with_what_to_do() -> None:
+    report = status.Report([Service("scheduler", state="unsupervised"), Service("webserver")])
+
+    assert not report.healthy
+    assert "scheduler  unsupervised" in shown(report)
+    assert "supervisord was killed" in shown(report)
+    assert "./windtunnel up" in shown(report)
+
+
+def test_a_stack_that_does_not_run_is_not_healthy(compose: ComposeStack) -> None:
+    report = status.Report.of(compose)
+
+    assert not report.healthy
+    assert shown(report) == "The stack does not run. Start it: ./windtunnel up"
+
+
+def test_functions_are_known_by_name_and_a_broken_one_by_its_folder(
+    compose: ComposeStack, checkout: Path
+) -> None:
+    (checkout / "lambdas/good/function.json").write_text('{"FunctionName": "better"}')
+    (checkout / "lambdas/broken_one").mkdir()
+    (checkout / "lambdas/airflow_relay").mkdir()
+
+    assert status.function_folders(compose) == {"better": "good", "broken-one": "broken_one"}
+
+
+# Files without a DAG
+
+
+def test_files_without_a_dag_are_named(running: ComposeStack, checkout: Path, server: Server) -> None:
+    dags = checkout / "dags"
+    (dags / "package").mkdir()
+    (dags / "demo_dag.py").write_text("import helper\nfrom package import part\n")
+    for name in (
+        "helper.py",
+        "empty.py",
+        "ignored.py",
+        "package/__init__.py",
+        "package/part.py",
+        "broken.py",
+    ):
+        (dags / name).touch()
+    (dags / "package/odd.py").write_text("syntax error")
+    (dags / ".airflowignore").write_text("ignored*\n")
+    server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
+
+    report = status.Report.of(running)
+
+    assert report.without_dag == ["empty.py", "package/odd.py"]
+    assert any("No DAG[/yellow] in empty.py" in str(section) for section in status.sections(report))

@@ -1,0 +1,319 @@
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Thread
+
+import pytest
+from packaging.requirements import Requirement
+
+from windtunnel.local import venvs
+from windtunnel.local.stack import ProcessStack
+from windtunnel.local.venvs import Venvs, without_hashes
+from windtunnel.stack.base import ROOT, StackError
+
+NAMES = ["postgres", "lambda", "localstack", "airflow"]
+
+
+class Uv:
+    """Stands in for uv: makes the folders that it would make, and can fail."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        # A word of the call that is to fail.
+        self.fails_at = ""
+
+    def __call__(self, *arguments: str | Path, settings: Mapping[str, str]) -> None:
+        self.calls.append(list(map(str, arguments)))
+        if self.fails_at and self.fails_at in " ".join(self.calls[-1]):
+            raise StackError("uv failed")
+        if arguments[0] == "venv":
+            Path(arguments[-1]).mkdir(parents=True)
+        if "--target" in arguments:
+            Path(arguments[arguments.index("--target") + 1]).mkdir(parents=True, exist_ok=True)
+
+    def about(self, name: str) -> list[str]:
+        """The calls of which one word ends so."""
+        return [" ".join(call) for call in self.calls if any(word.endswith(name) for word in call)]
+
+
+@pytest.fixture
+def uv(monkeypatch: pytest.MonkeyPatch) -> Uv:
+    uv = Uv()
+    monkeypatch.setattr(venvs, "uv", uv)
+    return uv
+
+
+@pytest.fixture
+def stack(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ProcessStack:
+    (checkout / "locks").mkdir()
+    for name in (*NAMES, "test"):
+        (checkout / "locks" / f"{name}.txt").write_text(f"{name}==1 \\\n    --hash=sha256:00\n")
+    (checkout / "requirements.txt").touch()
+    (checkout / "emulator/src/it").mkdir(parents=True)
+    (checkout / "emulator/pyproject.toml").touch()
+    (checkout / "emulator/src/it/__init__.py").touch()
+    stack = ProcessStack(root=checkout)
+    # The Python that it would run was made by uv.
+    monkeypatch.setattr(stack, "run", lambda *_, **__: "")
+    return stack
+
+
+@pytest.fixture
+def installed(stack: ProcessStack, uv: Uv) -> Venvs:
+    stack.venvs.install(lambda _: None)
+    uv.calls.clear()
+    return stack.venvs
+
+
+@pytest.mark.parametrize(
+    ("file", "concerns"),
+    [
+        ("locks/airflow.txt", "airflow"),
+        ("requirements.txt", "airflow"),
+        ("locks/localstack.txt", "localstack"),
+        ("emulator/pyproject.toml", "localstack"),
+        ("emulator/src/it/__init__.py", "localstack"),
+        ("locks/lambda.txt", "lambda"),
+        ("locks/postgres.txt", "postgres"),
+    ],
+)
+def test_a_changed_file_makes_its_environment_anew_and_no_other(
+    installed: Venvs, checkout: Path, uv: Uv, file: str, concerns: str
+) -> None:
+    assert installed.missing() == []
+    with (checkout / file).open("a") as changed:
+        changed.write("# changed\n")
+
+    said: list[str] = []
+    assert installed.missing() == [concerns]
+    installed.install(said.append)
+
+    assert said == [f"installing {concerns}"]
+    assert installed.missing() == []
+
+
+def test_another_python_makes_all_anew(installed: Venvs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "base_prefix", "/another")
+
+    assert installed.missing() == NAMES
+
+
+def test_other_requirements_are_noticed(installed: Venvs, stack: ProcessStack, checkout: Path) -> None:
+    (checkout / "more.txt").write_text("six\n")
+    stack.environment["REQUIREMENTS_FILE"] = "more.txt"
+
+    assert installed.missing() == ["airflow"]
+
+
+def test_requirements_that_are_not_there_are_named(installed: Venvs, stack: ProcessStack) -> None:
+    stack.environment["REQUIREMENTS_FILE"] = "gone.txt"
+
+    with pytest.raises(StackError, match=r"gone\.txt cannot be read"):
+        installed.missing()
+
+
+def test_what_is_there_is_not_installed_again(installed: Venvs, uv: Uv) -> None:
+    said: list[str] = []
+    installed.install(said.append)
+
+    assert (uv.calls, said) == ([], [])
+
+
+def test_only_what_is_wanted_is_installed(stack: ProcessStack, uv: Uv) -> None:
+    said: list[str] = []
+    stack.venvs.install(said.append, ("lambda",))
+
+    assert said == ["installing lambda"]
+    assert stack.venvs.missing(("lambda",)) == []
+    assert stack.venvs.missing() == ["postgres", "localstack", "airflow"]
+
+
+def test_every_package_of_a_lock_is_checked_against_its_hash(stack: ProcessStack, uv: Uv) -> None:
+    stack.venvs.install(lambda _: None)
+    stack.venvs.install_test_tools()
+
+    for name in (*NAMES, "test"):
+        (call,) = uv.about(f"locks/{name}.txt")
+        assert "--require-hashes" in call
+    for name in ("lambda", "localstack", "airflow"):
+        (venv,) = [call for call in uv.about(f"environments/{name}") if call.startswith("venv")]
+        assert venv == f"venv --python {sys.executable} {stack.venvs.folder / name}"
+
+
+def test_the_users_requirements_must_agree_with_the_lock(stack: ProcessStack, uv: Uv, checkout: Path) -> None:
+    requirements = checkout / "requirements.txt"
+    requirements.write_text("six\n")
+
+    stack.venvs.install(lambda _: None)
+
+    (call,) = uv.about("requirements.txt")
+    constraints = re.search(r"--constraints (\S+)", call)
+    assert constraints
+    assert Path(constraints[1]).read_text() == "airflow==1\n"
+
+
+def test_without_requirements_nothing_more_is_asked_for(
+    installed: Venvs, stack: ProcessStack, uv: Uv
+) -> None:
+    installed.folder.joinpath("airflow", venvs.FINGERPRINT).unlink()
+
+    installed.install(lambda _: None)
+
+    assert uv.about("requirements.txt") == []
+
+
+def test_requirements_are_resolved_against_the_lock_without_an_installation(
+    stack: ProcessStack, monkeypatch: pytest.MonkeyPatch, checkout: Path
+) -> None:
+    (checkout / "requirements.txt").write_text("six\n")
+    resolved: list[str] = []
+
+    def resolve(*arguments: str | Path, settings: Mapping[str, str]) -> None:
+        words = list(map(str, arguments))
+        assert words[:2] == ["pip", "compile"]
+        assert Path(words[words.index("--constraints") + 1]).read_text() == "airflow==1\n"
+        resolved.append(Path(words[-1]).read_text())
+
+    monkeypatch.setattr(venvs, "uv", resolve)
+    stack.venvs.require_resolvable()
+
+    assert resolved == ["six\n"]
+    assert list(stack.venvs.folder.iterdir()) == []
+
+
+def test_requirements_that_are_installed_do_resolve(installed: Venvs, uv: Uv, checkout: Path) -> None:
+    installed.require_resolvable()
+    assert uv.calls == []
+
+    (checkout / "requirements.txt").write_text("nosuch\n")
+    uv.fails_at = "requirements.txt"
+    with pytest.raises(StackError, match="uv failed"):
+        installed.require_resolvable()
+
+
+def test_requirements_that_do_not_resolve_leave_what_is_installed_as_it_is(
+    installed: Venvs, uv: Uv, checkout: Path
+) -> None:
+    part = installed.folder / "airflow" / "part"
+    part.touch()
+
+    (checkout / "requirements.txt").write_text("nosuch\n")
+    uv.fails_at = "requirements.txt"
+    with pytest.raises(StackError, match="uv failed"):
+        installed.install(lambda _: None)
+    (checkout / "requirements.txt").write_text("")
+
+    assert part.exists()
+    assert installed.missing() == []
+
+
+@pytest.mark.usefixtures("uv")
+def test_localstacks_index_is_made_in_its_environment(
+    stack: ProcessStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[tuple[str, ...], Mapping[str, str]]] = []
+
+    def run(*command: str, env: Mapping[str, str], **_: str) -> str:
+        made.append((command, env))
+        return ""
+
+    monkeypatch.setattr(stack, "run", run)
+
+    stack.venvs.install(lambda _: None)
+
+    ((command, environment),) = made
+    assert command == (str(stack.venvs.python("localstack")), "-m", "localstack.aws.spec")
+    root = Path(environment["FILESYSTEM_ROOT"])
+    assert root / venvs.LOCALSTACK_LIBRARY.lstrip("/") == stack.venvs.service_index
+    assert stack.venvs.service_index.is_dir()
+
+
+@pytest.mark.parametrize("fails_at", ["venv", "pip sync", "requirements.txt"])
+def test_a_failed_installation_leaves_no_fingerprint(
+    installed: Venvs, checkout: Path, uv: Uv, fails_at: str
+) -> None:
+    (checkout / "requirements.txt").write_text("nosuch\n")
+    uv.fails_at = fails_at
+
+    with pytest.raises(StackError, match="uv failed"):
+        installed.install(lambda _: None)
+
+    assert installed.missing() == ["airflow"]
+
+    uv.fails_at = ""
+    installed.install(lambda _: None)
+    assert installed.missing() == []
+
+
+def test_of_what_was_installed_before_nothing_stays(installed: Venvs, checkout: Path, uv: Uv) -> None:
+    lock = checkout / "locks/postgres.txt"
+    before = lock.read_text()
+    old = installed.folder / "postgres" / "old.so"
+    old.touch()
+
+    # Neither a file, nor a fingerprint that fits again when the lock is put back.
+    lock.write_text("postgres==2\n")
+    uv.fails_at = "postgres.txt"
+    with pytest.raises(StackError, match="uv failed"):
+        installed.install(lambda _: None)
+    lock.write_text(before)
+
+    assert not old.exists()
+    assert installed.missing() == ["postgres"]
+
+
+def test_of_two_installations_at_the_same_time_one_waits_for_the_other(stack: ProcessStack, uv: Uv) -> None:
+    said: list[str] = []
+    second = Thread(target=stack.venvs.install, args=(said.append,))
+
+    def in_the_first(_: str) -> None:
+        if not second.ident:
+            second.start()
+
+    stack.venvs.install(in_the_first)
+    second.join()
+
+    assert said == [], "it found all of it done"
+    assert len(uv.about("locks/airflow.txt")) == 1
+
+
+def test_tools_for_tests_are_apart(installed: Venvs, uv: Uv) -> None:
+    installed.install_test_tools()
+    installed.install_test_tools()
+
+    (call,) = uv.about("locks/test.txt")
+    assert f"--target {installed.test_tools}" in call
+    environment = installed.for_tests(["/a", "/b"])
+    assert environment["PYTHONPATH"] == "/a:/b"
+    assert environment["LAMBDA_RUNTIME_PYTHON"] == str(installed.python("lambda"))
+    # Tests write nothing into a home folder of Airflow that someone uses.
+    assert Path(environment["AIRFLOW_HOME"]).is_relative_to(installed.folder)
+
+
+# Locks
+
+
+def versions(lines: str) -> dict[str, str]:
+    requirements = map(Requirement, lines.splitlines())
+    return {requirement.name: str(requirement.specifier) for requirement in requirements}
+
+
+def test_the_versions_of_a_lock_are_its_constraints() -> None:
+    lock = (ROOT / "locks/airflow.txt").read_text()
+
+    constraints = versions(without_hashes(lock))
+
+    pinned = dict(re.findall(r"^([a-z0-9][\w.-]*)(?:\[[\w,-]+\])?(==\S+)", lock, re.MULTILINE))
+    assert constraints == pinned
+    assert "apache-airflow-core" in constraints
+
+
+def test_constraints_keep_what_a_requirement_says_of_the_machine() -> None:
+    lock = (
+        "# a comment\n"
+        "a==1 ; sys_platform == 'linux' \\\n    --hash=sha256:00\n    # via b\n"
+        "b==2 \\\n    --hash=sha256:00 \\\n    --hash=sha256:01\n"
+    )
+
+    assert without_hashes(lock) == "a==1 ; sys_platform == 'linux'\nb==2\n"

@@ -1,0 +1,459 @@
+"""The plugin in pytest sessions of their own, with a stack that stands in for a real one."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from windtunnel.stack.base import ROOT
+
+# In place of a real stack: what was asked of it stands in `asked.txt`.
+CONFTEST = """
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+from windtunnel.pytest_plugin.session import Session
+from windtunnel.stack import prepare
+from windtunnel.stack.base import StackError
+from windtunnel.testing.stack import RunningStack
+
+ASKED = Path(__file__).with_name("asked.txt")
+
+class StackStandIn:
+    name = "local"
+    def __init__(self, project):
+        self.project = project
+    def setting(self, name):
+        return ""
+    def requirements_file(self):
+        return ASKED.with_name("requirements.txt")
+    def services(self):
+        lines = ASKED.read_text().splitlines() if ASKED.exists() else []
+        own = [line.split()[0] for line in lines if line.endswith(self.project)]
+        up = [verb for verb in own if verb != "look"][-1:] == ["up"]
+        typo = "TYPO" in os.environ
+        return [SimpleNamespace(ready=up and not typo, state="running" if up else "exited", definite=typo)]
+    def up(self):
+        self.ask("up")
+        if "BROKEN" in os.environ:
+            raise StackError("scheduler ended with exit code 1", "No module named x", "./windtunnel logs")
+    def down(self, volumes=False):
+        self.ask("down" if volumes else "stop")
+        if "STUCK" in os.environ:
+            raise StackError("the network has active endpoints")
+    def ask(self, what):
+        with ASKED.open("a") as asked:
+            asked.write(f"{what} {self.project}\\n")
+    def write_logs(self, folder):
+        folder.mkdir()
+        (folder / "scheduler.log").write_text("the scheduler's")
+
+def make_stack(session, project):
+    ASKED.with_name("settings.json").write_text(json.dumps(session._settings()))
+    return StackStandIn(project)
+
+Session.make_stack = make_stack
+RunningStack.wait_for_saved_files = lambda running: running.stack.ask("look at")
+prepare.check = lambda *_: None
+def parts(*_):
+    if "no-such" in ASKED.with_name("requirements.txt").read_text():
+        raise StackError("no-such cannot be installed")
+prepare.parts = parts
+RunningStack.airflow = SimpleNamespace(
+    failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
+    import_error_lines=lambda: ["a.py: SyntaxError: bad"] if "TYPO" in os.environ else [],
+    run=lambda *_: SimpleNamespace(state="failed"),
+)
+"""
+
+TEST = """
+from types import SimpleNamespace
+
+def test_it(windtunnel):
+    windtunnel.runs.append(SimpleNamespace(dag_id="mine", dag_run_id="run-1"))
+    assert OUTCOME
+
+def test_another(windtunnel):
+    pass
+
+def test_without():
+    pass
+"""
+
+
+class Repository:
+    """A user's repository, in which pytest is run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "conftest.py").write_text(CONFTEST)
+        (path / "pyproject.toml").write_text("[tool.windtunnel]\n")
+        (path / "requirements.txt").touch()
+        self.test("True")
+
+    def test(self, outcome: str) -> None:
+        (self.path / "test_it.py").write_text(TEST.replace("OUTCOME", outcome))
+
+    def pytest(
+        self, *arguments: str, folder: str = ".", **environment: str
+    ) -> "subprocess.CompletedProcess[str]":
+        command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", "-p", "no:cacheprovider"]
+        variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
+        return subprocess.run(
+            [*command, *arguments],
+            cwd=self.path / folder,
+            env=variables,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    @property
+    def asked(self) -> list[str]:
+        """What was asked of the stack: the verb, and whether the project was this session's own."""
+        file = self.path / "asked.txt"
+        return file.read_text().splitlines() if file.exists() else []
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository(tmp_path)
+
+
+def test_one_stack_serves_a_session_and_is_gone_afterwards(repository: Repository) -> None:
+    result = repository.pytest()
+
+    assert result.returncode == 0, result.stdout
+    up, down = repository.asked
+    assert up.split()[0] == "up"
+    assert down == up.replace("up", "down")
+    assert list((repository.path / ".windtunnel" / "projects").iterdir()) == []
+
+
+def test_tests_that_want_no_stack_start_none(repository: Repository) -> None:
+    assert repository.pytest("-k", "without").returncode == 0
+    assert repository.asked == []
+
+
+def verbs(repository: Repository) -> list[str]:
+    """What was asked of its stacks."""
+    return [line.rpartition(" ")[0] for line in repository.asked]
+
+
+def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    repository.pytest("--windtunnel-reuse")
+
+    assert verbs(repository) == ["up", "look at"]
+
+    assert repository.pytest("--windtunnel-stop").returncode == 0
+    assert verbs(repository) == ["up", "look at", "down"]
+
+
+@pytest.mark.parametrize(
+    ("test", "workers"),
+    [
+        ("def test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)", ()),
+        ("def test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)", ("-n", "1")),
+        ("def test_it(windtunnel, _undone): _undone.callback(lambda: 1 / 0)", ()),
+        ("def test_it(windtunnel, _undone): _undone.callback(lambda: 1 / 0)", ("-n", "1")),
+    ],
+    ids=["killed", "worker killed", "not undone", "worker, not undone"],
+)
+def test_a_kept_stack_is_made_anew_where_a_test_could_not_undo_what_it_had_set(
+    repository: Repository, test: str, workers: tuple[str, ...]
+) -> None:
+    (repository.path / "test_dirty.py").write_text(f"import os, signal\n{test}\n")
+
+    repository.pytest("--windtunnel-reuse", "test_dirty.py", *workers)
+    before = len(verbs(repository))
+    result = repository.pytest("--windtunnel-reuse", "test_it.py")
+    repository.pytest("--windtunnel-reuse", "test_it.py")
+
+    assert result.returncode == 0, result.stdout
+    assert "could not undo what a test had set: the stack is made anew" in result.stdout
+    assert verbs(repository)[before:] == ["down", "up", "look at"]
+
+
+@contextmanager
+def in_use(repository: Repository) -> Iterator[Path]:
+    """Another session uses the kept stack; what is noted of that."""
+    (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
+    with (repository.path / ".windtunnel" / "locks" / note.name).open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield note
+
+
+def test_a_kept_stack_is_not_made_anew_while_another_session_uses_it(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    with in_use(repository) as note:
+        content = json.loads(note.read_text())
+        assert content["begun"] == []
+        note.write_text(json.dumps(content | {"begun": ["killed", "alive"]}))
+
+        repository.pytest("--windtunnel-reuse")
+
+        assert verbs(repository) == ["up", "look at"]
+        assert json.loads(note.read_text())["begun"] == ["killed", "alive"]
+    # Nobody uses it now, so both were killed.
+    repository.pytest("--windtunnel-reuse")
+    assert verbs(repository) == ["up", "look at", "down", "up"]
+
+
+def test_a_kept_stack_is_not_stopped_while_another_session_uses_it(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (repository.path / "requirements.txt").write_text("pandas==3")
+
+    with in_use(repository):
+        refused = repository.pytest("--windtunnel-reuse")
+
+    assert refused.returncode == 1
+    assert "is used by another session of pytest, and has to be started anew" in refused.stdout
+    assert verbs(repository) == ["up"]
+    assert repository.pytest("--windtunnel-reuse").returncode == 0
+    assert verbs(repository) == ["up", "stop", "up"]
+
+
+def test_a_session_without_a_stack_leaves_one_alone_that_is_being_started(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
+    starting = '{"engine": "local", "session": "another", "begun": ["another"]}'
+    note.write_text(starting)
+
+    repository.pytest("--windtunnel-reuse", "-k", "without")
+
+    assert verbs(repository) == ["up"]
+    assert note.read_text() == starting
+
+
+def test_a_kept_stack_keeps_its_data_where_it_does_not_start_again(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (repository.path / "requirements.txt").write_text("pandas==3")
+
+    repository.pytest("--windtunnel-reuse", BROKEN="1")
+    repository.pytest("--windtunnel-reuse")
+
+    assert verbs(repository) == ["up", "stop", "up", "stop", "up"]
+
+
+def test_a_kept_stack_outlives_a_dag_that_cannot_be_imported(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+
+    broken = repository.pytest("--windtunnel-reuse", TYPO="yes")
+    mended = repository.pytest("--windtunnel-reuse")
+
+    assert broken.returncode == 1
+    assert "the stack is not ready:\nDAG files with import errors:\na.py: SyntaxError: bad" in broken.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert verbs(repository) == ["up", "look at", "look at"]
+
+
+def test_a_kept_stack_outlives_requirements_that_cannot_be_installed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+    (repository.path / "requirements.txt").write_text("no-such==1")
+
+    broken = repository.pytest("--windtunnel-reuse")
+    (repository.path / "requirements.txt").write_text("")
+    mended = repository.pytest("--windtunnel-reuse")
+
+    assert broken.returncode == 1
+    assert "no-such cannot be installed" in broken.stdout
+    assert mended.returncode == 0, mended.stdout
+    assert verbs(repository) == ["up", "look at"]
+
+
+def test_a_kept_stack_that_is_gone_is_started_anew(repository: Repository) -> None:
+    repository.pytest("--windtunnel-keep")
+    (repository.path / "asked.txt").write_text("")
+
+    # The last answer of its health checks, which says nothing of what does not run.
+    result = repository.pytest("--windtunnel-reuse", TYPO="yes")
+
+    assert result.returncode == 0, result.stdout
+    assert verbs(repository) == ["stop", "up"]
+
+
+def test_a_kept_stack_is_started_anew_where_its_requirements_have_changed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+    (repository.path / "requirements.txt").write_text("another")
+    repository.pytest("--windtunnel-reuse")
+
+    assert verbs(repository) == ["up", "stop", "up"]
+
+
+def test_a_stack_that_was_to_stay_and_does_not_start_is_removed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse", BROKEN="1")
+
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_a_kept_stack_of_another_engine_is_removed(repository: Repository) -> None:
+    repository.pytest("--windtunnel-reuse")
+    repository.pytest("--windtunnel-reuse", "--windtunnel-engine", "compose")
+
+    assert verbs(repository) == ["up", "down", "up"]
+
+
+def test_the_workers_of_xdist_start_one_stack_and_do_not_touch_it_again(repository: Repository) -> None:
+    result = repository.pytest("-n", "2", "--dist", "each")
+
+    assert result.returncode == 0, result.stdout
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_the_workers_of_xdist_say_why_a_stack_does_not_start(repository: Repository) -> None:
+    result = repository.pytest("-n", "2", "--dist", "each", BROKEN="1")
+
+    assert result.returncode == 1, result.stdout
+    assert "the stack is not ready:\nscheduler ended with exit code 1" in result.stdout
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_a_stack_that_is_not_removed_fails_the_session_and_hides_nothing(repository: Repository) -> None:
+    repository.test("False")
+
+    result = repository.pytest(STUCK="1")
+
+    assert result.returncode not in (0, 1)
+    assert "is not removed: the network has active endpoints" in result.stdout
+    assert "1 failed, 2 passed" in result.stdout
+
+
+def test_errors_of_others_are_shown_as_they_are(repository: Repository) -> None:
+    with (repository.path / "conftest.py").open("a") as conftest:
+        conftest.write("import pytest\ndef pytest_configure(): raise pytest.UsageError('set FOO first')\n")
+
+    result = repository.pytest()
+
+    assert "set FOO first" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository: Repository) -> None:
+    result = repository.pytest(BROKEN="1")
+
+    assert result.returncode == 1
+    for said in ("the stack is not ready", "scheduler ended with exit code 1", "No module named x"):
+        assert said in result.stdout + result.stderr
+    assert "./windtunnel" not in result.stdout + result.stderr
+    assert verbs(repository) == ["up", "down"]
+    (log,) = (repository.path / ".windtunnel" / "evidence").glob("*/start/scheduler.log")
+    assert log.read_text() == "the scheduler's"
+
+
+def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository: Repository) -> None:
+    repository.test("False")
+
+    result = repository.pytest()
+
+    assert result.returncode == 1
+    assert (
+        f"mine run-1:\ncount, try 1, failed:\n{'  step\n' * 9}  ValueError: bad\nall of it: " in result.stdout
+    )
+    (folder,) = (repository.path / ".windtunnel" / "evidence").glob("*/test_it.py_test_it-*")
+    assert (folder / "services" / "scheduler.log").read_text() == "the scheduler's"
+    assert "ValueError: bad" in (folder / "runs.txt").read_text()
+
+
+def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repository) -> None:
+    repository.pytest()
+    own = repository.asked[0].split()[1]
+    gone, alive = f"{own.rpartition('-')[0]}-1", f"{own.rpartition('-')[0]}-2"
+    state = repository.path / ".windtunnel"
+    for project in (gone, alive):
+        (state / "projects" / project).write_text('{"engine": "local"}')
+
+    with (state / "locks" / alive).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        repository.pytest()
+
+    assert f"down {gone}" in repository.asked
+    assert [path.name for path in (state / "projects").iterdir()] == [alive]
+    assert [path.name for path in (state / "locks").iterdir()] == [alive]
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        (
+            'dag = "dags"',
+            "dag; there are: dags, lambdas, custom, config, requirements, aws, dag_time_budget, engine",
+        ),
+        ('lambdas = "functions"', "lambdas = 'functions' is not there"),
+        ("dags = 3", "dags = 3 is no text"),
+        ('engine = "podman"', "engine = 'podman'; there are: compose, local"),
+    ],
+)
+def test_a_wrong_setting_is_named(repository: Repository, setting: str, said: str) -> None:
+    (repository.path / "pyproject.toml").write_text(f"[tool.windtunnel]\n{setting}\n")
+
+    result = repository.pytest()
+
+    assert result.returncode != 0
+    assert said in result.stdout + result.stderr
+    assert "INTERNALERROR" not in result.stdout
+    assert not (repository.path / ".windtunnel" / "projects").exists()
+
+
+def settings(repository: Repository) -> dict[str, str]:
+    """The settings that its stack was started with."""
+    found: dict[str, str] = json.loads((repository.path / "settings.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "1")])
+def test_an_option_wins_over_the_configuration_and_counts_from_where_pytest_is_started(
+    repository: Repository, workers: tuple[str, ...]
+) -> None:
+    for folder in ("jobs", "below/flows", "below/lambdas"):
+        (repository.path / folder).mkdir(parents=True)
+    (repository.path / "pyproject.toml").write_text('[tool.windtunnel]\ndags = "jobs"\nlambdas = "jobs"\n')
+
+    result = repository.pytest("..", "--windtunnel-dags", "flows", *workers, folder="below")
+
+    assert result.returncode == 0, result.stdout
+    found = settings(repository)
+    assert found["DAGS_FOLDER"] == str(repository.path / "below" / "flows")
+    assert found["LAMBDAS_FOLDER"] == str(repository.path / "jobs")
+
+
+def test_a_kept_stack_is_stopped_from_another_folder(repository: Repository) -> None:
+    (repository.path / "below" / "flows").mkdir(parents=True)
+    option = ("..", "--windtunnel-dags", "flows")
+    repository.pytest(*option, "--windtunnel-keep", folder="below")
+
+    result = repository.pytest(*option, "--windtunnel-stop", folder="below")
+
+    assert result.returncode == 0, result.stderr
+    assert verbs(repository) == ["up", "down"]
+
+
+def test_an_option_for_what_is_not_there_is_named(repository: Repository) -> None:
+    result = repository.pytest("--windtunnel-requirements", "no-such.txt")
+
+    assert result.returncode != 0
+    assert f"--windtunnel-requirements: {repository.path / 'no-such.txt'} is not there" in (
+        result.stdout + result.stderr
+    )
+    assert repository.asked == []
+
+
+def test_tests_of_long_or_equal_names_have_bundles_of_their_own(repository: Repository) -> None:
+    (repository.path / "test_it.py").write_text(
+        "import pytest\n"
+        "@pytest.mark.parametrize('long', ['a' * 300, 'a' * 301])\n"
+        "def test_it(windtunnel, long): assert False\n"
+    )
+
+    result = repository.pytest()
+
+    assert "2 failed" in result.stdout
+    assert len(list((repository.path / ".windtunnel" / "evidence").glob("*/test_it*"))) == 2

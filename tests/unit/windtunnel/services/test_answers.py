@@ -1,0 +1,86 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from windtunnel.services import answers
+from windtunnel.stack.base import ROOT
+
+from ..conftest import Database, Server
+
+
+@pytest.fixture(autouse=True)
+def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    for name, value in {
+        "AWS_ENDPOINT_URL": server.address,
+        "AWS_DEFAULT_REGION": "ap-southeast-2",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    server.answers("GET /", "<ListAllMyBucketsResult/>")
+    server.answers("POST /2015-03-31/functions/good/invocations", "", status=204)
+    return server
+
+
+def test_a_function_that_can_be_reached() -> None:
+    assert answers.aws(["good"]) == {}
+
+
+def test_a_function_that_cannot() -> None:
+    unreachable = answers.aws(["good", "gone"])
+
+    assert list(unreachable) == ["the function gone"]
+    assert "404" in unreachable["the function gone"]
+
+
+def test_no_localstack_at_all(aws: Server) -> None:
+    aws.stop()
+
+    assert list(answers.aws(["good"])) == ["LocalStack"]
+
+
+def test_the_files_that_airflow_knows(database: Callable[..., Database]) -> None:
+    asked = database([("package/two.py",), ("one.py",)]).asked
+
+    assert answers.dag_files() == ["one.py", "package/two.py"]
+    ((statement, _),) = asked
+    # A file that cannot be imported is no file without a DAG.
+    assert re.search(r"FROM dag\b.* UNION .*FROM import_error\b", statement)
+
+
+# As it is run
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> dict[str, str]:
+    """That of one of Airflow's services."""
+    (tmp_path / "postgres_password").write_text("pw")
+    (tmp_path / "simple_auth_manager_passwords.json").write_text('{"admin": "secret"}')
+    return {
+        "SECRETS_FOLDER": str(tmp_path),
+        "POSTGRES_ADDRESS": "127.0.0.1:1",
+        "PYTHONPATH": str(ROOT / "src"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("login", ["admin", "secret"]),
+        ("database", "postgresql://airflow:pw@127.0.0.1:1/airflow"),
+        ("aws", None),
+    ],
+)
+def test_it_answers_in_json(environment: dict[str, str], aws: Server, question: str, answer: object) -> None:
+    of_aws = {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+    command = [sys.executable, "-m", "windtunnel.services.answers", question]
+
+    said = subprocess.check_output(command, env=environment | of_aws, text=True)
+
+    assert json.loads(said) == ({} if question == "aws" else answer)

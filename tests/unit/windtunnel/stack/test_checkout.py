@@ -1,0 +1,51 @@
+from pathlib import Path
+
+import pytest
+
+from windtunnel.stack import checkout
+from windtunnel.stack.base import ROOT
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package: modules, and what it brings along."""
+    package = tmp_path / "site-packages" / "windtunnel"
+    along = package / "checkout"
+    (along / "offline").mkdir(parents=True)
+    (package / "module.py").write_text("# a module\n")
+    (along / "docker-compose.yml").write_text("services: {}\n")
+    (along / "entrypoint.sh").write_text("#!/bin/sh\n")
+    (along / "offline" / "images.sh").write_text("#!/bin/sh\n")
+    monkeypatch.setattr(checkout, "ROOT", tmp_path / "site-packages" / "..")
+    monkeypatch.setattr(checkout, "BROUGHT_ALONG", along)
+    return package
+
+
+def test_in_a_checkout_it_is_the_checkout(tmp_path: Path) -> None:
+    assert checkout.stack_root(tmp_path / "state") == ROOT
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_package_is_laid_out_as_a_checkout(package: Path, tmp_path: Path) -> None:
+    root = checkout.stack_root(tmp_path / "state")
+
+    assert root == tmp_path / "state" / "checkout"
+    assert (root / "docker-compose.yml").read_text() == "services: {}\n"
+    assert (root / "src" / "windtunnel" / "module.py").exists()
+    assert not (root / "src" / "windtunnel" / "checkout").exists()
+    for script in ("entrypoint.sh", "offline/images.sh"):
+        assert (root / script).stat().st_mode & 0o111
+
+
+def test_it_is_laid_out_once_for_each_version(package: Path, tmp_path: Path) -> None:
+    root = checkout.stack_root(tmp_path / "state")
+    (root / "mark").touch()
+
+    checkout.stack_root(tmp_path / "state")
+    assert (root / "mark").exists()
+
+    (package / "module.py").write_text("# another version\n")
+    checkout.stack_root(tmp_path / "state")
+    assert not (root / "mark").exists()
+    assert (root / "src" / "windtunnel" / "module.py").read_text() == "# another version\n"
+    assert [path.name for path in (tmp_path / "state").iterdir()] == ["checkout"]
