@@ -3,13 +3,13 @@
 It is large, so it is installed when it is first wanted, into the environment that the launcher has made.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from windtunnel import locks
 from windtunnel.stack.base import ROOT, STATE, StackError, tail
 
 LOCK = ROOT / "locks" / "dev.txt"
@@ -28,9 +28,8 @@ def install(say: Callable[[str], None]) -> None:
     :raises windtunnel.stack.base.StackError: with the last words of what failed.
     """
     EXCLUSIVE.parent.mkdir(exist_ok=True)
-    with EXCLUSIVE.open("w") as lock:
-        # Two commands at the same time: the second one waits, and finds it done.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Two commands at the same time: the second one waits, and finds it done.
+    with locks.exclusive(EXCLUSIVE):
         stamp = Path(sys.prefix) / "tools.txt"
         wanted = LOCK.read_bytes()
         if stamp.exists() and stamp.read_bytes() == wanted:

@@ -5,7 +5,6 @@ What a stack writes is in ``.windtunnel/local/PROJECT``: ``volumes/`` outlives `
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -29,6 +28,7 @@ import yaml
 from expandvars import ExpandvarsException, expand
 from supervisor.xmlrpc import SupervisorTransport
 
+from windtunnel import locks
 from windtunnel.local import processes
 from windtunnel.local.fork_client import SOCKET_SETTING
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, Venvs
@@ -529,13 +529,9 @@ class ProcessStack(Stack):
     def _starting(self, on_line: Callable[[str], None]) -> Iterator[Advance]:
         self._require_usable_path()
         self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as lock:
-            # Two starts at the same time: the second one finds the stack running.
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_line("another start of this stack is under way: waiting for it")
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        # Two starts at the same time: the second one finds the stack running.
+        waiting_for = partial(on_line, "another start of this stack is under way: waiting for it")
+        with locks.exclusive(self.folder / "lock", waiting_for):
             if self.is_supervised():
                 self._update()
             else:

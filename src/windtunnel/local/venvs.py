@@ -4,7 +4,6 @@ They lie in ``.windtunnel/environments/`` and serve every stack of the checkout.
 what it was made from, so that a change of a lock, of ``requirements.txt`` or of the Python makes it anew.
 """
 
-import fcntl
 import hashlib
 import os
 import re
@@ -16,6 +15,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from windtunnel import locks
 from windtunnel.dev.tools import uv
 from windtunnel.stack.base import Stack
 
@@ -148,9 +148,8 @@ class Venvs:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        with open(self.folder / "lock", "w") as lock:
-            # Two commands at the same time: the second one waits, and finds it done.
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        # Two commands at the same time: the second one waits, and finds it done.
+        with locks.exclusive(self.folder / "lock"):
             yield
 
     @cached_property

@@ -13,7 +13,6 @@ Those are the defaults, as far as they are there. The stack is started by the fi
 a project of its own on free ports, and is gone when the session ends.
 """
 
-import fcntl
 import gc
 import hashlib
 import json
@@ -30,6 +29,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
+
+from windtunnel import locks
 
 # Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
@@ -306,8 +307,7 @@ class Session:
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
         self.state.mkdir(exist_ok=True)
-        with (self.state / "pytest.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with locks.exclusive(self.state / "pytest.lock"):
             yield
 
     def start(self) -> "RunningStack":
@@ -337,21 +337,13 @@ class Session:
     def _take(self) -> bool:
         """Use the project until this process ends, however it does; whether nobody else uses it."""
         self._use = self._lock(self.project)
-        alone = self._is_free(self._use)
-        fcntl.flock(self._use, fcntl.LOCK_SH)
+        alone = locks.try_exclusive(self._use)
+        locks.share(self._use)
         return alone
 
     def _lock(self, project: str) -> IO[str]:
         (self.state / "locks").mkdir(exist_ok=True)
         return (self.state / "locks" / project).open("w")
-
-    def _is_free(self, lock: IO[str]) -> bool:
-        """Whether no process uses the project of a lock."""
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
 
     def _require(self, alone: bool, why: str) -> None:
         from windtunnel.stack.base import StackError
@@ -438,7 +430,7 @@ class Session:
             # Not the one that stays.
             if project not in (self._prefix, self.project):
                 with self._lock(project) as lock:
-                    if self._is_free(lock):
+                    if locks.try_exclusive(lock):
                         self._remove(project)
                         Path(lock.name).unlink()
 

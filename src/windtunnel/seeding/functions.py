@@ -7,7 +7,6 @@ and then deploys again whatever is edited. Everything is validated before anythi
 import ast
 import atexit
 import base64
-import fcntl
 import hashlib
 import io
 import json
@@ -20,6 +19,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from windtunnel import locks
 
 # Where LocalStack's container has them.
 ROOT = Path(os.environ.get("WINDTUNNEL_HOME", "/opt/windtunnel"))
@@ -317,9 +318,8 @@ def failures(environment: Mapping[str, str]) -> dict[str, str]:
 def _account() -> Iterator[dict[str, str]]:
     """What failed, to be changed: held against other processes, and kept for ``failures``."""
     state = account(os.environ)
-    with open(f"{state}.lock", "w") as lock:
-        # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
+    with locks.exclusive(Path(f"{state}.lock")):
         wrong = failures(os.environ)
         yield wrong
         state.write_text(json.dumps(wrong))
