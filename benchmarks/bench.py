@@ -11,7 +11,7 @@ from pathlib import Path
 from benchmarks import harness, lambda_operator, stack
 from benchmarks.report import Report, own_stack
 from windtunnel.stack import choose
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 PARTS = ("stack", "operator", "harness")
 # The name of a part that was measured on the local engine.
@@ -21,7 +21,7 @@ RESULTS = Path(__file__).parent / "results.json"
 
 def measured(part: str, times: int, cycles: int) -> Report:
     """Measure one part, on the engine that is chosen."""
-    report = Report(part if choose.choose().stack.name == "compose" else ON_LOCAL.format(part))
+    report = Report(part if choose.choose().stack.engine == "compose" else ON_LOCAL.format(part))
     if part == "stack":
         with own_stack(stack.DAGS, stack.LAMBDAS) as running:
             stack.measure(running, report, times, cycles)

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from benchmarks.report import Report
-from windtunnel.stack.base import ROOT, STATE, Stack
+from windtunnel.stack.base import Stack
+from windtunnel.stack.settings import ROOT, STATE_FOLDER
 from windtunnel.testing.stack import RunningStack
 from windtunnel.waiting import wait_until
 
@@ -76,22 +77,22 @@ def measure_sessions(stack: Stack, report: Report) -> None:
         Path(folder).chmod(0o755)
         repository = Path(shutil.copytree(EXAMPLE, Path(folder) / "repository"))
         # The checkout's: installing them is not what is measured.
-        (repository / STATE).mkdir()
-        (repository / STATE / "environments").symlink_to(ROOT / STATE / "environments")
+        (repository / STATE_FOLDER).mkdir()
+        (repository / STATE_FOLDER / "environments").symlink_to(ROOT / STATE_FOLDER / "environments")
 
         def session(*arguments: str) -> float:
             command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", *arguments]
             environment = {
                 **os.environ,
                 "PYTHONPATH": str(ROOT / "src"),
-                "WINDTUNNEL_IMAGE": stack.setting("WINDTUNNEL_IMAGE"),
+                "WINDTUNNEL_IMAGE": stack.settings.get("WINDTUNNEL_IMAGE"),
                 # Compiled once, as an installed package is.
                 "PYTHONDONTWRITEBYTECODE": "",
                 "PYTHONPYCACHEPREFIX": f"{folder}/pycache",
             }
             start = time.monotonic()
             done = subprocess.run(  # noqa: S603
-                [*command, "--windtunnel-engine", stack.name],
+                [*command, "--windtunnel-engine", stack.engine],
                 cwd=repository,
                 env=environment,
                 capture_output=True,

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.stack import choose
-from windtunnel.stack.base import ROOT, Stack
+from windtunnel.stack.base import Stack
+from windtunnel.stack.settings import ROOT
 
 
 def p95(values: Sequence[float]) -> float:
@@ -69,7 +70,7 @@ def own_stack(dags: Path, lambdas: Path) -> Iterator[Stack]:
         "LAMBDAS_FOLDER": str(lambdas),
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
     }
-    stack = choose.choose(project=f"windtunnel-bench-{os.getpid()}", environment=settings).stack
+    stack = choose.choose(project=f"windtunnel-bench-{os.getpid()}", variables=settings).stack
     try:
         yield stack
     finally:

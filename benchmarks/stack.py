@@ -13,7 +13,8 @@ from benchmarks.report import Report, p95
 from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.local import processes
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack.base import ROOT, Stack
+from windtunnel.stack.base import Stack
+from windtunnel.stack.settings import ROOT
 from windtunnel.waiting import wait_until
 
 DAGS = ROOT / "dags" / "demo_dag.py"
@@ -55,7 +56,7 @@ with DAG("bench-{number}", schedule=None):
 def up(stack: Stack) -> float:
     """Seconds that the command takes which starts a stack."""
     command = ["docker", "compose", "up", "--detach", "--wait"]
-    if stack.name == "local":
+    if stack.engine == "local":
         command = [str(ROOT / "windtunnel"), "up", "--engine", "local"]
     start = time.monotonic()
     stack.run(*command, what="starting the stack")
@@ -78,7 +79,7 @@ def starts(stack: Stack, report: Report, times: int) -> None:
         stack.down(volumes=True)
         ready.append(up(stack))
         green.append(first_run(AirflowClient.of(stack)))
-    report.add(f"from nothing to ready, slowest of {times}", max(ready), "s", BARS[stack.name]["ready"])
+    report.add(f"from nothing to ready, slowest of {times}", max(ready), "s", BARS[stack.engine]["ready"])
     report.add(f"first demo run after that, slowest of {times}", max(green), "s", 4)
 
 
@@ -112,7 +113,7 @@ def memory(stack: Stack, client: AirflowClient, report: Report) -> None:
     for _ in range(10):
         first_run(client)
     total = sum(stack.memory().values())
-    report.add("memory of all services after ten demo runs", total / 1e9, "GB", BARS[stack.name]["memory"])
+    report.add("memory of all services after ten demo runs", total / 1e9, "GB", BARS[stack.engine]["memory"])
 
 
 def disk(stack: ProcessStack, report: Report) -> None:
@@ -162,7 +163,7 @@ def cycles(stack: Stack, report: Report, times: int) -> None:
         slowest = max(slowest, up(stack))
         stack.down(volumes=True)
         left += left_of(stack)
-    report.add(f"up and down {times} times: slowest start", slowest, "s", BARS[stack.name]["ready"])
+    report.add(f"up and down {times} times: slowest start", slowest, "s", BARS[stack.engine]["ready"])
     report.add(f"up and down {times} times: things left behind", left, "", 0)
 
 
@@ -176,7 +177,7 @@ def measure(stack: Stack, report: Report, times: int, cycle_times: int) -> None:
     client = AirflowClient.of(stack)
     memory(stack, client, report)
     functions(stack, report)
-    new_dags(client, Path(stack.environment["DAGS_FOLDER"]), report)
+    new_dags(client, stack.settings.folder("DAGS_FOLDER"), report)
     if isinstance(stack, ProcessStack):
         disk(stack, report)
     if cycle_times:

@@ -14,7 +14,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # Not at the top: unit tests that run beside Airflow or in LocalStack have not what it needs.
     from windtunnel.stack import choose
 
-    chosen = config.getoption("windtunnel_engine") or choose.choose(project="windtunnel-tests").stack.name
+    chosen = config.getoption("windtunnel_engine") or choose.choose(project="windtunnel-tests").stack.engine
     other = [item for item in marked if chosen not in next(item.iter_markers("engine")).args]
     config.hook.pytest_deselected(items=other)
     items[:] = [item for item in items if item not in other]

@@ -18,12 +18,14 @@ import pytest
 from docker.models.containers import Container
 
 from windtunnel.airflow_api.client import AirflowClient
-from windtunnel.compose.stack import PROJECT_LABEL, SERVICE_LABEL, ComposeStack
+from windtunnel.compose.docker import PROJECT_LABEL, SERVICE_LABEL
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.dev.browser import CHROMIUM
 from windtunnel.local import processes
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import choose
-from windtunnel.stack.base import ROOT, Stack
-from windtunnel.stack.prepare import CHROMIUM
+from windtunnel.stack.base import Stack
+from windtunnel.stack.settings import ROOT
 from windtunnel.waiting import wait_until
 
 EVIDENCE = ROOT / ".windtunnel" / "evidence"
@@ -58,7 +60,7 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: st
     :param engine: what runs it; as ``./windtunnel`` chooses where None.
     """
     project = f"windtunnel-{floor}-{os.getpid()}"
-    return choose.choose(engine, project=project, environment=settings(folder), files=tuple(files)).stack
+    return choose.choose(engine, project=project, variables=settings(folder), with_=map(str, files)).stack
 
 
 def settings(folder: Path) -> dict[str, str]:
@@ -184,7 +186,7 @@ def cleaned_up(stack: Stack) -> Iterator[Path]:
     :return: the folder for evidence.
     :raises AssertionError: naming what is left.
     """
-    remove_abandoned(stack.name)
+    remove_abandoned(stack.engine)
     evidence = EVIDENCE / stack.project
     try:
         yield evidence
@@ -201,9 +203,9 @@ class StackUnderTest:
     def __init__(self, stack: Stack, evidence: Path) -> None:
         self.stack = stack
         self.evidence = evidence
-        self.dags = Path(stack.environment["DAGS_FOLDER"])
-        self.lambdas = Path(stack.environment["LAMBDAS_FOLDER"])
-        self.custom = Path(stack.environment["CUSTOM_FOLDER"])
+        self.dags = stack.settings.folder("DAGS_FOLDER")
+        self.lambdas = stack.settings.folder("LAMBDAS_FOLDER")
+        self.custom = stack.settings.folder("CUSTOM_FOLDER")
 
     @property
     def airflow(self) -> AirflowClient:

@@ -4,7 +4,7 @@ import configparser
 import json
 
 from tests.support import StackUnderTest
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 # Airflow says nothing about an option that it does not know or that stands in the wrong section. It ships a
 # description of all, and reading that is much faster than importing Airflow.

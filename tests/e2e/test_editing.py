@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import StackUnderTest
 from windtunnel.airflow_api.client import AirflowClient
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 from windtunnel.waiting import wait_until
 
 # The benchmark measures the bar of 2 s; here it is enough that no one had to do anything.

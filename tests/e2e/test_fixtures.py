@@ -213,7 +213,7 @@ def test_the_failure_bundle_tells_all(run_dag: RunDag, windtunnel: RunningStack,
         str(path.relative_to(tmp_path / "bundle")): path.read_text() for path in files(tmp_path / "bundle")
     }
     assert "missing.txt" not in bundle, bundle["missing.txt"]
-    assert json.loads(bundle["versions.json"])["engine"] == windtunnel.stack.name
+    assert json.loads(bundle["versions.json"])["engine"] == windtunnel.stack.engine
     assert json.loads(bundle["health/airflow.json"])["metadatabase"] == {"status": "healthy"}
     assert any(
         "no-such" in text for name, text in bundle.items() if name.startswith("tasks/dag_id=test-once")

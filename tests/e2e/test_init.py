@@ -5,7 +5,8 @@ import subprocess
 from typing import Any
 
 from tests.support import StackUnderTest
-from windtunnel.stack.base import ROOT, Stack
+from windtunnel.stack.base import Stack
+from windtunnel.stack.settings import ROOT
 
 # Every table that an init could write to twice.
 COUNTED = ("connection", "slot_pool", "variable", "dag", "dag_version", "serialized_dag")
@@ -39,7 +40,7 @@ def test_the_seed_files_are_in_the_database(metadata_db: Any) -> None:
 
 def start_init(stack: Stack) -> "subprocess.Popen[str]":
     streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    if stack.name == "local":
+    if stack.engine == "local":
         return stack.popen([str(ROOT / "entrypoint.sh"), "init"], env=stack.variables("init"), **streams)
     # Compose refuses two `run` of one name at a time; with `--rm` and no name there are two containers.
     return stack.popen(["docker", "compose", "run", "--rm", "--no-deps", "--no-TTY", "init"], **streams)

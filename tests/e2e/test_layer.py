@@ -20,7 +20,7 @@ from airflow_relay import contract
 from tests.decoded import decode_lines
 from tests.support import REGION
 from windtunnel.seeding.functions import package
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 # As they are in the pages.
 FUNCTION = "my-function"

@@ -12,7 +12,7 @@ import urllib3
 from tests.support import BUCKET, StackUnderTest
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 AIRFLOW_SERVICES = ["webserver", "scheduler", "dag-processor", "triggerer"]
 LASTING_SERVICES = [*AIRFLOW_SERVICES, "postgres", "localstack"]

@@ -10,7 +10,7 @@ from tests.support import StackUnderTest
 from windtunnel.diagnosis import status
 from windtunnel.local import processes
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack.base import Service
+from windtunnel.stack.service import Service
 from windtunnel.waiting import wait_until
 
 pytestmark = pytest.mark.engine("local")

@@ -15,7 +15,8 @@ import pytest
 
 from tests.support import leftovers
 from windtunnel.stack import choose
-from windtunnel.stack.base import ROOT, STATE, Stack
+from windtunnel.stack.base import Stack
+from windtunnel.stack.settings import ROOT, STATE_FOLDER
 from windtunnel.waiting import wait_until
 
 EXAMPLE = ROOT / "examples" / "hourly_summary"
@@ -67,9 +68,9 @@ class Repository:
         (path / "lambdas").mkdir()
         (path / "pyproject.toml").write_text("[tool.windtunnel]\n")
         # The checkout's, as installing them is not what is tested here.
-        (path / STATE / "environments").mkdir(parents=True)
-        for environment in (ROOT / STATE / "environments").glob("*"):
-            (path / STATE / "environments" / environment.name).symlink_to(environment)
+        (path / STATE_FOLDER / "environments").mkdir(parents=True)
+        for environment in (ROOT / STATE_FOLDER / "environments").glob("*"):
+            (path / STATE_FOLDER / "environments" / environment.name).symlink_to(environment)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", "-p", "no:cacheprovider"]
@@ -93,21 +94,21 @@ class Repository:
     def stacks(self) -> list[Stack]:
         """Those of all sessions, whether there is something of them or not."""
         place = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
-        state = self.path / STATE
+        state = self.path / STATE_FOLDER
         return [
-            choose.choose(self._engine, project=f"pytest-{place}-{pid}", root=ROOT, state=state).stack
+            choose.choose(self._engine, project=f"pytest-{place}-{pid}", root=ROOT, state_folder=state).stack
             for pid in self._pids
         ]
 
     def left(self) -> list[str]:
         """What is there of any session: processes, containers, networks, volumes, folders, notes."""
-        notes = [f"note {path.name}" for path in (self.path / STATE / "projects").glob("*")]
+        notes = [f"note {path.name}" for path in (self.path / STATE_FOLDER / "projects").glob("*")]
         return notes + [line for stack in self.stacks() for line in leftovers(stack)]
 
     @property
     def evidence(self) -> Path:
         """The folder of the logs of a start that has failed."""
-        (folder,) = (self.path / STATE / "evidence").glob("*/start")
+        (folder,) = (self.path / STATE_FOLDER / "evidence").glob("*/start")
         return folder
 
 
@@ -123,7 +124,7 @@ def repository(pytestconfig: pytest.Config) -> Iterator[Repository]:
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         # Services have users of their own.
         Path(folder).chmod(0o755)
-        repository = Repository(Path(folder), stack.name)
+        repository = Repository(Path(folder), stack.engine)
         yield repository
         for stack in repository.stacks():
             stack.down(volumes=True)
@@ -159,7 +160,7 @@ def test_a_taken_port_ends_the_session_by_its_number(repository: Repository) -> 
 def test_requirements_that_do_not_exist_end_the_session_by_their_name(repository: Repository) -> None:
     (repository.path / "requirements.txt").write_text("windtunnel-no-such-package==1\n")
     # It is installed anew, and must not be the checkout's.
-    (repository.path / STATE / "environments" / "airflow").unlink(missing_ok=True)
+    (repository.path / STATE_FOLDER / "environments" / "airflow").unlink(missing_ok=True)
 
     code, output = repository.pytest()
 

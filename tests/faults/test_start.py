@@ -6,12 +6,13 @@ import pytest
 
 from tests.support import StackUnderTest, cleaned_up, new_project, remove_abandoned
 from windtunnel.stack import choose
-from windtunnel.stack.base import ServiceFailed, Stack
+from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import ServiceFailed
 
 
 @pytest.fixture
 def engine_name(pytestconfig: pytest.Config) -> str:
-    return choose.choose(pytestconfig.getoption("windtunnel_engine"), project="windtunnel-start").stack.name
+    return choose.choose(pytestconfig.getoption("windtunnel_engine"), project="windtunnel-start").stack.engine
 
 
 @pytest.fixture
@@ -33,6 +34,6 @@ def test_a_function_without_a_handler_is_named(other: Stack, tmp_path: Path) -> 
 def test_a_stack_whose_tests_run_is_not_removed_as_abandoned(stack: StackUnderTest) -> None:
     before = {service.name: service.id for service in stack.stack.services()}
 
-    remove_abandoned(stack.stack.name)
+    remove_abandoned(stack.stack.engine)
 
     assert {service.name: service.id for service in stack.stack.services()} == before

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 DAG_PAGE = ROOT / "docs" / "dag-authors.md"
 FUNCTION_PAGE = ROOT / "docs" / "function-authors.md"

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 
 def rows_of_the_page() -> list[int]:

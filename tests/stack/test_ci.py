@@ -20,7 +20,7 @@ import yaml
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import FINGERPRINT, Venvs
 from windtunnel.pytest_plugin.session import Session
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT, Settings
 
 ACTION_FILE = ROOT / "action.yml"
 WORKFLOW_FILE = ROOT / "examples" / "hourly_summary" / ".github" / "workflows" / "tests.yml"
@@ -362,7 +362,7 @@ def test_without_a_cache_images_are_built(job: Job) -> None:
 
 
 def test_environments_are_kept_once_all_are_complete(job: Job) -> None:
-    venvs = Venvs(ProcessStack("test", root=ROOT, state=job.temp / "state"))
+    venvs = Venvs(ProcessStack(Settings.of("test", root=ROOT, state_folder=job.temp / "state")))
     names = venvs.missing()
 
     assert names

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 CONFIG = ROOT / "config"
 FILES = sorted(

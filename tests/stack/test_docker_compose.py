@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 # They need the command `docker`, though no engine.
 pytestmark = pytest.mark.engine("compose")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 AIRFLOW_SERVICES = {
     "init": "python -m windtunnel.services.init",

@@ -12,7 +12,7 @@ import pytest
 from windtunnel.local.processes import SERVICES
 from windtunnel.local.stack import ProcessStack
 from windtunnel.services import probes
-from windtunnel.stack.base import PORTS, ROOT
+from windtunnel.stack.settings import PORTS, ROOT, Settings
 
 from .test_docker_compose import (
     AIRFLOW_SERVICES,
@@ -37,7 +37,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ProcessStack:
         if path.name not in (".windtunnel", ".env"):
             (root / path.name).symlink_to(path)
     unset = dict.fromkeys(variables(COMPOSE_FILE), "")
-    stack = ProcessStack("tunnel", unset, root=root)
+    stack = ProcessStack(Settings.of("tunnel", unset, root=root))
     stack.run_folder.mkdir(parents=True)
     stack._write(CHOSEN)
     return stack
@@ -93,7 +93,7 @@ def test_both_engines_read_the_same_from_the_compose_file(tmp_path: Path, given:
     answer = compose_config([COMPOSE_FILE], environment)
     compose = json.loads(answer.stdout)
 
-    local = ProcessStack(environment=unset | environment).configuration
+    local = ProcessStack(Settings.of(variables=unset | environment)).configuration
 
     assert local["name"] == compose["name"]
     assert list(sorted(local["services"])) == list(sorted(compose["services"]))
@@ -110,9 +110,9 @@ def test_our_overlays_add_to_a_service_and_take_nothing_away(
     stack: ProcessStack, tmp_path: Path, overlay: Path
 ) -> None:
     environment = {name: value_for(name, tmp_path) for name in variables(overlay)}
-    services = ProcessStack("tunnel", stack.environment | environment, files=[overlay]).configuration[
-        "services"
-    ]
+    services = ProcessStack(
+        Settings.of("tunnel", {**stack.settings.variables, **environment}, overlays=[overlay])
+    ).configuration["services"]
 
     assert services != stack.configuration["services"]
     for name, service in stack.configuration["services"].items():
@@ -176,7 +176,9 @@ def test_no_address_of_a_container_is_left(stack: ProcessStack, definitions: Def
     for service, definition in definitions.items():
         for name, value in values(definition).items():
             assert not re.search(rf"\b(?:{hosts}|localhost):\d", value), (service, name, value)
-            assert not re.search(rf":(?:{'|'.join(map(str, PORTS.values()))})\b", value), (
+            assert not re.search(
+                rf":(?:{'|'.join(map(str, (port.number for port in PORTS.values())))})\b", value
+            ), (
                 service,
                 name,
                 value,

@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 LOCKS = ROOT / "locks"
 NAMES = sorted(path.stem for path in LOCKS.glob("*.in"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 SCRIPT = ROOT / "offline" / "postgres" / "docker-entrypoint.sh"
 

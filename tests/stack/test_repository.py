@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 DOCKERFILES = [ROOT / "Dockerfile", *sorted(ROOT.glob("[!.]*/**/Dockerfile"))]
 

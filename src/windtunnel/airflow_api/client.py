@@ -121,7 +121,7 @@ class AirflowClient:
     def of(cls, stack: Stack) -> "AirflowClient":
         """The client for a running stack, as its administrator.
 
-        :raises windtunnel.stack.base.StackError: when the webserver does not run.
+        :raises windtunnel.stack.errors.StackError: when the webserver does not run.
         """
         return cls(stack.address("webserver"), *stack.login())
 

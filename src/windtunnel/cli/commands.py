@@ -1,33 +1,33 @@
-"""The command line ``./windtunnel``: what it takes, what it prints, and its exit codes.
+"""The verbs of ``./windtunnel`` and what they take."""
 
-Exit codes: 0 done; 1 it ran and failed; 2 wrong use or an unmet precondition, nothing was started.
-"""
-
-import difflib
+import importlib
+import importlib.util
 import json
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.compose.stack import ComposeStack
-from windtunnel.dev import suite, tools
+from windtunnel.cli.build_progress import BuildProgress
+from windtunnel.cli.output import (
+    FAILED,
+    complain,
+    example,
+    failures_explained,
+    known,
+    out,
+    refuse,
+    say,
+    working,
+)
 from windtunnel.diagnosis import preflight, status
-from windtunnel.diagnosis.preflight import Finding
-from windtunnel.stack import choose, prepare
-from windtunnel.stack.base import ServiceFailed, Stack, StackError
-
-FAILED = 1
-REFUSED = 2
-# What a shell reports for a command that Ctrl-C has ended.
-INTERRUPTED = 130
+from windtunnel.stack import choose, overlays
+from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import Finding, ServiceFailed, StackError
+from windtunnel.stack.settings import ENGINE_SETTING
 
 # How long `run --follow` waits for a run, in seconds: a day.
 RUN_TIMEOUT = 86400.0
@@ -46,134 +46,100 @@ app = typer.Typer(
 )
 
 
-# Without a terminal nothing is wrapped: lines are for programs and log files.
-out = Console(highlight=False, soft_wrap=True)
-err = Console(highlight=False, soft_wrap=True, stderr=True)
-
-
 EngineName = Annotated[
     str | None,
     typer.Option(
         "--engine",
         metavar="compose|local",
         help="What runs the stack: Docker Compose, or processes of this machine. "
-        f"Without it {choose.SETTING}; else what runs already; else compose where a Docker engine answers.",
+        f"Without it {ENGINE_SETTING}; else what runs already; else compose if a Docker Engine answers.",
     ),
 ]
 
 
-def example(*lines: str) -> str:
-    """The end of a verb's help."""
-    return "[bold]Examples[/bold]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+With = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--with",
+        metavar="NAME",
+        help=f"An overlay: a name of overlays/, or a compose file of your own. Repeatable. Without it "
+        f"{overlays.WITH_SETTING}, else what runs already.",
+    ),
+]
+
+Scale = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--scale",
+        metavar="SERVICE=N",
+        help=f"Run N replicas of a service. Repeatable. Without it {overlays.SCALE_SETTING}, else what runs.",
+    ),
+]
 
 
-def say(line: str) -> None:
-    """One plain line of progress, as it is."""
-    out.print(line, markup=False)
+def chosen(engine_name: str | None) -> Stack:
+    """Return the stack that a verb works on: the running one, with its overlays."""
+    with failures_explained():
+        return _choice(engine_name).stack
 
 
-def complain(finding: Finding) -> None:
-    """What is wrong, and what to do."""
-    err.print(f"[red]error:[/red] {escape(finding.problem.replace(chr(10), chr(10) + ' ' * 7))}")
-    if finding.remedy:
-        err.print(f"  → {escape(finding.remedy)}")
-
-
-def refuse(problem: str, remedy: str = "") -> NoReturn:
-    """End with exit code 2."""
-    complain(Finding(problem, remedy))
-    raise typer.Exit(REFUSED)
-
-
-@contextmanager
-def failures_explained() -> Iterator[None]:
-    """Turn what our own code raises into a message and an exit code."""
+def _choice(engine_name: str | None, **options: Any) -> choose.Choice:
+    """Choose; what is refused there has started nothing."""
     try:
-        yield
-    except prepare.Unmet as unmet:
-        for finding in unmet.findings:
-            complain(finding)
-        raise typer.Exit(REFUSED) from unmet
-    except StackError as error:
-        err.print(f"[red]error:[/red] {escape(error.what)}")
-        if error.output:
-            err.print(escape("\n".join(f"  │ {line}" for line in error.output.splitlines())), style="dim")
-        if error.next_step:
-            err.print(f"  → {escape(error.next_step)}")
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as interrupt:
-        err.print(
-            "interrupted. What has started runs on: see ./windtunnel status, stop it with ./windtunnel down"
-        )
-        raise typer.Exit(INTERRUPTED) from interrupt
-
-
-def known(name: str, names: Iterable[str], kind: str) -> None:
-    """Refuse a name that is not among ``names``."""
-    names = sorted(names)
-    if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        hint = f"Did you mean {near[0]}? " if near else ""
-        refuse(f"there is no {kind} {name}", f"{hint}There are: {', '.join(names) or 'none'}")
-
-
-@contextmanager
-def working(text: str) -> Iterator[Callable[[str], None]]:
-    """A spinner on a terminal, and a function to change its text; nothing elsewhere."""
-    with out.status(escape(text)) as spinner:
-        yield lambda now: spinner.update(escape(now[: max(20, out.width - 4)]))
-
-
-def chosen(name: str | None) -> Stack:
-    """The engine that a verb works on; refused where the name is none."""
-    try:
-        return choose.choose(name).stack
+        return choose.choose(engine_name, **options)
     except StackError as error:
         refuse(error.what, error.next_step)
 
 
 def get_parts(stack: Stack) -> None:
-    """Images or environments, with progress."""
+    """Get images or venvs, with progress."""
     with working("getting what the stack is made of") as show:
-        prepare.parts(stack, say, prepare.BuildProgress(say, show))
+        stack.get_parts(say, BuildProgress(say, show))
 
 
 @app.command(
     epilog=example(
         "./windtunnel up",
         "./windtunnel up --engine local     # no Docker",
+        "./windtunnel up --with ./mine.yml --scale triggerer=2",
         "WEBSERVER_PORT=0 ./windtunnel up   # any free port",
     )
 )
 def up(
     build: Annotated[
-        bool, typer.Option("--build/--no-build", help="Build images, or install environments, where needed.")
+        bool, typer.Option("--build/--no-build", help="Build images, or install venvs, if needed.")
     ] = True,
+    with_: With = None,
+    scale: Scale = None,
     engine_name: EngineName = None,
 ) -> None:
     """Start the stack and return when it is ready: DAGs parsed, buckets and functions there."""
     start = time.monotonic()
-    try:
-        choice = choose.choose(engine_name)
-    except StackError as error:
-        refuse(error.what, error.next_step)
-    stack = choice.stack
-    say(f"engine: {stack.name} ({choice.reason})")
     with failures_explained():
-        prepare.check(stack, say)
+        replicas = overlays.parsed_scale(scale or ())
+        choice = _choice(engine_name, with_=with_ or (), scale=replicas, starting=True)
+        stack = choice.stack
+        say(f"engine: {stack.engine} ({choice.reason})")
+        if laid_over := overlays.described(stack.settings):
+            say(f"with: {laid_over}")
+        preflight.check(stack, say)
         if build:
             get_parts(stack)
         with working("starting"):
-            try:
-                stack.up(say)
-            except ServiceFailed as failure:
-                if failure.service == "dag-processor":
-                    failure.next_step = (
-                        "The others run. Correct the file: it is read again within 2 s. "
-                        "Its traceback: ./windtunnel status"
-                    )
-                raise
+            _start(stack)
         welcome(stack, time.monotonic() - start)
+
+
+def _start(stack: Stack) -> None:
+    try:
+        stack.up(say)
+    except ServiceFailed as failure:
+        if failure.service == "dag-processor":
+            failure.next_step = (
+                "The others run. Correct the file: it is read again within 2 s. "
+                "Its traceback: ./windtunnel status"
+            )
+        raise
 
 
 def welcome(stack: Stack, seconds: float) -> None:
@@ -184,9 +150,8 @@ def welcome(stack: Stack, seconds: float) -> None:
     lines.add_row("AWS", stack.address("localstack"), "LocalStack; keys test and test")
     out.print(f"\n[green]Ready[/green] in {seconds:.1f} s.\n")
     out.print(lines)
-    for name in status.files_without_dag(
-        preflight.folder(stack, "DAGS_FOLDER", "dags"), set(stack.ask("webserver", "dag_files"))
-    ):
+    used = set(stack.ask("webserver", "dag_files"))
+    for name in status.files_without_dag(stack.settings.folder("DAGS_FOLDER"), used):
         out.print(
             f"[yellow]warning:[/yellow] dags/{escape(name)} defines no DAG, and no other file imports it"
         )
@@ -383,101 +348,9 @@ def doctor(engine_name: EngineName = None) -> None:
     say("nothing found: all is in order")
 
 
-@app.command(
-    "test",
-    epilog=example(
-        "./windtunnel test",
-        "./windtunnel test unit",
-        "./windtunnel test e2e --engine local",
-        "./windtunnel test e2e -- -k retry -x",
-    ),
-)
-def run_tests(
-    floor: Annotated[
-        str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all where none is given.")
-    ] = None,
-    arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
-    engine_name: EngineName = None,
-) -> None:
-    """Run the project's own tests."""
-    if floor:
-        known(floor, suite.FLOORS, "floor")
-    floors = [floor] if floor else list(suite.FLOORS)
-    stack = with_tools(engine_name)
-    with failures_explained():
-        get_parts(stack)
-        if "unit" in floors:
-            get_beside(stack)
-        if "e2e" in floors:
-            prepare.browser(stack, say)
-    steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [])]
-    run_steps(stack, steps)
-
-
-def with_tools(engine_name: str | None) -> Stack:
-    """The engine that the project's own tests run on, and the tools for them; both are got where needed."""
-    stack = chosen(engine_name)
-    with failures_explained():
-        tools.install(say)
-        if isinstance(stack, ComposeStack):
-            prepare.docker(stack, say)
-    return stack
-
-
-def get_beside(stack: Stack) -> None:
-    """What tests and checks need beside Airflow and in LocalStack, with progress."""
-    with working("getting what tests need") as show:
-        suite.get_beside(stack, prepare.BuildProgress(say, show))
-
-
-@app.command(epilog=example("./windtunnel check"))
-def check(engine_name: EngineName = None) -> None:
-    """Check the code: format, lint, types, shell scripts."""
-    stack = with_tools(engine_name)
-    with failures_explained():
-        if isinstance(stack, ComposeStack):
-            prepare.base(stack, say)
-        else:
-            get_parts(stack)
-        get_beside(stack)
-    run_steps(stack, list(suite.check_steps(stack)))
-
-
-def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
-    """Run all of them, say at the end how each went, and exit with 1 where one failed."""
-    outcomes = []
-    for step in steps:
-        out.print(f"[bold]── {step.name}[/bold]")
-        start = time.monotonic()
-        outcomes.append((step, step.run(stack), time.monotonic() - start))
-    summary = Table.grid(padding=(0, 2))
-    for step, code, seconds in outcomes:
-        word = "[green]ok[/green]" if code == 0 else f"[red]failed[/red] (exit code {code})"
-        summary.add_row(step.name, word, f"{seconds:.1f} s")
-    out.print()
-    out.print(summary)
-    raise typer.Exit(FAILED if any(code for _, code, _ in outcomes) else 0)
-
-
-@app.command(
-    epilog=example(
-        "./windtunnel bench", "./windtunnel bench operator", "./windtunnel bench -- --help    # its options"
-    ),
-)
-def bench(
-    arguments: Annotated[
-        list[str] | None, typer.Argument(help="stack, operator or harness; all where none is given.")
-    ] = None,
-    engine_name: EngineName = None,
-) -> None:
-    """Measure what the README claims, each part on a stack of its own."""
-    stack = with_tools(engine_name)
-    with failures_explained():
-        get_parts(stack)
-    step = suite.Step("bench", [sys.executable, "-m", "benchmarks.bench", *(arguments or [])])
-    raise typer.Exit(step.run(stack))
-
-
 def main() -> None:
     """Run the command line."""
+    # What works on this project itself is not shipped.
+    if importlib.util.find_spec("windtunnel.dev"):
+        importlib.import_module("windtunnel.dev.commands")
     app(prog_name="./windtunnel")

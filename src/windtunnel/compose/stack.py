@@ -11,74 +11,54 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from windtunnel.compose import resources
+from windtunnel.compose.docker import FOLDER_LABEL, NUMBER_LABEL, PROJECT_LABEL, SERVICE_LABEL, Docker
 from windtunnel.services.probes import DEFINITE
-from windtunnel.stack.base import (
-    CLEAR_LINE,
-    IS_IT_RUNNING,
-    PORTS,
-    ROOT,
-    STATE,
-    Advance,
-    Progress,
-    Service,
-    Stack,
-    StackError,
-    ignore,
-    tail,
-)
+from windtunnel.stack import ports
+from windtunnel.stack.base import CLEAR_LINE, IS_IT_RUNNING, Say, Stack, tail
+from windtunnel.stack.errors import Finding, StackError
+from windtunnel.stack.service import Service
+from windtunnel.stack.settings import PORTS, REQUIREMENTS_SETTING, STATE_FOLDER, Settings
+from windtunnel.stack.start import Advance, Progress
 
-# Lies over the stack while POSTGRES_PORT is set: without it the metadata database is not published.
-POSTGRES_OVERLAY = Path("overlays") / "postgres-port.yml"
-
+CA_SETTING = "CA_BUNDLE"
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
-# As docker stats writes sizes.
-MEMORY_UNITS = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
-
-# The labels by which Compose marks what it makes.
-PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
+# Where an image has its venvs.
+VENVS = {"airflow": "/opt/venv", "localstack": "/opt/localstack", "lambda": "/opt/lambda"}
 
 
 class ComposeStack(Stack):
     """One project of Docker Compose."""
 
-    name = "compose"
+    engine = "compose"
 
-    def __init__(
-        self,
-        project: str | None = None,
-        environment: Mapping[str, str] | None = None,
-        files: Sequence[Path] = (),
-        root: Path = ROOT,
-        state: Path | None = None,
-    ) -> None:
-        """Start nothing yet.
+    def __init__(self, settings: Settings) -> None:
+        """Start nothing yet."""
+        super().__init__(settings)
+        self.docker = Docker(self)
 
-        :param project: its name; Compose's own rule where None.
-        :param environment: variables on top of this process's own: ports, folders, the image's name.
-        :param files: further compose files, laid over the stack's own.
-        :param root: the checkout, or what takes its place.
-        :param state: as for any engine.
-        """
-        super().__init__(project, environment, root, state)
+    # Commands
+
+    @cached_property
+    def command_variables(self) -> Mapping[str, str]:
+        """The variables of every command: the settings, and what Compose needs besides."""
+        own = {}
         # For builds behind a proxy that inspects TLS: they trust what this machine trusts.
-        if not self.setting("CA_BUNDLE"):
-            bundle = self.environment.get("SSL_CERT_FILE", DEBIAN_BUNDLE)
-            if Path(bundle).exists():
-                self.environment["CA_BUNDLE"] = bundle
-        overlays = list(files)
-        if self.setting("POSTGRES_PORT") and root / POSTGRES_OVERLAY not in overlays:
-            overlays.append(root / POSTGRES_OVERLAY)
-        if overlays:
-            self.environment["COMPOSE_FILE"] = os.pathsep.join(map(str, [*self.base_files(), *overlays]))
+        bundle = self.settings.get(CA_SETTING) or self.settings.variables.get("SSL_CERT_FILE", DEBIAN_BUNDLE)
+        if self.settings.get(CA_SETTING) or Path(bundle).exists():
+            own[CA_SETTING] = bundle
+        if self.settings.overlays or self.settings.get(PORTS["postgres"].setting):
+            own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.settings.compose_files()))
+        return {**self.settings.variables, **own}
 
     def popen(self, command: Sequence[str], **streams: Any) -> "subprocess.Popen[str]":
-        """As for any engine; a missing ``docker`` is named."""
+        """Start a command as any stack does; a missing ``docker`` is named."""
         try:
             return super().popen(command, **streams)
         except FileNotFoundError as error:
@@ -93,7 +73,7 @@ class ComposeStack(Stack):
     def configuration(self) -> dict[str, Any]:
         """The compose file as Compose understands it, every variable filled in.
 
-        :raises StackError: when Compose refuses it.
+        :raises StackError: if Compose refuses it.
         """
         text = self.run(
             "docker", "compose", "config", "--format", "json",
@@ -109,10 +89,22 @@ class ComposeStack(Stack):
     def services(self) -> list[Service]:
         """Every service of the compose file, also those without a container.
 
-        :raises StackError: when the engine does not answer.
+        :raises StackError: if the Docker Engine does not answer.
         """
-        found = {service.name: service for service in self._containers()}
-        return [found.get(name, Service(name)) for name in self.service_names]
+        found = list(self._containers())
+        numbered = {service.name for service in found if service.replica > 1}
+        services = []
+        for name in self.service_names:
+            own = sorted((one for one in found if one.name == name), key=lambda one: one.replica)
+            # Replicas are numbered from 1 on; a service that has one replica goes by its name alone.
+            services += [one if name in numbered else replace(one, replica=0) for one in own] or [
+                Service(name)
+            ]
+        return services
+
+    def is_there(self) -> bool:
+        """Whether a Docker Engine answers and has a container of this stack."""
+        return self.docker.version() is not None and next(self._containers(), None) is not None
 
     def _containers(self) -> Iterator[Service]:
         label = f"label={PROJECT_LABEL}={self.project}"
@@ -126,13 +118,13 @@ class ComposeStack(Stack):
             label,
             "--filter",
             oneoff,
-            what="asking the engine for containers",
+            what="asking the Docker Engine for containers",
         )
         if not listing.split():
             return
         try:
             inspected = self.run(
-                "docker", "inspect", *listing.split(), what="asking the engine about containers"
+                "docker", "inspect", *listing.split(), what="asking the Docker Engine about containers"
             )
         except StackError as error:
             if "No such object" in error.output:  # it was removed since
@@ -144,10 +136,10 @@ class ComposeStack(Stack):
     def port(self, service: str) -> int:
         """This machine's port for a service.
 
-        :raises StackError: when it is not published or the service does not run.
+        :raises StackError: if it is not published or the service does not run.
         """
         published = self.run(
-            "docker", "compose", "port", service, str(PORTS[service]),
+            "docker", "compose", "port", service, str(PORTS[service].number),
             what=f"looking up the port of {service}", next_step=IS_IT_RUNNING,
         )  # fmt: skip
         port = int(published.strip().rpartition(":")[2] or 0)
@@ -158,38 +150,118 @@ class ComposeStack(Stack):
             )
         return port
 
-    # What can be done with it
+    # Before a start
 
-    def build(self, on_line: Callable[[str], None] = ignore) -> None:
-        """Build the images; Docker's cache makes that short when nothing changed.
+    def get_engine(self, say: Say) -> None:
+        """See to it that a Docker Engine answers and is new enough; install one as root on Debian."""
+        self.docker.get(say)
 
-        :param on_line: gets each line of the builder's output.
-        :raises StackError: with the end of that output.
-        """
-        self._bring_requirements()
+    def findings(self) -> Iterator[Finding]:
+        """Yield what keeps Compose from starting the stack."""
+        if found := list(self.docker.version_findings()):
+            yield from found
+        else:
+            yield from self._other_checkout()
+
+    def _other_checkout(self) -> Iterator[Finding]:
+        """Yield containers of the same project name that belong to another folder."""
+        column = f'{{{{.Label "{FOLDER_LABEL}"}}}}'
+        mine = f"label={PROJECT_LABEL}={self.project}"
+        command = ("docker", "ps", "--all", "--filter", mine, "--format", column)
+        listed = self.run(*command, what="asking the Docker Engine for containers")
+        for other in sorted(set(listed.splitlines())):
+            if other and Path(other).resolve() != self.root.resolve():
+                yield Finding(
+                    f"the project name {self.project} is in use by the checkout {other}",
+                    f"Choose another for this one: export COMPOSE_PROJECT_NAME={self.project}-2",
+                )
+
+    def port_holder(self, service: str, port: int) -> str:
+        """Return who else listens on a port: another project's container, or a program."""
+        if not ports.is_taken(port):
+            return ""
+        name, project = self.docker.container_on(port) or ("", "")
+        if not name:
+            return ports.process_on(port) or "another program"
+        return "" if project == self.project else f"the container {name}"
+
+    def has_parts(self) -> bool:
+        """Whether its images are there: a container keeps its image by itself."""
+        return True
+
+    def get_parts(self, say: Say, on_line: Say) -> None:
+        """Get the base images and build the stack's own; if all of it is cached, that takes a second."""
+        self.docker.get_base_images(say)
         self.stream(
             "docker", "compose", "--progress", "plain", "build",
             what="building the images", on_line=on_line,
+            env={**self.command_variables, **self._requirements()},
             next_step="The last lines above name the step. See ./windtunnel doctor.",
         )  # fmt: skip
 
-    def _bring_requirements(self) -> None:
-        """A build sees files of the checkout only: copy the user's REQUIREMENTS_FILE to where it does."""
-        if not self.setting("REQUIREMENTS_FILE"):
-            return
-        source = self.requirements_file()
-        target = self.root / STATE / "requirements.txt"
+    def _requirements(self) -> dict[str, str]:
+        """Copy the user's REQUIREMENTS_FILE to where a build sees it, in the checkout."""
+        if not self.settings.get(REQUIREMENTS_SETTING):
+            return {}
+        source = self.settings.requirements_file()
+        target = self.root / STATE_FOLDER / "requirements.txt"
         target.parent.mkdir(exist_ok=True)
         if source != target:
             target.write_bytes(source.read_bytes())
-        self.environment["REQUIREMENTS_FILE"] = str(target.relative_to(self.root))
+        return {REQUIREMENTS_SETTING: str(target.relative_to(self.root))}
+
+    def get_test_tools(self, parts: Sequence[str], say: Say, on_line: Say) -> None:
+        """Build an image with pytest and mypy for each part."""
+        self.docker.get_base_images(say)
+        bundle = self.command_variables.get(CA_SETTING) or os.devnull
+        for part in parts:
+            self.stream(
+                "docker", "build", "--progress", "plain", "--secret", f"id=ca_bundle,src={bundle}",
+                "--target", f"{part}-test", "--tag", self._test_image(part), ".",
+                what=f"building the image for tests in {part}", on_line=on_line,
+            )  # fmt: skip
+
+    def _test_image(self, part: str) -> str:
+        return f"{self.settings.image}-{part}-test"
+
+    def test_command(
+        self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
+    ) -> tuple[list[str], Mapping[str, str]]:
+        """Return a command in a part's test image, with no network; the image knows the folders."""
+        command = [
+            "docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{self.root}:/checkout:ro",
+            "--workdir", "/checkout", "--env", "MYPY_CACHE_DIR=/tmp/mypy",
+            "--entrypoint", f"{VENVS[venv]}/bin/python", self._test_image(part), *arguments,
+        ]  # fmt: skip
+        return command, {}
+
+    def ask_unstarted(self, question: str) -> Any:
+        """Ask in a container of Airflow's image, with no network."""
+        image = self.configuration["services"]["scheduler"]["image"]
+        if self.docker.missing([image]):
+            return None
+        package = self.root / "src" / "windtunnel"
+        answer = self.run(
+            "docker", "run", "--rm", "--network", "none", "--entrypoint", "python",
+            "--volume", f"{package}:/opt/windtunnel/windtunnel:ro", image,
+            "-m", "windtunnel.services.answers", question, what="asking Airflow",
+        )  # fmt: skip
+        return json.loads(answer.splitlines()[-1])
+
+    def resource_findings(self) -> Iterator[Finding]:
+        """Yield files that containers may not read, and a lack of memory, disk or images."""
+        yield from resources.findings(self)
+
+    # What can be done with it
 
     @contextlib.contextmanager
     def _starting(self, on_line: Callable[[str], None]) -> Iterator[Advance]:
+        scale = [f"--scale={service}={number}" for service, number in self.settings.scale.items()]
         with tempfile.TemporaryFile("w+") as errors:
             process = self.popen(
-                ["docker", "compose", "up", "--detach", "--no-build", "--remove-orphans"],
+                ["docker", "compose", "up", "--detach", "--no-build", "--remove-orphans", *scale],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+                env={**self.command_variables, **self._chosen_ports(on_line)},
             )  # fmt: skip
 
             def advance(_: Sequence[Service]) -> Progress:
@@ -207,15 +279,20 @@ class ComposeStack(Stack):
                 process.terminate()
                 process.wait()
 
-    def down(self, volumes: bool = False) -> None:
-        """Stop and remove containers and network.
+    def _chosen_ports(self, say: Say) -> dict[str, str]:
+        """Let Docker choose a port if none is set and the usual one is taken."""
+        chosen = {}
+        for service, port in PORTS.items():
+            is_free_to_choose = port.published and not self.settings.get(port.setting)
+            if is_free_to_choose and (by := self.port_holder(service, port.number)):
+                say(f"port {port.number} is in use by {by}: {service} takes another")
+                chosen[port.setting] = "0"
+        return chosen
 
-        :param volumes: also delete the database, the secrets, the S3 buckets and the local logs.
-        :raises StackError: when something cannot be removed.
-        """
+    def _remove(self, volumes: bool) -> None:
         self.run(
             "docker", "compose", "down", "--remove-orphans",
-            # Where nothing is kept, nothing needs time to stop.
+            # If nothing is kept, nothing needs time to stop.
             *(["--volumes", "--timeout", "0"] if volumes else []),
             what="stopping the stack", next_step="See ./windtunnel status.",
         )  # fmt: skip
@@ -246,16 +323,10 @@ class ComposeStack(Stack):
         return self.run(*command, what="reading the logs").replace(CLEAR_LINE, "")
 
     def memory(self) -> dict[str, float]:
-        """As ``docker stats`` tells it: without the files that are cached and can be dropped."""
-        names = {service.id: service.name for service in self.services() if service.state == "running"}
-        command = ["docker", "stats", "--no-stream", "--no-trunc", "--format", "{{json .}}", *names]
-        lines = self.run(*command, what="asking for memory") if names else ""
-        found: dict[str, float] = {}
-        for line in lines.splitlines():
-            of = json.loads(line)
-            used = of["MemUsage"].split(" / ")[0]
-            found[names[of["ID"]]] = float(used[:-3]) * MEMORY_UNITS[used[-3:]]
-        return found
+        """Return what ``docker stats`` says, without cached files that can be dropped."""
+        labels = {service.id: service.label for service in self.services() if service.state == "running"}
+        used = self.docker.memory(labels) if labels else {}
+        return {labels[container]: memory for container, memory in used.items()}
 
     def show_logs(
         self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
@@ -286,4 +357,5 @@ def _service(container: Mapping[str, Any]) -> Service:
         probed_at=probes[-1]["Start"],
         health_output=probes[-1]["Output"].strip(),
         definite=probes[-1]["ExitCode"] == DEFINITE,
+        replica=int(container["Config"]["Labels"].get(NUMBER_LABEL, 0)),
     )

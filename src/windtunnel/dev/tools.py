@@ -3,19 +3,18 @@
 It is large, so it is installed when it is first wanted, into the environment that the launcher has made.
 """
 
-import os
-import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from windtunnel import locks
-from windtunnel.stack.base import ROOT, STATE, StackError, tail
+from windtunnel.local.venvs import uv
+from windtunnel.stack.settings import ROOT, STATE_FOLDER
 
 LOCK = ROOT / "locks" / "dev.txt"
 
 # The launcher's: whoever changes the environment holds it.
-EXCLUSIVE = ROOT / STATE / "venv.lock"
+EXCLUSIVE = ROOT / STATE_FOLDER / "venv.lock"
 
 
 def install(say: Callable[[str], None]) -> None:
@@ -25,7 +24,7 @@ def install(say: Callable[[str], None]) -> None:
     makes the environment anew, that copy is gone with the tools.
 
     :param say: is told before an installation begins.
-    :raises windtunnel.stack.base.StackError: with the last words of what failed.
+    :raises windtunnel.stack.errors.StackError: with the last words of what failed.
     """
     EXCLUSIVE.parent.mkdir(exist_ok=True)
     # Two commands at the same time: the second one waits, and finds it done.
@@ -37,23 +36,3 @@ def install(say: Callable[[str], None]) -> None:
         say("installing the tools for tests and checks (once, about 10 s)")
         uv("pip", "install", "--python", sys.executable, "--require-hashes", "--requirement", str(LOCK))
         stamp.write_bytes(wanted)
-
-
-def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None:
-    """Run uv, which the launcher has installed beside this Python.
-
-    :param settings: its environment.
-    :raises windtunnel.stack.base.StackError: with the last words of what failed.
-    """
-    command = [str(Path(sys.executable).with_name("uv")), "--quiet", *map(str, arguments)]
-    # Behind a proxy that inspects TLS: uv trusts what the machine trusts.
-    environment = {"UV_SYSTEM_CERTS": "1", **settings}
-    process = subprocess.run(  # noqa: S603
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    if process.returncode != 0:
-        raise StackError(
-            f"`{' '.join(['uv', *command[2:]])}` failed",
-            tail(process.stdout),
-            "Check the network, or the file that is named; then again.",
-        )

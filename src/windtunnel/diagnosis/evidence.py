@@ -20,6 +20,7 @@ import urllib3
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import FINISHED
+from windtunnel.stack import overlays
 from windtunnel.testing.stack import RunningStack, TaskInstance, log_key
 
 # What is asked for as it is, a file each: service and path.
@@ -206,7 +207,8 @@ def _versions(stack: RunningStack, path: Path, missing: list[str]) -> list[str]:
         own = "a checkout"
     found = {
         "windtunnel": own,
-        "engine": stack.stack.name,
+        "engine": stack.stack.engine,
+        "with": overlays.described(stack.stack.settings),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
@@ -220,7 +222,7 @@ def _versions(stack: RunningStack, path: Path, missing: list[str]) -> list[str]:
 
 def _resources(stack: RunningStack, path: Path) -> list[str]:
     """The machine's and the services'."""
-    memory, disk = psutil.virtual_memory(), shutil.disk_usage(stack.stack.state)
+    memory, disk = psutil.virtual_memory(), shutil.disk_usage(stack.stack.state_folder)
     lines = [
         time.strftime("at %Y-%m-%dT%H:%M:%S%z"),
         f"cores: {os.cpu_count()}, load: {' '.join(f'{load:.1f}' for load in os.getloadavg())}",

@@ -11,9 +11,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.diagnosis import preflight
 from windtunnel.seeding import functions as seeding
-from windtunnel.stack.base import Service, Stack, StackError
+from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.service import Service
 
 # How many of the latest runs of each DAG are shown.
 RUNS = 3
@@ -50,7 +51,7 @@ class Report:
     def of(cls, stack: Stack) -> "Report":
         """Look at a stack. What does not answer is part of the report.
 
-        :raises windtunnel.stack.base.StackError: when the engine does not answer.
+        :raises windtunnel.stack.errors.StackError: when the engine does not answer.
         """
         report = cls(stack.services())
         running = {service.name for service in report.services if service.state == "running"}
@@ -76,7 +77,7 @@ class Report:
             for error in airflow.import_errors():
                 used.add(error.filename)
                 self.import_errors.append((error.filename, error.stack_trace))
-            folder = preflight.folder(stack, "DAGS_FOLDER", "dags")
+            folder = stack.settings.folder("DAGS_FOLDER")
             self.without_dag.extend(files_without_dag(folder, used))
         except (AirflowApiError, StackError) as error:
             self.silent["Airflow"] = str(error)
@@ -112,7 +113,7 @@ def aws_client(stack: Stack, service: str) -> Any:
 
 def function_folders(stack: Stack) -> dict[str, str]:
     """The functions of the functions folder by name, each with the name of its folder."""
-    folder = preflight.folder(stack, "LAMBDAS_FOLDER", "lambdas")
+    folder = stack.settings.folder("LAMBDAS_FOLDER")
     names = {}
     for path in seeding.function_folders(folder):
         try:

@@ -14,6 +14,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import xmlrpc.client
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,23 +30,16 @@ from expandvars import ExpandvarsException, expand
 from supervisor.xmlrpc import SupervisorTransport
 
 from windtunnel import locks
-from windtunnel.local import processes
+from windtunnel.local import processes, resources
 from windtunnel.local.fork_client import SOCKET_SETTING
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, Venvs
 from windtunnel.services import probes
 from windtunnel.stack import ports
-from windtunnel.stack.base import (
-    IS_IT_RUNNING,
-    PORT_SETTINGS,
-    PORTS,
-    Advance,
-    Progress,
-    Service,
-    Stack,
-    StackError,
-    dependencies,
-    tail,
-)
+from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack, tail
+from windtunnel.stack.errors import Finding, StackError
+from windtunnel.stack.service import Service
+from windtunnel.stack.settings import PORTS, Settings
+from windtunnel.stack.start import Advance, Progress
 from windtunnel.waiting import WaitTimeout, wait_until
 
 # So long a service may be unhealthy after its start, and so long it may take to stop, in seconds: the compose
@@ -82,7 +76,7 @@ STATES = {
     "FATAL": "dead",
 }
 
-SERVICES_BY_PORT = {str(port): service for service, port in PORTS.items()}
+SERVICES_BY_PORT = {str(port.number): service for service, port in PORTS.items()}
 
 # An address of one of these services; another host's is the user's business.
 ADDRESS = re.compile(
@@ -96,39 +90,26 @@ CONTAINER_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|run|var|etc)/)")
 class ProcessStack(Stack):
     """The stack of one project as processes."""
 
-    name = "local"
+    engine = "local"
 
-    def __init__(self, *arguments: Any, files: Sequence[Path] = (), **options: Any) -> None:
-        """Start nothing yet.
-
-        :param files: further compose files, laid over the stack's own.
-        """
-        super().__init__(*arguments, **options)
-        self._overlays = list(files)
+    def __init__(self, settings: Settings) -> None:
+        """Start nothing yet."""
+        super().__init__(settings)
         self.venvs = Venvs(self)
         # While a start is watched.
         self._watch: _Watch | None = None
 
     @property
     def project(self) -> str:
-        """The project's name, by Compose's own rule.
-
-        :raises StackError: where that leaves nothing.
-        """
-        name = self.setting("COMPOSE_PROJECT_NAME") or self.root.name
-        project = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
-        if not project:
-            raise StackError(
-                f"{name!r} makes no project name", next_step="Choose one: export COMPOSE_PROJECT_NAME=…"
-            )
-        return project
+        """The project's name, by Compose's own rule."""
+        return self.settings.project
 
     # Where things are
 
     @property
     def folder(self) -> Path:
         """Everything that this stack writes."""
-        return self.state / "local" / self.project
+        return self.state_folder / "local" / self.project
 
     @property
     def run_folder(self) -> Path:
@@ -163,22 +144,17 @@ class ProcessStack(Stack):
         :raises StackError: when a file cannot be read or a variable is missing.
         """
         merged: dict[str, Any] = {}
-        settings = {**self._env_file(), **self.environment, "COMPOSE_PROJECT_NAME": self.project}
-        for file in [*self.base_files(), *self._overlays]:
+        own = {"COMPOSE_PROJECT_NAME": self.project}
+        variables = {**self.settings.file, **self.settings.variables, **own}
+        for file in self.settings.compose_files():
             try:
                 content = yaml.safe_load(file.read_text())
-                merged = _merged(merged, _in_long_form(_interpolated(content or {}, settings)))
+                merged = _merged(merged, _in_long_form(_interpolated(content or {}, variables)))
             except (OSError, yaml.YAMLError, ExpandvarsException) as error:
                 raise StackError(
                     f"{file} cannot be used: {error}", next_step="Correct the file or the variable."
                 ) from error
         return {**merged, "name": self.project}
-
-    def _env_file(self) -> dict[str, str]:
-        file = self.root / ".env"
-        lines = file.read_text().splitlines() if file.exists() else []
-        names = {line.partition("=")[0].strip() for line in lines if "=" in line}
-        return {name: self.setting(name) for name in names if not name.startswith("#")}
 
     def variables(self, service: str) -> Mapping[str, str]:
         """The whole environment of a service: nothing is inherited from this shell, as in a container."""
@@ -210,7 +186,7 @@ class ProcessStack(Stack):
     def _given(self, service: Mapping[str, Any]) -> dict[str, str]:
         """The environment of the compose file: a name without a value has that of this shell."""
         values = {
-            key: self.setting(key) if value is None else value
+            key: self.settings.get(key) if value is None else value
             for key, value in service["environment"].items()
         }
         return {
@@ -293,10 +269,10 @@ class ProcessStack(Stack):
     def _chosen_ports(self, say: Callable[[str], None]) -> dict[str, int]:
         """A port for each service: the set one, else the usual one, else any that is free."""
         chosen = {}
-        for service, (setting, usual) in PORT_SETTINGS.items():
-            port = int(self.setting(setting) or usual or 0)
-            if self.setting(setting):
-                _require_free(port, setting)
+        for service, known in PORTS.items():
+            port = int(self.settings.get(known.setting) or known.usual or 0)
+            if self.settings.get(known.setting):
+                _require_free(port, known.setting)
             elif port and ports.is_taken(port):
                 by = ports.process_on(port) or "another program"
                 say(f"port {port} is in use by {by}: {service} takes another")
@@ -523,6 +499,57 @@ class ProcessStack(Stack):
             return 128 + signal.Signals[signalled[1]]
         return int(ends[-1].split()[-1]) if ends and ends[-1].startswith("exit status") else 0
 
+    # Before a start
+
+    def get_engine(self, say: Say) -> None:
+        """Do nothing: processes need no engine."""
+
+    def findings(self) -> Iterator[Finding]:
+        """Yield what this machine lacks."""
+        return resources.programs()
+
+    def port_holder(self, service: str, port: int) -> str:
+        """Return the program that listens on a port, unless it is the service itself."""
+        if not ports.is_taken(port) or (self.is_there() and self.port(service) == port):
+            return ""
+        return ports.process_on(port) or "another program"
+
+    def has_parts(self) -> bool:
+        """Whether its venvs are there, as they are to be."""
+        return not self.venvs.missing()
+
+    def get_parts(self, say: Say, on_line: Say) -> None:
+        """Install the venvs."""
+        self.venvs.install(say)
+
+    def get_test_tools(self, parts: Sequence[str], say: Say, on_line: Say) -> None:
+        """Install pytest and mypy in a folder beside the venvs, which stay as they are."""
+        self.venvs.install(say)
+        self.venvs.install_test_tools()
+
+    def test_command(
+        self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
+    ) -> tuple[list[str], Mapping[str, str]]:
+        """Return a command of a venv's Python."""
+        path = [str(self.root / folder) for folder in (*folders, "src")]
+        variables = self.venvs.for_tests([*path, str(self.venvs.test_tools)])
+        cache = {"MYPY_CACHE_DIR": str(self.root / ".mypy_cache" / part)}
+        return [str(self.venvs.python(venv)), *arguments], variables | cache
+
+    def ask_unstarted(self, question: str) -> Any:
+        """Ask in Airflow's venv, with a home of its own."""
+        if self.venvs.missing(["airflow"]):
+            return None
+        command = (str(self.venvs.python("airflow")), "-m", "windtunnel.services.answers", question)
+        with tempfile.TemporaryDirectory() as home:
+            variables = {"AIRFLOW_HOME": home, "PYTHONPATH": str(self.root / "src"), "PATH": os.defpath}
+            answer = self.run(*command, what="asking Airflow", env=variables)
+        return json.loads(answer.splitlines()[-1])
+
+    def resource_findings(self) -> Iterator[Finding]:
+        """Yield a lack of memory or disk."""
+        return resources.memory_and_disk(self)
+
     # What can be done with it
 
     @contextlib.contextmanager
@@ -593,10 +620,10 @@ class ProcessStack(Stack):
     def _moved_ports(self) -> dict[str, int]:
         """Ports that were set otherwise since the stack was started."""
         before = self._ports()
-        wanted = {service: int(self.setting(setting) or 0) for service, (setting, _) in PORT_SETTINGS.items()}
+        wanted = {service: int(self.settings.get(port.setting) or 0) for service, port in PORTS.items()}
         moved = {service: port for service, port in wanted.items() if port and port != before[service]}
         for service, port in moved.items():
-            _require_free(port, PORT_SETTINGS[service][0])
+            _require_free(port, PORTS[service].setting)
         return moved
 
     def _require_usable_path(self) -> None:
@@ -611,12 +638,8 @@ class ProcessStack(Stack):
                 next_step="Move the checkout to a folder with a shorter path.",
             )
 
-    def down(self, volumes: bool = False) -> None:
-        """End every process of the stack, also where supervisord was killed, and remove what it leaves.
-
-        :param volumes: also delete the database, the secrets, the S3 buckets and the local logs.
-        :raises StackError: when something cannot be ended or removed.
-        """
+    def _remove(self, volumes: bool) -> None:
+        """End every process of the stack, also if supervisord was killed, and remove what it leaves."""
         if volumes:
             # Where nothing is kept, nothing needs time to stop.
             with _telling_whose_it_is():
@@ -625,7 +648,7 @@ class ProcessStack(Stack):
             self._stop()
         self._remove_remains()
         if volumes and self.folder.exists():
-            _remove(self.folder)
+            _remove_folder(self.folder)
 
     def _stop(self) -> None:
         """Stop what depends on others before them, each with its own patience, then supervisord."""
@@ -633,7 +656,7 @@ class ProcessStack(Stack):
         # What does not end is killed afterwards.
         with contextlib.suppress(WaitTimeout):
             while left:
-                needed = set().union(*(dependencies(self.configuration, name) for name in left))
+                needed = set().union(*map(self.dependencies, left))
                 group = [name for name in left if name not in needed]
                 for name in group:
                     self._call("stopProcess", name, False)
@@ -660,7 +683,7 @@ class ProcessStack(Stack):
             _end_postgres(pid_file)
             processes.end(self.run_folder)
             _remove_segment(pid_file)
-        _remove(self.run_folder)
+        _remove_folder(self.run_folder)
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
         """Run a command with a service's environment; its standard output."""
@@ -862,7 +885,7 @@ def _link(path: Path, target: Path) -> None:
     path.symlink_to(target)
 
 
-def _remove(folder: Path) -> None:
+def _remove_folder(folder: Path) -> None:
     try:
         shutil.rmtree(folder)
     except OSError as error:

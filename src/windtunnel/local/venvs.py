@@ -8,6 +8,7 @@ import hashlib
 import os
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -16,8 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from windtunnel import locks
-from windtunnel.dev.tools import uv
-from windtunnel.stack.base import Stack
+from windtunnel.stack.base import Stack, tail
+from windtunnel.stack.errors import StackError
 
 # In an environment: what it was made from.
 FINGERPRINT = "fingerprint.txt"
@@ -37,11 +38,11 @@ class Venvs:
     def __init__(self, stack: Stack) -> None:
         """Install nothing yet.
 
-        :param engine: whose settings count, and whose checkout.
+        :param stack: whose settings count, and whose checkout.
         """
-        self._engine = stack
+        self._stack = stack
         self._root = stack.root
-        self.folder = stack.state / "environments"
+        self.folder = stack.state_folder / "environments"
 
     def python(self, name: str) -> Path:
         """The Python of the environment ``airflow``, ``localstack`` or ``lambda``."""
@@ -67,7 +68,7 @@ class Venvs:
     def _sources(self, name: str) -> Iterator[Path]:
         yield self._root / "locks" / f"{name}.txt"
         if name == "airflow":
-            yield self._engine.requirements_file()
+            yield self._stack.settings.requirements_file()
         if name == "localstack":
             emulator = self._root / "emulator"
             yield from sorted((*emulator.glob("p*.*"), *(emulator / "src").rglob("*.py")))
@@ -76,7 +77,7 @@ class Venvs:
         """The names of those that are not there, or not as they are to be.
 
         :param names: of those that are wanted.
-        :raises windtunnel.stack.base.StackError: when ``REQUIREMENTS_FILE`` cannot be read.
+        :raises windtunnel.stack.errors.StackError: when ``REQUIREMENTS_FILE`` cannot be read.
         """
         return [name for name in names if not self._is_installed(name)]
 
@@ -88,7 +89,7 @@ class Venvs:
         """Install what is missing, every package checked against its hash.
 
         :param names: of those that are wanted.
-        :raises windtunnel.stack.base.StackError: with the last words of what failed.
+        :raises windtunnel.stack.errors.StackError: with the last words of what failed.
         """
         if not self.missing(names):
             return
@@ -109,12 +110,12 @@ class Venvs:
 
         What has been installed does, so the network is asked only after a change.
 
-        :raises windtunnel.stack.base.StackError: with what the resolver says.
+        :raises windtunnel.stack.errors.StackError: with what the resolver says.
         """
         if self._is_installed("airflow"):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        requirements = self._engine.requirements_file()
+        requirements = self._stack.settings.requirements_file()
         with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=self.folder) as constraints:
             self._write_constraints(Path(constraints.name))
             self._uv("pip", "compile", "--python", sys.executable,
@@ -128,7 +129,7 @@ class Venvs:
     def install_test_tools(self) -> None:
         """Install these.
 
-        :raises windtunnel.stack.base.StackError: with the last words of what failed.
+        :raises windtunnel.stack.errors.StackError: with the last words of what failed.
         """
         if not self._is_installed("test"):
             with self._exclusively():
@@ -180,9 +181,9 @@ class Venvs:
         # 2 s at every start otherwise.
         self.service_index.mkdir(parents=True)
         root = {"FILESYSTEM_ROOT": str(self.folder / "localstack"), "OVERRIDE_IN_DOCKER": "0"}
-        self._engine.run(
+        self._stack.run(
             str(self.python("localstack")), "-m", "localstack.aws.spec",
-            what="indexing LocalStack's services", env={**self._engine.environment, **root},
+            what="indexing LocalStack's services", env={**self._stack.command_variables, **root},
         )  # fmt: skip
 
     def _install_airflow(self) -> None:
@@ -192,12 +193,13 @@ class Venvs:
         # It must agree with the lock.
         constraints = self.folder / "airflow" / "constraints.txt"
         self._write_constraints(constraints)
+        requirements = self._stack.settings.requirements_file()
         self._uv("pip", "install", "--compile-bytecode", "--python", self.python("airflow"),
-                 "--constraints", constraints, "--requirement", self._engine.requirements_file())  # fmt: skip
+                 "--constraints", constraints, "--requirement", requirements)  # fmt: skip
 
     def _requirements(self) -> str:
         """What the user's file says; empty where that is nothing."""
-        return self._engine.requirements_file().read_text().strip()
+        return self._stack.settings.requirements_file().read_text().strip()
 
     def _write_constraints(self, file: Path) -> None:
         file.write_text(without_hashes(self._lock("airflow").read_text()))
@@ -211,10 +213,30 @@ class Venvs:
         return self._root / "locks" / f"{name}.txt"
 
     def _uv(self, *arguments: str | Path) -> None:
-        uv(*arguments, settings=self._engine.environment)
+        uv(*arguments, settings=self._stack.command_variables)
 
 
 def without_hashes(lock: str) -> str:
     """The versions of a lock file, as constraints."""
     lines = (line.rstrip(" \\") for line in lock.splitlines())
     return "\n".join(line for line in lines if line and not re.match(r" *(--hash|#)", line)) + "\n"
+
+
+def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None:
+    """Run uv, which the launcher has installed beside this Python.
+
+    :param settings: its environment.
+    :raises windtunnel.stack.errors.StackError: with the last words of what failed.
+    """
+    command = [str(Path(sys.executable).with_name("uv")), "--quiet", *map(str, arguments)]
+    # Behind a proxy that inspects TLS: uv trusts what the machine trusts.
+    environment = {"UV_SYSTEM_CERTS": "1", **settings}
+    process = subprocess.run(  # noqa: S603
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    if process.returncode != 0:
+        raise StackError(
+            f"`{' '.join(['uv', *command[2:]])}` failed",
+            tail(process.stdout),
+            "Check the network, or the file that is named; then again.",
+        )

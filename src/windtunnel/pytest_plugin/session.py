@@ -35,8 +35,9 @@ from windtunnel import locks
 # Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
     from windtunnel.seeding.functions import SeedingError
-    from windtunnel.stack.base import Service, Stack, StackError
-    from windtunnel.stack.prepare import Unmet
+    from windtunnel.stack.base import Stack
+    from windtunnel.stack.errors import StackError, Unmet
+    from windtunnel.stack.service import Service
     from windtunnel.testing.function_stubs import Stub
     from windtunnel.testing.stack import DagRun, RunningStack
 
@@ -282,9 +283,9 @@ class Session:
         return choose.choose(
             self._note(project).engine or named,
             project=project,
-            environment=settings,
+            variables=settings,
             root=root,
-            state=self.state,
+            state_folder=self.state,
         ).stack
 
     @property
@@ -316,8 +317,7 @@ class Session:
         :raises StartFailed: naming the part that fails, for this worker or for another one.
         """
         from windtunnel.seeding.functions import SeedingError
-        from windtunnel.stack.base import StackError
-        from windtunnel.stack.prepare import Unmet
+        from windtunnel.stack.errors import StackError, Unmet
         from windtunnel.testing.stack import RunningStack
 
         with self._exclusively():
@@ -346,7 +346,7 @@ class Session:
         return (self.state / "locks" / project).open("w")
 
     def _require(self, alone: bool, why: str) -> None:
-        from windtunnel.stack.base import StackError
+        from windtunnel.stack.errors import StackError
 
         if not alone:
             raise StackError(
@@ -359,8 +359,8 @@ class Session:
 
         :param alone: no other session uses it.
         """
+        from windtunnel.diagnosis import preflight
         from windtunnel.seeding import functions as seeding
-        from windtunnel.stack import prepare
         from windtunnel.testing.stack import RunningStack
 
         wanted = self._settings().get("WINDTUNNEL_ENGINE", note.engine)
@@ -377,8 +377,8 @@ class Session:
             note = Note()
         running = RunningStack(self.make_stack(self.project))
         stack, now = running.stack, self._fingerprint(running.stack)
-        ready = replace(note, engine=stack.name, fingerprint=now, failure="", begun=[*note.begun, self.id])
-        if note.fingerprint == now and prepare.is_prepared(stack) and all(map(_is_usable, stack.services())):
+        ready = replace(note, engine=stack.engine, fingerprint=now, failure="", begun=[*note.begun, self.id])
+        if note.fingerprint == now and stack.has_parts() and all(map(_is_usable, stack.services())):
             running.wait_for_saved_files()
             running.require_no_import_errors()
         else:
@@ -386,8 +386,8 @@ class Session:
             self._remove_abandoned()
             if not note.fingerprint:
                 self._write(replace(ready, fingerprint=""))
-            prepare.check(stack, self._say)
-            prepare.parts(stack, self._say, _ignore)
+            preflight.check(stack, self._say)
+            stack.get_parts(self._say, _ignore)
             if note.fingerprint:
                 # Some settings, those of airflow.cfg for example, are read at a start alone.
                 self._write(replace(ready, fingerprint=STALE))
@@ -403,16 +403,15 @@ class Session:
         digest = hashlib.sha256(
             json.dumps([*sorted(self._settings().items()), *self.settings.items()]).encode()
         )
-        config = stack.setting("CONFIG_FOLDER")
+        config = stack.settings.get("CONFIG_FOLDER")
         files = sorted(path for path in Path(config).rglob("*") if path.is_file()) if config else []
-        for path in (stack.requirements_file(), *files):
+        for path in (stack.settings.requirements_file(), *files):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
     def _why(self, error: "StackError | SeedingError | Unmet") -> str:
         """What a session ends with that cannot have its stack."""
-        from windtunnel.stack.base import StackError
-        from windtunnel.stack.prepare import Unmet
+        from windtunnel.stack.errors import StackError, Unmet
 
         said = [str(error)]
         if isinstance(error, Unmet):

@@ -9,11 +9,10 @@ import os
 import shutil
 from pathlib import Path
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 # What the wheel has beside the modules, and what says that it is a checkout.
-PACKAGE = Path(__file__).resolve().parents[1]
-BROUGHT_ALONG = PACKAGE / "checkout"
+BROUGHT_ALONG = Path(__file__).resolve().parents[1] / "checkout"
 COMPOSE_FILE = "docker-compose.yml"
 
 # In a copy: what it is a copy of.

@@ -1,56 +1,90 @@
-"""Which engine runs the stack."""
+"""Which engine runs the stack, and with which overlays."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.diagnosis import preflight
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack.base import ROOT, Stack, StackError
+from windtunnel.stack import overlays
+from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import Finding, StackError
+from windtunnel.stack.settings import ENGINE_SETTING, ROOT, Settings
 
-ENGINES: dict[str, type[ComposeStack] | type[ProcessStack]] = {"compose": ComposeStack, "local": ProcessStack}
-
-SETTING = "WINDTUNNEL_ENGINE"
+ENGINES: dict[str, type[Stack]] = {kind.engine: kind for kind in (ComposeStack, ProcessStack)}
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An engine, and why it is that one."""
+    """A stack, and why it runs on that engine."""
 
     stack: Stack
     reason: str
 
 
 def choose(
-    name: str | None = None,
+    engine: str | None = None,
     *,
     project: str | None = None,
-    environment: Mapping[str, str] | None = None,
-    files: tuple[Path, ...] = (),
+    variables: Mapping[str, str] | None = None,
+    with_: Iterable[str] = (),
+    scale: Mapping[str, int] | None = None,
+    starting: bool = False,
     root: Path = ROOT,
-    state: Path | None = None,
+    state_folder: Path | None = None,
 ) -> Choice:
-    """The named engine; else the one that is set; else that of the running stack; else what this machine has.
+    """Return the stack: on the named engine, else on the one that is set, runs already, or is there.
 
-    :param name: ``compose`` or ``local``; None to find out.
-    :param project: as for any engine, as the others are, too.
-    :raises windtunnel.stack.base.StackError: for a name that is none.
+    Its overlays are the named ones. If none is named, a start takes those that are set, else those of the
+    running stack; everything else takes those of the running stack, else those that are set.
+
+    :param engine: ``compose`` or ``local``; None to find out.
+    :param project: its name; Compose's own rule if None.
+    :param variables: on top of this process's own: ports, folders, the image's name.
+    :param with_: overlays, by name or by path from the current folder.
+    :param scale: the number of replicas, by service.
+    :param starting: the stack is to be started.
+    :param root: the checkout, or what takes its place.
+    :param state_folder: where venvs and data are kept; ``.windtunnel`` in the checkout if None.
+    :raises StackError: if there is no engine of that name.
+    :raises Unmet: if an overlay is not known, or two exclude each other.
     """
+    settings = Settings.of(project, variables, root, state_folder)
+    requested = overlays.requested(settings)
+    choice = _choose(engine, requested)
+    wanted = requested
+    running = overlays.remembered(settings)
+    if running and not (starting and (requested.overlays or requested.scale)) and choice.stack.is_there():
+        wanted = running
+    if names := list(with_):
+        wanted = overlays.selected(settings, names, requested.scale, Path.cwd())
+    if scale:
+        wanted = replace(wanted, scale={**wanted.scale, **scale})
+    return choice if wanted is requested else replace(choice, stack=type(choice.stack)(wanted))
 
-    of: dict[str, Any] = {"files": files, "root": root, "state": state}
-    local = ProcessStack(project, environment, **of)
-    named = name or local.setting(SETTING)
-    if named:
+
+def _choose(engine: str | None, settings: Settings) -> Choice:
+    if named := engine or settings.get(ENGINE_SETTING):
+        origin = "--engine" if engine else ENGINE_SETTING
         if named not in ENGINES:
-            origin = "--engine" if name else SETTING
             raise StackError(f"{origin} is {named!r}", next_step=f"There are: {', '.join(ENGINES)}.")
-        stack = ENGINES[named](project, environment, **of)
-        return Choice(stack, "--engine says so" if name else f"{SETTING} says so")
+        return Choice(ENGINES[named](settings), f"{origin} says so")
+    local = ProcessStack(settings)
     if local.is_there():
         return Choice(local, "this checkout's stack runs so")
-    compose = ComposeStack(project, environment, **of)
-    if preflight.engine_version(compose) is not None:
-        return Choice(compose, "a Docker engine answers")
-    return Choice(local, "no Docker engine answers")
+    compose = ComposeStack(settings)
+    if compose.docker.version() is not None:
+        return Choice(compose, "a Docker Engine answers")
+    return Choice(local, "no Docker Engine answers")
+
+
+def on_other_engines(stack: Stack) -> Iterator[Finding]:
+    """Yield a finding if the same stack runs on another engine: the two would not know of each other."""
+    for kind in ENGINES.values():
+        other = kind(stack.settings)
+        if other.engine != stack.engine and other.is_there():
+            yield Finding(
+                f"the stack {stack.settings.project} runs on the engine {other.engine} already",
+                f"./windtunnel down --engine {other.engine}, or choose another project: "
+                "export COMPOSE_PROJECT_NAME=…",
+            )

@@ -25,9 +25,9 @@ from windtunnel.airflow_api.client import (
     UnknownDag,
     check_connection_fields,
 )
-from windtunnel.diagnosis import preflight
 from windtunnel.seeding import functions as seeding
-from windtunnel.stack.base import Stack, StackError, ignore
+from windtunnel.stack.base import Stack, ignore
+from windtunnel.stack.errors import StackError
 from windtunnel.testing.function_stubs import Functions, Stub
 from windtunnel.waiting import WaitTimeout, wait_until
 
@@ -192,7 +192,7 @@ class RunningStack:
     def log_bucket(self) -> str:
         """The bucket of the task logs."""
         settings = configparser.ConfigParser(interpolation=None)
-        settings.read(preflight.folder(self.stack, "CONFIG_FOLDER", "config") / "airflow.cfg")
+        settings.read(self.stack.settings.folder("CONFIG_FOLDER") / "airflow.cfg")
         folder = self._variables.get(
             "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", settings["logging"]["remote_base_log_folder"]
         )
@@ -346,9 +346,9 @@ class RunningStack:
         A DAG file that is new and of which no DAG comes is waited for in vain, for ``PARSE_TIMEOUT``.
 
         :raises windtunnel.seeding.functions.SeedingError: naming what is wrong with a function's folder.
-        :raises windtunnel.stack.base.StackError: when a function cannot be deployed, with the reason.
+        :raises windtunnel.stack.errors.StackError: when a function cannot be deployed, with the reason.
         """
-        functions = seeding.load_functions(preflight.folder(self.stack, "LAMBDAS_FOLDER", "lambdas"))
+        functions = seeding.load_functions(self.stack.settings.folder("LAMBDAS_FOLDER"))
         if outdated := self._functions.outdated(functions):
             command = ("python", "-m", "windtunnel.seeding", *outdated)
             next_step = "Correct the file."
@@ -359,13 +359,13 @@ class RunningStack:
     def require_no_import_errors(self) -> None:
         """Every DAG file can be imported.
 
-        :raises windtunnel.stack.base.StackError: naming those that cannot.
+        :raises windtunnel.stack.errors.StackError: naming those that cannot.
         """
         if errors := self.airflow.import_error_lines():
             raise StackError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
 
     def _are_dags_parsed(self) -> bool:
-        folder = preflight.folder(self.stack, "DAGS_FOLDER", "dags")
+        folder = self.stack.settings.folder("DAGS_FOLDER")
         recent = time.time() - PARSE_TIMEOUT
         files = {str(path.relative_to(folder)): _modified(path) for path in folder.rglob("*.py")}
         awaited = {file: saved for file, saved in files.items() if saved > recent}

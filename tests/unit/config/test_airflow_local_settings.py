@@ -13,7 +13,7 @@ import botocore.session
 import pytest
 from botocore.loaders import JSONFileLoader
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 
 @pytest.fixture

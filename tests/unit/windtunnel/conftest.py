@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -14,8 +14,10 @@ import pytest
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack.base import ROOT
-from windtunnel.stack.choose import SETTING
+from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import Finding
+from windtunnel.stack.overlays import SCALE_SETTING, WITH_SETTING
+from windtunnel.stack.settings import ENGINE_SETTING, ROOT, Settings
 
 # Answers with the first rule that its arguments begin with; each call takes the rule's next output, and the
 # last one stays.
@@ -138,6 +140,39 @@ def checkout(tmp_path: Path) -> Path:
     return root
 
 
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def debian_root(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> None:
+    (Path(docker.path) / "apt-get").touch(mode=0o755)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+
+def offline_script(checkout: Path, name: str, text: str) -> None:
+    script = checkout / "offline" / name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(0o755)
+
+
+def change(stack: Stack, **variables: str) -> None:
+    """Let a stack have other settings, before it has used them."""
+    stack.settings = stack.settings.updated(**variables)
+    stack.__dict__.pop("command_variables", None)
+
+
+def problems(findings: Iterable[Finding]) -> list[str]:
+    return [finding.problem for finding in findings]
+
+
 @pytest.fixture(autouse=True)
 def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever runs the tests may have set any of these; `./windtunnel test` sets some."""
@@ -147,7 +182,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
         "AWS_PROFILE",
         "COMPOSE_FILE",
         "POSTGRES_PORT",
-        SETTING,
+        *(ENGINE_SETTING, WITH_SETTING, SCALE_SETTING),
         *read_by_compose,
     ):
         monkeypatch.delenv(name, raising=False)
@@ -157,14 +192,16 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
 def compose(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ComposeStack:
     monkeypatch.setenv("WEBSERVER_PORT", "0")
     monkeypatch.setenv("LOCALSTACK_PORT", "0")
-    monkeypatch.setattr("windtunnel.stack.base.POLL", 0.01)
-    return ComposeStack(root=checkout)
+    monkeypatch.setattr("windtunnel.stack.start.POLL", 0.01)
+    return ComposeStack(Settings.of(root=checkout))
 
 
 @pytest.fixture
 def local(docker: Docker, checkout: Path) -> ProcessStack:
     """The local engine of the same checkout, with the same services; nothing of it runs."""
-    local = ProcessStack("tunnel", {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}, root=checkout)
+    local = ProcessStack(
+        Settings.of("tunnel", {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}, root=checkout)
+    )
     local.__dict__["configuration"] = CONFIGURATION
     return local
 

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from windtunnel.diagnosis import preflight
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding import functions as seeding
-from windtunnel.stack.base import TAIL, StackError, ignore
+from windtunnel.stack.base import TAIL, ignore
+from windtunnel.stack.errors import StackError
 
 # Seconds that a DAG file may take; Airflow parses each again and again.
 TIME_BUDGET = 5.0
@@ -71,7 +71,7 @@ class Checks:
         :param repository: what names are relative to.
         :param time_budget: seconds that a DAG file may take.
         """
-        self._engine = stack
+        self._stack = stack
         self._environments = stack.venvs
         self._repository = repository.resolve()
         self._time_budget = time_budget
@@ -88,7 +88,7 @@ class Checks:
         return os.path.relpath(path, self._repository)
 
     def _requirements(self) -> Iterator[Check]:
-        file = self._engine.requirements_file()
+        file = self._stack.settings.requirements_file()
         lines = (line.strip() for line in file.read_text().splitlines())
         if any(line and not line.startswith("#") for line in lines):
             yield Check(self._name(file), "resolves", self._resolve)
@@ -104,7 +104,7 @@ class Checks:
     # Functions
 
     def _functions(self, say: Say) -> Iterator[Check]:
-        folder = preflight.folder(self._engine, "LAMBDAS_FOLDER", "lambdas")
+        folder = self._stack.settings.folder("LAMBDAS_FOLDER")
         functions, wrong = seeding.read_functions(folder)
         checks = {name: partial(_fail, reason) for name, reason in wrong.items()}
         for function in functions:
@@ -136,7 +136,7 @@ class Checks:
         """
         library = place / "library"
         library.mkdir()
-        (library / seeding.LIBRARY).symlink_to(self._engine.root / "lambdas" / seeding.LIBRARY)
+        (library / seeding.LIBRARY).symlink_to(self._stack.root / "lambdas" / seeding.LIBRARY)
         aws, code = self._aws(), str(function.folder)
         own = function.settings.get("Environment", {}).get("Variables", {})
         path = [code, str(library), *([own["PYTHONPATH"]] if "PYTHONPATH" in own else [])]
@@ -161,7 +161,7 @@ class Checks:
     # DAG files
 
     def _dags(self, say: Say, requirements: list[Check]) -> list[Check]:
-        folder = preflight.folder(self._engine, "DAGS_FOLDER", "dags")
+        folder = self._stack.settings.folder("DAGS_FOLDER")
         if not any(folder.iterdir()):
             return []
         try:
@@ -200,7 +200,7 @@ class Checks:
             if volume["type"] == "bind":
                 target = place / volume["target"].lstrip("/")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to((self._engine.root / Path(volume["source"]).expanduser()).resolve())
+                target.symlink_to((self._stack.root / Path(volume["source"]).expanduser()).resolve())
         home, own = place / "opt" / "airflow", place / "opt" / "windtunnel"
         return {
             **self._given(),
@@ -223,13 +223,13 @@ class Checks:
 
     @contextmanager
     def _place(self) -> Iterator[Path]:
-        self._engine.state.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="check-", dir=self._engine.state) as place:
+        self._stack.state_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="check-", dir=self._stack.state_folder) as place:
             yield Path(place)
 
     @property
     def _service(self) -> dict[str, Any]:
-        return dict(self._engine.configuration["services"]["dag-processor"])
+        return dict(self._stack.configuration["services"]["dag-processor"])
 
     def _given(self) -> dict[str, str]:
         """The variables that have a value in the compose file: nothing is taken from this shell."""

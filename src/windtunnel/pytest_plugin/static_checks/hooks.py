@@ -50,7 +50,7 @@ def _checks(config: pytest.Config) -> "Checks":
         raise pytest.UsageError(f"[tool.windtunnel]: {TIME_BUDGET} = {budget!r} is no number of seconds")
     stack = session.make_stack("check")
     # Whichever it is: there are no Python environments but this one's.
-    local = ProcessStack("check", stack.environment, root=stack.root, state=stack.state)
+    local = ProcessStack(stack.settings)
     return checks.Checks(local, config.rootpath, budget)
 
 
@@ -62,7 +62,7 @@ class CheckCollector(pytest.Collector):
 
         :raises CollectError: when they cannot be found, or a setting cannot be used.
         """
-        from windtunnel.stack.base import StackError
+        from windtunnel.stack.errors import StackError
 
         try:
             found = _checks(self.config).find(self._say)
@@ -103,7 +103,7 @@ class CheckItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is wrong, without the way that led there."""
         from windtunnel.pytest_plugin.static_checks.checks import CheckFailed
-        from windtunnel.stack.base import StackError
+        from windtunnel.stack.errors import StackError
 
         if isinstance(excinfo.value, CheckFailed | StackError):
             return str(excinfo.value)

@@ -7,27 +7,28 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from windtunnel.cli import commands
+from windtunnel.cli import commands, output
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.dev import suite, tools
+from windtunnel.dev import browser, suite, tools
+from windtunnel.dev import commands as dev_commands
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack import choose, prepare
-from windtunnel.stack.base import ROOT
+from windtunnel.stack import choose
+from windtunnel.stack.settings import ROOT
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
-from ..conftest import ALL_READY, Docker, Server, answer_stack, container, done
+from ..conftest import ALL_READY, Docker, Server, answer_stack, change, container, done
 from ..diagnosis.test_status import DAG, IMPORT_ERROR, running
 from .test_follow import log, tasks
 
 # The fixture of a healthy stack with one DAG and one function.
-__all__ = ["running"]
+__all__ = ["dev_commands", "running"]
 
 
 @pytest.fixture(autouse=True)
 def _this_checkout(compose: ComposeStack, local: ProcessStack, monkeypatch: pytest.MonkeyPatch) -> None:
     for kind, stack in ((ComposeStack, compose), (ProcessStack, local)):
         monkeypatch.setattr(choose, kind.__name__, lambda *_, stack=stack, **__: stack)
-        monkeypatch.setitem(choose.ENGINES, kind.name, lambda *_, stack=stack, **__: stack)
+        monkeypatch.setitem(choose.ENGINES, kind.engine, lambda *_, stack=stack, **__: stack)
 
 
 def windtunnel(*arguments: str) -> Result:
@@ -61,7 +62,7 @@ def test_up_ends_with_address_login_and_what_next(startable: ComposeStack, serve
     result = windtunnel("up")
 
     assert result.exit_code == 0, result.output
-    assert result.stdout.startswith("engine: compose (a Docker engine answers)\n")
+    assert result.stdout.startswith("engine: compose (a Docker Engine answers)\n")
     assert "[airflow 2/3] RUN it 12.0 s" in result.stdout
     assert "scheduler      healthy" in result.stdout
     assert server.address in result.stdout
@@ -103,7 +104,7 @@ def test_up_without_docker_uses_the_local_engine(
     result = windtunnel("up", *arguments)
 
     assert result.exit_code == 0, result.output
-    reason = "--engine says so" if arguments else "no Docker engine answers"
+    reason = "--engine says so" if arguments else "no Docker Engine answers"
     assert result.stdout.startswith(f"engine: local ({reason})\nscheduler      healthy\n")
     assert "address of webserver" in result.stdout
     assert installed == ["all"]
@@ -113,7 +114,7 @@ def test_up_without_docker_uses_the_local_engine(
 def test_an_engine_that_is_none_is_refused() -> None:
     for verb in ("up", "down", "status", "logs", "deploy", "doctor", "test", "check", "bench"):
         result = windtunnel(verb, "--engine", "podman")
-        assert result.exit_code == commands.REFUSED, verb
+        assert result.exit_code == output.REFUSED, verb
         assert "--engine is 'podman'\n  → There are: compose, local." in result.stderr
 
 
@@ -128,11 +129,11 @@ def test_an_engine_that_is_none_is_refused() -> None:
 def test_up_refuses_before_anything_starts(
     startable: ComposeStack, docker: Docker, name: str, value: str, problem: str
 ) -> None:
-    startable.environment[name] = value
+    change(startable, **{name: value})
 
     result = windtunnel("up")
 
-    assert result.exit_code == commands.REFUSED
+    assert result.exit_code == output.REFUSED
     assert problem in result.stderr
     assert "→" in result.stderr
     assert not any(call.startswith(("compose up", "compose --progress")) for call in docker.calls)
@@ -141,14 +142,14 @@ def test_up_refuses_before_anything_starts(
 def test_up_names_a_dag_file_that_cannot_be_imported(startable: ComposeStack, docker: Docker) -> None:
     docker.answers("compose config", json.dumps(with_dag_processor(startable)))
     startable.__dict__.pop("configuration", None)
-    output = "DAG files with import errors: broken.py: ModuleNotFoundError: nosuch"
-    probe = {"Start": "12:01", "ExitCode": 3, "Output": output}
+    said = "DAG files with import errors: broken.py: ModuleNotFoundError: nosuch"
+    probe = {"Start": "12:01", "ExitCode": 3, "Output": said}
     answer_stack(docker, [], [*ALL_READY, container("dag-processor", health="starting", probe=probe)])
 
     result = windtunnel("up")
 
-    assert result.exit_code == commands.FAILED
-    assert f"dag-processor is not healthy: {output}" in result.stderr
+    assert result.exit_code == output.FAILED
+    assert f"dag-processor is not healthy: {said}" in result.stderr
     assert "it is read again within 2 s" in result.stderr
 
 
@@ -162,7 +163,7 @@ def test_up_shows_the_end_of_the_log_of_what_failed(startable: ComposeStack, doc
 
     result = windtunnel("up")
 
-    assert result.exit_code == commands.FAILED
+    assert result.exit_code == output.FAILED
     assert "init ended with exit code 2" in result.stderr
     assert "│ the last line" in result.stderr
     assert "./windtunnel logs init" in result.stderr
@@ -176,7 +177,7 @@ def test_ctrl_c_says_what_runs_on(startable: ComposeStack, monkeypatch: pytest.M
 
     result = windtunnel("up")
 
-    assert result.exit_code == commands.INTERRUPTED
+    assert result.exit_code == output.INTERRUPTED
     assert "stop it with ./windtunnel down" in result.stderr
 
 
@@ -198,7 +199,7 @@ def test_status_exits_1_where_something_is_wrong(running: ComposeStack, server: 
     assert windtunnel("status").exit_code == 0
 
     server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
-    assert windtunnel("status").exit_code == commands.FAILED
+    assert windtunnel("status").exit_code == output.FAILED
 
 
 def test_logs(docker: Docker) -> None:
@@ -218,7 +219,7 @@ def test_unknown_names_are_refused_with_those_there_are(running: ComposeStack) -
         (("test", "units"), "Did you mean unit? There are: e2e, faults, stack, unit"),
     ):
         result = windtunnel(*arguments)
-        assert result.exit_code == commands.REFUSED, arguments
+        assert result.exit_code == output.REFUSED, arguments
         assert hint in result.stderr
 
 
@@ -240,7 +241,7 @@ def test_deploy_asks_localstack_to(
 def test_what_wants_a_running_stack_is_refused_without_one(docker: Docker) -> None:
     for arguments in (("run", "demo-dag"), ("deploy",)):
         result = windtunnel(*arguments)
-        assert result.exit_code == commands.REFUSED
+        assert result.exit_code == output.REFUSED
         assert "./windtunnel up" in result.stderr
 
 
@@ -299,7 +300,7 @@ def test_run_without_follow_only_starts_it(runnable: ComposeStack, server: Serve
 def test_run_refuses_what_is_no_conf(runnable: ComposeStack, server: Server, conf: str, problem: str) -> None:
     result = windtunnel("run", "demo-dag", "--conf", conf)
 
-    assert result.exit_code == commands.REFUSED
+    assert result.exit_code == output.REFUSED
     assert problem in result.stderr
     assert server.requests == []
 
@@ -309,7 +310,7 @@ def test_run_refuses_a_paused_dag(runnable: ComposeStack, server: Server) -> Non
 
     result = windtunnel("run", "demo-dag")
 
-    assert result.exit_code == commands.REFUSED
+    assert result.exit_code == output.REFUSED
     assert "demo-dag is paused" in result.stderr
 
 
@@ -321,8 +322,8 @@ def test_doctor_names_each_finding_with_its_remedy(running: ComposeStack, docker
 
     result = windtunnel("doctor", "--engine", "compose")
 
-    assert result.exit_code == commands.FAILED
-    assert "found: no Docker engine answers\n  → Install Docker Engine 25" in result.stdout
+    assert result.exit_code == output.FAILED
+    assert "found: no Docker Engine answers\n  → Install Docker Engine 25" in result.stdout
 
 
 @pytest.fixture
@@ -332,7 +333,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> dict[str, int]:
     docker.answers("image inspect", "sha256:1")
     docker.answers("compose --progress plain build", "")
     docker.answers("build", "")
-    monkeypatch.setattr(prepare, "browser", lambda *_: None)
+    monkeypatch.setattr(browser, "get", lambda *_: None)
     monkeypatch.setattr(tools, "install", lambda _: None)
 
     def steps_of(compose: ComposeStack, floor: str, arguments: list[str]) -> list[suite.Step]:
@@ -347,7 +348,7 @@ def test_test_runs_all_floors_and_ends_with_a_line_for_each(steps: dict[str, int
 
     result = windtunnel("test")
 
-    assert result.exit_code == commands.FAILED
+    assert result.exit_code == output.FAILED
     lines = [line.split()[:2] for line in result.stdout.splitlines()[-4:]]
     assert lines == [["unit", "ok"], ["stack", "failed"], ["e2e", "ok"], ["faults", "ok"]]
 
@@ -374,7 +375,7 @@ def test_bench_runs_the_benchmarks_with_its_arguments(
 
     result = windtunnel("bench", "operator", "--", "--save")
 
-    assert result.exit_code == commands.FAILED
+    assert result.exit_code == output.FAILED
     ((_, *module, part, option),) = called
     assert (part, option) == ("operator", "--save")
     assert module[0] == "-m"

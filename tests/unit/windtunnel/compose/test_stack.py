@@ -3,11 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose.stack import POSTGRES_OVERLAY, ComposeStack
+from windtunnel.compose.stack import ComposeStack
 from windtunnel.services.probes import DEFINITE
-from windtunnel.stack.base import ROOT, Service, ServiceFailed, StackError
+from windtunnel.stack.base import ignore
+from windtunnel.stack.errors import ServiceFailed, StackError
+from windtunnel.stack.service import Service
+from windtunnel.stack.settings import ROOT, Settings
 
-from ..conftest import ALL_READY, Docker, answer_stack, container, done
+from ..conftest import ALL_READY, Docker, answer_stack, change, container, done
 
 
 def probe(output: str, *, exit_code: int = 1, start: str = "12:01") -> dict[str, object]:
@@ -18,13 +21,13 @@ def probe(output: str, *, exit_code: int = 1, start: str = "12:01") -> dict[str,
 
 
 def test_postgres_is_published_only_where_its_port_is_set(compose: ComposeStack, checkout: Path) -> None:
-    published = ComposeStack(root=checkout, environment={"POSTGRES_PORT": "0"})
+    published = ComposeStack(Settings.of(root=checkout, variables={"POSTGRES_PORT": "0"}))
 
-    assert "COMPOSE_FILE" not in compose.environment
-    assert published.environment["COMPOSE_FILE"] == os.pathsep.join(
-        [str(checkout / "docker-compose.yml"), str(checkout / POSTGRES_OVERLAY)]
+    assert "COMPOSE_FILE" not in compose.command_variables
+    assert published.command_variables["COMPOSE_FILE"] == os.pathsep.join(
+        [str(checkout / "docker-compose.yml"), str(checkout / "overlays/postgres-port.yml")]
     )
-    assert (ROOT / POSTGRES_OVERLAY).exists()
+    assert (ROOT / "overlays/postgres-port.yml").exists()
 
 
 def test_further_files_lie_over_all_that_compose_reads_by_itself(
@@ -32,7 +35,9 @@ def test_further_files_lie_over_all_that_compose_reads_by_itself(
 ) -> None:
     (checkout / "docker-compose.override.yml").touch()
     files = (
-        ComposeStack(root=checkout, files=[Path("/more.yml")]).environment["COMPOSE_FILE"].split(os.pathsep)
+        ComposeStack(Settings.of(root=checkout, overlays=[Path("/more.yml")]))
+        .command_variables["COMPOSE_FILE"]
+        .split(os.pathsep)
     )
 
     assert [Path(file).name for file in files] == [
@@ -43,20 +48,26 @@ def test_further_files_lie_over_all_that_compose_reads_by_itself(
 
 
 def test_a_named_compose_file_is_kept(compose: ComposeStack, checkout: Path) -> None:
-    named = ComposeStack(root=checkout, files=[Path("/more.yml")], environment={"COMPOSE_FILE": "mine.yml"})
+    named = ComposeStack(
+        Settings.of(root=checkout, overlays=[Path("/more.yml")], variables={"COMPOSE_FILE": "mine.yml"})
+    )
 
-    assert named.environment["COMPOSE_FILE"] == os.pathsep.join([str(checkout / "mine.yml"), "/more.yml"])
+    assert named.command_variables["COMPOSE_FILE"] == os.pathsep.join(
+        [str(checkout / "mine.yml"), "/more.yml"]
+    )
 
 
 def test_builds_trust_what_the_machine_trusts(checkout: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.crt"
     bundle.touch()
 
-    assert ComposeStack(root=checkout, environment={"SSL_CERT_FILE": str(bundle)}).environment[
-        "CA_BUNDLE"
-    ] == str(bundle)
-    own = ComposeStack(root=checkout, environment={"SSL_CERT_FILE": str(bundle), "CA_BUNDLE": "/mine"})
-    assert own.environment["CA_BUNDLE"] == "/mine"
+    assert ComposeStack(
+        Settings.of(root=checkout, variables={"SSL_CERT_FILE": str(bundle)})
+    ).command_variables["CA_BUNDLE"] == str(bundle)
+    own = ComposeStack(
+        Settings.of(root=checkout, variables={"SSL_CERT_FILE": str(bundle), "CA_BUNDLE": "/mine"})
+    )
+    assert own.command_variables["CA_BUNDLE"] == "/mine"
 
 
 # What there is
@@ -74,7 +85,7 @@ def test_a_failing_command_says_what_failed_and_how(compose: ComposeStack, docke
 
 
 def test_without_docker_it_says_so(compose: ComposeStack) -> None:
-    compose.environment["PATH"] = "/nowhere"
+    change(compose, PATH="/nowhere")
 
     with pytest.raises(StackError, match="there is no command `docker`"):
         compose.services()
@@ -233,11 +244,12 @@ def test_up_reports_composes_own_failure(compose: ComposeStack, docker: Docker) 
 
 
 def test_build_shows_its_output_and_ends_with_the_last_of_it(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("image inspect", "sha256:1")
     docker.answers("compose --progress plain build", "".join(f"line {n}\n" for n in range(100)), code=1)
     lines: list[str] = []
 
     with pytest.raises(StackError) as caught:
-        compose.build(lines.append)
+        compose.get_parts(ignore, lines.append)
 
     assert len(lines) == 100
     assert caught.value.output.splitlines()[-1] == "line 99"
@@ -301,3 +313,19 @@ def test_write_logs_makes_a_file_of_each_service(
     files = {path.name: path.read_text() for path in (tmp_path / "evidence").iterdir()}
     assert sorted(files) == ["init.log", "localstack.log", "postgres.log", "scheduler.log", "webserver.log"]
     assert files["scheduler.log"] == "one\ntwo\n"
+
+
+def test_where_the_usual_port_is_taken_docker_chooses_one(
+    compose: ComposeStack, docker: Docker, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("windtunnel.stack.ports.is_taken", lambda port: port == 4566)
+    monkeypatch.setattr("windtunnel.stack.ports.process_on", lambda _: "nginx (process 1)")
+    change(compose, WEBSERVER_PORT="", LOCALSTACK_PORT="")
+
+    assert compose._chosen_ports(said.append) == {"LOCALSTACK_PORT": "0"}
+
+    assert said == ["port 4566 is in use by nginx (process 1): localstack takes another"]
+
+    # Our own stack has it.
+    docker.answers("ps --filter publish=4566", "tunnel-localstack-1 tunnel\n")
+    assert compose._chosen_ports(said.append) == {}

@@ -7,17 +7,17 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import suite
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
-from ..conftest import Docker
+from ..conftest import Docker, change
 
 
 def commands(steps: Iterable[suite.Step]) -> list[str]:
     return [" ".join(step.command) for step in steps]
 
 
-IN_AIRFLOW = " ".join(suite.ENVIRONMENTS[0].tests)
-APART = " ".join(f"--ignore={path}" for beside in suite.ENVIRONMENTS for path in beside.tests)
+IN_AIRFLOW = " ".join(suite.BESIDE[0].tests)
+APART = " ".join(f"--ignore={path}" for beside in suite.BESIDE for path in beside.tests)
 
 
 def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: ComposeStack) -> None:
@@ -27,11 +27,11 @@ def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Co
     for inside, image, python, folders in (
         (
             airflow,
-            "tunnel-airflow-test",
+            "checkout-airflow-test",
             "/opt/venv/bin/python",
             IN_AIRFLOW,
         ),
-        (localstack, "tunnel-localstack-test", "/opt/lambda/bin/python", "tests/unit/emulator"),
+        (localstack, "checkout-localstack-test", "/opt/lambda/bin/python", "tests/unit/emulator"),
     ):
         assert inside.startswith("docker run --rm --init --network none ")
         assert f"--entrypoint {python} {image} -m pytest" in inside
@@ -54,9 +54,9 @@ def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local
         command = " ".join(step.command)
         assert command.startswith(f"{venvs.python(name)} -m pytest ")
         assert command.endswith(f"{folders} -k relay")
-        path = step.environment["PYTHONPATH"].split(":")
+        path = step.variables["PYTHONPATH"].split(":")
         assert {str(local.root / "src"), str(venvs.test_tools)} <= set(path)
-    assert str(local.root / "emulator/src") in beside[1].environment["PYTHONPATH"].split(":")
+    assert str(local.root / "emulator/src") in beside[1].variables["PYTHONPATH"].split(":")
 
 
 def test_types_are_checked_with_the_environment_that_the_code_runs_in(
@@ -80,7 +80,7 @@ def test_every_part_of_the_code_is_tested_and_checked_once(compose: ComposeStack
     (mypy,) = [step for step in suite.check_steps(compose) if step.name == "mypy"]
     apart = mypy.command[-1]
 
-    for beside in suite.ENVIRONMENTS:
+    for beside in suite.BESIDE:
         for folder in (*beside.tests, *beside.sources):
             assert (ROOT / folder).exists(), folder
         assert all(folder in apart for folder in beside.tests)
@@ -102,7 +102,7 @@ def test_every_shell_script_of_the_checkout_is_checked() -> None:
 def test_a_step_passes_its_exit_code_on_and_names_the_images(
     compose: ComposeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compose.environment["COMPOSE_PROJECT_NAME"] = "tunnel"
+    change(compose, COMPOSE_PROJECT_NAME="tunnel")
     told = tmp_path / "told"
     step = suite.Step("it", ["sh", "-c", f'echo "$WINDTUNNEL_IMAGE-$COMPOSE_PROJECT_NAME" >{told}; exit 5'])
 
@@ -115,30 +115,32 @@ def test_a_step_runs_on_the_same_engine_with_its_own_environment(local: ProcessS
     command = ["sh", "-c", f'echo "$WINDTUNNEL_ENGINE $OWN [$WINDTUNNEL_IMAGE]" >{told}']
 
     assert suite.Step("it", command, {"OWN": "1"}).run(local) == 0
-    assert told.read_text() == "local 1 []\n"
+    assert told.read_text() == "local 1 [tunnel]\n"
 
 
 def test_tools_for_the_local_engine_are_installed(
     local: ProcessStack, docker: Docker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     installed: list[Path] = []
+    monkeypatch.setattr(Venvs, "install", lambda *_: None)
     monkeypatch.setattr(Venvs, "install_test_tools", lambda self: installed.append(self.test_tools))
 
-    suite.get_beside(local, lambda _: None)
+    suite.get_beside(local, lambda _: None, lambda _: None)
 
     assert installed == [Venvs(local).test_tools]
     assert docker.calls == []
 
 
 def test_test_images_are_built_with_the_machines_certificates(compose: ComposeStack, docker: Docker) -> None:
-    compose.environment["CA_BUNDLE"] = "/bundle"
+    change(compose, CA_BUNDLE="/bundle")
+    docker.answers("image inspect", "sha256:1")
     docker.answers("build", "done\n")
 
-    suite.get_beside(compose, lambda _: None)
+    suite.get_beside(compose, lambda _: None, lambda _: None)
 
     builds = [call for call in docker.calls if call.startswith("build")]
     assert [call.split("--target ")[1] for call in builds] == [
-        "airflow-test --tag tunnel-airflow-test .",
-        "localstack-test --tag tunnel-localstack-test .",
+        "airflow-test --tag checkout-airflow-test .",
+        "localstack-test --tag checkout-localstack-test .",
     ]
     assert all("--secret id=ca_bundle,src=/bundle" in call for call in builds)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.dev import tools
-from windtunnel.stack.base import StackError
+from windtunnel.stack.errors import StackError
 
 UV = """#!{python}
 import fcntl, pathlib, sys

@@ -13,7 +13,8 @@ from airflow_client.client.models.task_instance_state import TaskInstanceState
 
 from windtunnel.airflow_api.client import AirflowApiError, LogRecord, TaskLog
 from windtunnel.diagnosis import evidence
-from windtunnel.stack.base import StackError
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import Settings
 
 RUN: Any = SimpleNamespace(dag_id="mine", dag_run_id="run-1")
 OTHER: Any = SimpleNamespace(dag_id="mine", dag_run_id="run-2")
@@ -24,10 +25,11 @@ MANUAL: Any = SimpleNamespace(dag_id="mine", dag_run_id="manual__2026-11-21T22:2
 class Stack:
     """Of a stack whose LocalStack and web server are gone."""
 
-    name = "local"
+    engine = "local"
 
-    def __init__(self, state: Path) -> None:
-        self.state = state
+    def __init__(self, state_folder: Path) -> None:
+        self.state_folder = state_folder
+        self.settings = Settings.of("tunnel", root=state_folder)
 
     def address(self, service: str) -> str:
         raise OSError(f"{service} does not run")

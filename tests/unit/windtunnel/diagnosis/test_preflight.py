@@ -8,19 +8,18 @@ import pytest
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.diagnosis import preflight
 from windtunnel.local.stack import ProcessStack
+from windtunnel.stack import choose
 from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import Unmet
+from windtunnel.stack.settings import Port
 
-from ..conftest import Docker, answer_stack, container
-
-
-def problems(findings: "Iterator[preflight.Finding] | list[preflight.Finding]") -> list[str]:
-    return [finding.problem for finding in findings]
+from ..conftest import Docker, answer_stack, change, container, problems
 
 
 def test_a_checkout_as_it_should_be_has_no_findings(compose: ComposeStack, local: ProcessStack) -> None:
     for stack in (compose, local):
-        assert preflight.before_engine(stack) == []
-        assert preflight.with_engine(stack) == []
+        assert preflight.settings_findings(stack.settings) == []
+        assert preflight.engine_findings(stack) == []
 
 
 @pytest.mark.parametrize("key", ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"])
@@ -42,28 +41,30 @@ def test_a_profile_is_refused_and_dummy_keys_are_not() -> None:
 def test_a_package_that_hides_ours_is_named(compose: ComposeStack, checkout: Path) -> None:
     (checkout / "custom/__init__.py").touch()
 
-    (problem,) = problems(preflight.settings_files(compose))
+    (problem,) = problems(preflight.settings_files(compose.settings))
     assert problem.endswith("custom/__init__.py hides Windtunnel's own package `custom`")
 
 
 @pytest.mark.parametrize("value", ["abc", "-1", "65536", "80.5", "127.0.0.1:80", "٨٠"])
 def test_what_is_no_port_is_named(compose: ComposeStack, value: str) -> None:
-    compose.environment["WEBSERVER_PORT"] = value
+    change(compose, WEBSERVER_PORT=value)
 
-    assert problems(preflight.port_values(compose)) == [f"WEBSERVER_PORT is {value!r}"]
+    assert problems(preflight.port_values(compose.settings)) == [f"WEBSERVER_PORT is {value!r}"]
 
 
 @pytest.mark.parametrize("value", ["0", "1", "65535"])
 def test_ports(compose: ComposeStack, value: str) -> None:
-    compose.environment["POSTGRES_PORT"] = value
+    change(compose, POSTGRES_PORT=value)
 
-    assert problems(preflight.port_values(compose)) == []
+    assert problems(preflight.port_values(compose.settings)) == []
 
 
 def test_two_services_cannot_have_one_port(compose: ComposeStack) -> None:
-    compose.environment |= {"WEBSERVER_PORT": "9000", "LOCALSTACK_PORT": "9000"}
+    change(compose, WEBSERVER_PORT="9000", LOCALSTACK_PORT="9000")
 
-    assert problems(preflight.port_values(compose)) == ["LOCALSTACK_PORT and WEBSERVER_PORT are both 9000"]
+    assert problems(preflight.port_values(compose.settings)) == [
+        "LOCALSTACK_PORT and WEBSERVER_PORT are both 9000"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,68 +91,18 @@ def test_files_that_cannot_be_used_are_named(
     (checkout / file).parent.mkdir(exist_ok=True)
     (checkout / file).write_text(text)
 
-    (found,) = problems(preflight.settings_files(compose))
+    (found,) = problems(preflight.settings_files(compose.settings))
 
     assert problem in found
 
 
 def test_a_folder_that_is_not_there_is_named_with_its_setting(compose: ComposeStack, checkout: Path) -> None:
-    compose.environment["DAGS_FOLDER"] = "elsewhere"
+    change(compose, DAGS_FOLDER="elsewhere")
 
-    (finding,) = preflight.settings_files(compose)
+    (finding,) = preflight.settings_files(compose.settings)
 
     assert finding.problem == f"the folder {checkout / 'elsewhere'} is not there"
     assert "DAGS_FOLDER" in finding.remedy
-
-
-@pytest.mark.parametrize(
-    ("text", "numbers"),
-    [("26.1.5+dfsg1", (26, 1, 5)), ("v2.20.2", (2, 20, 2)), ("2.26.1-4\n", (2, 26, 1)), ("dev", ())],
-)
-def test_version(text: str, numbers: tuple[int, ...]) -> None:
-    assert preflight.version(text) == numbers
-
-
-@pytest.mark.parametrize(
-    ("docker_version", "plugin", "problem"),
-    [
-        ("24.0.9", "2.26.1", "Docker Engine 24.0.9 is too old"),
-        ("25.0.0", "2.20.1", "Docker Compose 2.20.1 is too old"),
-    ],
-)
-def test_old_versions_are_refused(
-    compose: ComposeStack, docker: Docker, docker_version: str, plugin: str, problem: str
-) -> None:
-    docker.answers("version", docker_version)
-    docker.answers("compose version", plugin)
-
-    assert problems(preflight.versions(compose)) == [problem]
-
-
-def test_the_oldest_good_versions_are_taken(compose: ComposeStack, docker: Docker) -> None:
-    docker.answers("version", "25.0.0")
-    docker.answers("compose version", "2.20.2")
-
-    assert problems(preflight.versions(compose)) == []
-
-
-def test_no_engine_and_no_compose(compose: ComposeStack, docker: Docker) -> None:
-    docker.answers("compose version", code=1)
-    assert problems(preflight.versions(compose)) == ["Docker Compose is missing"]
-
-    docker.answers("version", code=1)
-    assert problems(preflight.versions(compose)) == ["no Docker engine answers"]
-
-
-def test_the_same_project_of_another_checkout_is_refused(
-    compose: ComposeStack, docker: Docker, checkout: Path
-) -> None:
-    docker.answers("ps --all --filter", f"{checkout}\n/other\n/other\n")
-
-    (finding,) = preflight.other_checkout(compose)
-
-    assert finding.problem == "the project name tunnel is in use by the checkout /other"
-    assert "COMPOSE_PROJECT_NAME=" in finding.remedy
 
 
 # Ports in use
@@ -166,7 +117,7 @@ def busy_port() -> Iterator[int]:
 
 
 def test_a_port_that_another_program_uses_is_named_with_it(compose: ComposeStack, busy_port: int) -> None:
-    compose.environment["WEBSERVER_PORT"] = str(busy_port)
+    change(compose, WEBSERVER_PORT=str(busy_port))
 
     (finding,) = preflight.ports_in_use(compose)
 
@@ -177,7 +128,7 @@ def test_a_port_that_another_program_uses_is_named_with_it(compose: ComposeStack
 def test_a_port_that_another_container_uses_is_named_with_it(
     compose: ComposeStack, docker: Docker, busy_port: int
 ) -> None:
-    compose.environment["WEBSERVER_PORT"] = str(busy_port)
+    change(compose, WEBSERVER_PORT=str(busy_port))
     docker.answers(f"ps --filter publish={busy_port}", "their-web other\n")
 
     assert problems(preflight.ports_in_use(compose)) == [
@@ -188,7 +139,7 @@ def test_a_port_that_another_container_uses_is_named_with_it(
 def test_the_port_of_our_own_running_stack_is_fine(
     compose: ComposeStack, docker: Docker, busy_port: int
 ) -> None:
-    compose.environment["WEBSERVER_PORT"] = str(busy_port)
+    change(compose, WEBSERVER_PORT=str(busy_port))
     docker.answers(f"ps --filter publish={busy_port}", "tunnel-webserver-1 tunnel\n")
 
     assert problems(preflight.ports_in_use(compose)) == []
@@ -198,7 +149,7 @@ def test_a_free_port_is_fine(compose: ComposeStack, busy_port: int) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         free = other.getsockname()[1]
-    compose.environment["WEBSERVER_PORT"] = str(free)
+    change(compose, WEBSERVER_PORT=str(free))
 
     assert problems(preflight.ports_in_use(compose)) == []
 
@@ -209,8 +160,8 @@ def test_a_port_that_is_not_set_is_no_finding(
 ) -> None:
     """Another one is taken then."""
     stack: Stack = request.getfixturevalue(kind)
-    monkeypatch.setattr(preflight, "PORT_SETTINGS", {"webserver": ("WEBSERVER_PORT", str(busy_port))})
-    del stack.environment["WEBSERVER_PORT"]
+    monkeypatch.setattr(preflight, "PORTS", {"webserver": Port(busy_port, "WEBSERVER_PORT")})
+    change(stack, WEBSERVER_PORT="")
 
     assert problems(preflight.ports_in_use(stack)) == []
 
@@ -218,7 +169,7 @@ def test_a_port_that_is_not_set_is_no_finding(
 def test_the_port_of_our_own_processes_is_fine(
     local: ProcessStack, busy_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    local.environment["WEBSERVER_PORT"] = str(busy_port)
+    change(local, WEBSERVER_PORT=str(busy_port))
     (problem,) = problems(preflight.ports_in_use(local))
     assert problem.startswith(f"port {busy_port} is in use by ")
 
@@ -232,27 +183,12 @@ def test_the_port_of_our_own_processes_is_fine(
     assert len(problems(preflight.ports_in_use(local))) == 1
 
 
-# The local engine
-
-
-def test_what_the_local_engine_needs_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(preflight.machine()) == []
-
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("sys.platform", "darwin")
-    assert problems(preflight.machine()) == [
-        "the local engine runs on Linux, and this is darwin",
-        "there is no command `bash`",
-        "there is no command `setpriv`",
-    ]
-
-
 def test_the_same_stack_in_compose_is_named(local: ProcessStack, docker: Docker) -> None:
-    assert problems(preflight.compose_stack(local)) == []
+    assert problems(choose.on_other_engines(local)) == []
 
     answer_stack(docker, [container("webserver")])
-    (finding,) = preflight.compose_stack(local)
-    assert finding.problem == "the stack tunnel is there in Compose already"
+    (finding,) = choose.on_other_engines(local)
+    assert finding.problem == "the stack tunnel runs on the engine compose already"
     assert "./windtunnel down --engine compose" in finding.remedy
 
 
@@ -260,27 +196,13 @@ def test_without_a_docker_engine_there_is_no_stack_in_compose(local: ProcessStac
     docker.answers("version", code=1)
     docker.answers("ps", code=1)
 
-    assert problems(preflight.compose_stack(local)) == []
-
-
-# Images
-
-
-def test_base_images_are_those_that_are_not_built_here(compose: ComposeStack) -> None:
-    assert preflight.base_images(compose) == ["postgres:17", "python:3.13-slim-trixie"]
-
-
-def test_missing_images(compose: ComposeStack, docker: Docker) -> None:
-    docker.answers("image inspect", code=1, errors="No such image")
-    docker.answers("image inspect --format {{.Id}} here", "sha256:1")
-
-    assert preflight.missing_images(compose, ["here", "gone"]) == ["gone"]
+    assert problems(choose.on_other_engines(local)) == []
 
 
 def test_a_compose_file_that_cannot_be_read_is_a_finding(compose: ComposeStack, docker: Docker) -> None:
     docker.answers("compose config", code=15, errors="invalid project name")
 
-    assert problems(preflight.with_engine(compose)) == [
+    assert problems(preflight.engine_findings(compose)) == [
         "reading the compose file failed (exit code 15): invalid project name"
     ]
 
@@ -290,7 +212,30 @@ def test_findings_name_each_of_two_broken_functions(compose: ComposeStack, check
         (checkout / "lambdas" / name).mkdir()
         (checkout / "lambdas" / name / "function.json").write_text(json.dumps({}))
 
-    (found,) = problems(preflight.settings_files(compose))
+    (found,) = problems(preflight.settings_files(compose.settings))
 
     assert "lambdas/one has no handler" in found
     assert "lambdas/two has no handler" in found
+
+
+def test_check_refuses_with_all_that_needs_no_engine(compose: ComposeStack, docker: Docker) -> None:
+    said: list[str] = []
+    change(compose, WEBSERVER_PORT="abc", AWS_PROFILE="prod")
+
+    with pytest.raises(Unmet) as caught:
+        preflight.check(compose, said.append)
+
+    assert [finding.problem for finding in caught.value.findings] == [
+        "AWS_PROFILE is set (prod)",
+        "WEBSERVER_PORT is 'abc'",
+    ]
+    assert docker.calls == [], "nothing was asked of an engine"
+
+
+def test_the_local_engine_needs_no_docker(local: ProcessStack, docker: Docker) -> None:
+    said: list[str] = []
+    docker.answers("version", code=1)
+
+    preflight.check(local, said.append)
+
+    assert said == []

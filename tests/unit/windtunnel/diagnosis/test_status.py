@@ -5,7 +5,7 @@ from rich.console import Console
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.diagnosis import status
-from windtunnel.stack.base import Service
+from windtunnel.stack.service import Service
 
 from ..airflow_api.test_client import run
 from ..conftest import ALL_READY, Docker, Server, answer_stack

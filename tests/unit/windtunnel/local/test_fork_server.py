@@ -14,7 +14,7 @@ import pytest
 
 from windtunnel.local import fork_client, processes
 from windtunnel.local.fork_client import SOCKET_SETTING
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 from windtunnel.waiting import wait_until
 
 # As `python -m windtunnel.local.fork_server`, with a module of this test in place of Airflow.

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from windtunnel.local import processes
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 Start = Callable[..., "Popen[bytes]"]
 

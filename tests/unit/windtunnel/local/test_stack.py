@@ -24,7 +24,10 @@ from windtunnel.local.fork_client import SOCKET_SETTING
 from windtunnel.local.stack import ProcessStack
 from windtunnel.services import probes
 from windtunnel.stack import ports
-from windtunnel.stack.base import ROOT, Progress, Service, ServiceFailed, StackError
+from windtunnel.stack.errors import ServiceFailed, StackError
+from windtunnel.stack.service import Service
+from windtunnel.stack.settings import ROOT, Settings
+from windtunnel.stack.start import Progress
 from windtunnel.waiting import wait_until
 
 COMPOSE_FILE = """
@@ -105,7 +108,7 @@ def entrypoint(root: Path, **services: str) -> None:
 @pytest.fixture
 def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A checkout with a small stack, whose path leaves room for a socket's; nothing of it is left running."""
-    monkeypatch.setattr("windtunnel.stack.base.POLL", 0.02)
+    monkeypatch.setattr("windtunnel.stack.start.POLL", 0.02)
     with tempfile.TemporaryDirectory(prefix="wt ") as folder:
         root = Path(folder)
         (root / "docker-compose.yml").write_text(COMPOSE_FILE)
@@ -120,7 +123,7 @@ def root(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 def made(root: Path, *files: Path, **environment: str) -> ProcessStack:
     free = {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}
-    return ProcessStack("tunnel", free | environment, root=root, files=files)
+    return ProcessStack(Settings.of("tunnel", free | environment, root=root, overlays=files))
 
 
 @pytest.fixture
@@ -232,7 +235,7 @@ def test_a_folder_that_makes_no_name_wants_one(tmp_path: Path) -> None:
     (tmp_path / "___").mkdir()
 
     with pytest.raises(StackError, match="'___' makes no project name"):
-        _ = ProcessStack(root=tmp_path / "___").folder
+        _ = ProcessStack(Settings.of(root=tmp_path / "___")).folder
 
 
 @pytest.mark.parametrize(
@@ -242,8 +245,8 @@ def test_a_folder_that_makes_no_name_wants_one(tmp_path: Path) -> None:
 def test_the_project_is_called_like_the_folder(tmp_path: Path, folder: str, name: str) -> None:
     (tmp_path / folder).mkdir()
 
-    assert ProcessStack(root=tmp_path / folder).project == name
-    assert ProcessStack("other", root=tmp_path / folder).project == "other"
+    assert ProcessStack(Settings.of(root=tmp_path / folder)).project == name
+    assert ProcessStack(Settings.of("other", root=tmp_path / folder)).project == "other"
 
 
 # What is started
@@ -350,8 +353,8 @@ def test_a_path_that_is_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
     (root / "docker-compose.yml").write_text(COMPOSE_FILE)
 
     with pytest.raises(StackError, match="is too long for a Unix socket"):
-        ProcessStack("tunnel", root=root).up()
-    assert not ProcessStack("tunnel", root=root).run_folder.exists()
+        ProcessStack(Settings.of("tunnel", root=root)).up()
+    assert not ProcessStack(Settings.of("tunnel", root=root)).run_folder.exists()
 
 
 # Ports
@@ -370,7 +373,7 @@ def test_a_port_is_the_usual_one_where_it_is_free_and_any_other_else(root: Path,
     taken.add(4566)
     lines: list[str] = []
 
-    chosen = ProcessStack("tunnel", root=root)._chosen_ports(lines.append)
+    chosen = ProcessStack(Settings.of("tunnel", root=root))._chosen_ports(lines.append)
 
     assert chosen["webserver"] == 8080
     assert chosen["localstack"] not in (0, 4566)
@@ -764,11 +767,12 @@ def test_where_nobody_reaps_processes_down_ends_all_the_same(root: Path) -> None
     program = (
         "import ctypes, os, sys; from pathlib import Path\n"
         "from windtunnel.services import probes; from windtunnel.local.stack import ProcessStack\n"
+        "from windtunnel.stack.settings import Settings\n"
         # PR_SET_CHILD_SUBREAPER: orphans come to this process.
         "ctypes.CDLL(None).prctl(36, 1)\n"
         "if (child := os.fork()) == 0:\n"
         "    probes.PROBES.clear()\n"
-        "    local = ProcessStack('tunnel', root=Path(sys.argv[1]))\n"
+        "    local = ProcessStack(Settings.of('tunnel', root=Path(sys.argv[1])))\n"
         "    local.up()\n"
         "    local.down()\n"
         "    os._exit(0)\n"
@@ -1048,3 +1052,22 @@ def test_what_is_left_of_a_killed_postgres_is_removed(
     local_stack._remove_segment(pid_file)
 
     assert (tmp_path / "called").read_text() == "-m 98765\n"
+
+
+# What it is made of
+
+
+def test_it_is_made_of_venvs(stack: ProcessStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(stack.venvs, "install", lambda say: say("installing"))
+
+    stack.get_parts(said.append, said.append)
+
+    assert said == ["installing"]
+
+
+def test_it_is_as_good_as_its_venvs(stack: ProcessStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not stack.has_parts()
+
+    monkeypatch.setattr(stack.venvs, "missing", list)
+    assert stack.has_parts()

@@ -10,7 +10,10 @@ from packaging.requirements import Requirement
 from windtunnel.local import venvs
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs, without_hashes
-from windtunnel.stack.base import ROOT, StackError
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import ROOT, Settings
+
+from ..conftest import change
 
 NAMES = ["postgres", "lambda", "localstack", "airflow"]
 
@@ -53,7 +56,7 @@ def stack(checkout: Path, monkeypatch: pytest.MonkeyPatch) -> ProcessStack:
     (checkout / "emulator/src/it").mkdir(parents=True)
     (checkout / "emulator/pyproject.toml").touch()
     (checkout / "emulator/src/it/__init__.py").touch()
-    stack = ProcessStack(root=checkout)
+    stack = ProcessStack(Settings.of(root=checkout))
     # The Python that it would run was made by uv.
     monkeypatch.setattr(stack, "run", lambda *_, **__: "")
     return stack
@@ -101,13 +104,13 @@ def test_another_python_makes_all_anew(installed: Venvs, monkeypatch: pytest.Mon
 
 def test_other_requirements_are_noticed(installed: Venvs, stack: ProcessStack, checkout: Path) -> None:
     (checkout / "more.txt").write_text("six\n")
-    stack.environment["REQUIREMENTS_FILE"] = "more.txt"
+    change(stack, REQUIREMENTS_FILE="more.txt")
 
     assert installed.missing() == ["airflow"]
 
 
 def test_requirements_that_are_not_there_are_named(installed: Venvs, stack: ProcessStack) -> None:
-    stack.environment["REQUIREMENTS_FILE"] = "gone.txt"
+    change(stack, REQUIREMENTS_FILE="gone.txt")
 
     with pytest.raises(StackError, match=r"gone\.txt cannot be read"):
         installed.missing()

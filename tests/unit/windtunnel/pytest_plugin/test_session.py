@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 # In place of a real stack: what was asked of it stands in `asked.txt`.
 CONFTEST = """
@@ -21,20 +21,21 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from windtunnel.pytest_plugin.session import Session
-from windtunnel.stack import prepare
-from windtunnel.stack.base import StackError
+from windtunnel.diagnosis import preflight
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import Settings
 from windtunnel.testing.stack import RunningStack
 
 ASKED = Path(__file__).with_name("asked.txt")
 
 class StackStandIn:
-    name = "local"
+    engine = "local"
+    def has_parts(self):
+        return True
     def __init__(self, project):
         self.project = project
-    def setting(self, name):
-        return ""
-    def requirements_file(self):
-        return ASKED.with_name("requirements.txt")
+        requirements = str(ASKED.with_name("requirements.txt"))
+        self.settings = Settings.of(project, {"REQUIREMENTS_FILE": requirements}, root=ASKED.parent)
     def services(self):
         lines = ASKED.read_text().splitlines() if ASKED.exists() else []
         own = [line.split()[0] for line in lines if line.endswith(self.project)]
@@ -62,11 +63,11 @@ def make_stack(session, project):
 
 Session.make_stack = make_stack
 RunningStack.wait_for_saved_files = lambda running: running.stack.ask("look at")
-prepare.check = lambda *_: None
-def parts(*_):
+preflight.check = lambda *_: None
+def get_parts(*_):
     if "no-such" in ASKED.with_name("requirements.txt").read_text():
         raise StackError("no-such cannot be installed")
-prepare.parts = parts
+StackStandIn.get_parts = get_parts
 RunningStack.airflow = SimpleNamespace(
     failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
     import_error_lines=lambda: ["a.py: SyntaxError: bad"] if "TYPO" in os.environ else [],

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.services import answers
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 from ..conftest import Database, Server
 

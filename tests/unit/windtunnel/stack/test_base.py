@@ -7,7 +7,11 @@ from typing import Any
 
 import pytest
 
-from windtunnel.stack.base import Advance, Progress, Service, ServiceFailed, Stack, StackError, tail
+from windtunnel.stack.base import Stack, tail
+from windtunnel.stack.errors import ServiceFailed, StackError
+from windtunnel.stack.service import Service
+from windtunnel.stack.settings import Settings
+from windtunnel.stack.start import Advance, Progress
 
 # `cache` waits for nothing, `app` for the database, `page` for the app.
 CONFIGURATION = {
@@ -24,13 +28,13 @@ CONFIGURATION = {
 class Scripted(Stack):
     """An engine that shows one prepared state of its services after the other."""
 
-    name = "scripted"
+    engine = "scripted"
     configuration = CONFIGURATION
 
     def __init__(
         self, *looks: list[Service], progress: Sequence[Progress] = (Progress(done=True),), **options: Any
     ) -> None:
-        super().__init__(**options)
+        super().__init__(Settings.of(**options))
         self._looks = list(looks)
         self._progress = list(progress)
         # What the start was told of the services, look by look.
@@ -69,8 +73,14 @@ class Scripted(Stack):
     def port(self, service: str) -> int:
         return 49152
 
-    def down(self, volumes: bool = False) -> None:
+    def _remove(self, volumes: bool) -> None:
         raise NotImplementedError
+
+    def _unused(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
+
+    is_there = get_engine = findings = port_holder = has_parts = get_parts = get_test_tools = _unused
+    test_command = ask_unstarted = resource_findings = _unused
 
     def variables(self, service: str) -> Mapping[str, str]:
         raise NotImplementedError
@@ -88,7 +98,7 @@ class Scripted(Stack):
 
 @pytest.fixture(autouse=True)
 def _look_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("windtunnel.stack.base.POLL", 0.001)
+    monkeypatch.setattr("windtunnel.stack.start.POLL", 0.001)
 
 
 def healthy(name: str, **changed: Any) -> Service:
@@ -288,72 +298,11 @@ def test_what_the_engine_stops_it_replaces() -> None:
     assert lines == [], "nothing of that is worth a line: it was healthy, and is"
 
 
-# Settings
-
-
-def test_the_environment_goes_before_the_file_and_both_before_nothing(checkout: Path) -> None:
-    (checkout / ".env").write_text("# ports\nWEBSERVER_PORT = '81'\nLOCALSTACK_PORT=82\n")
-    stack = Scripted([], root=checkout, environment={"WEBSERVER_PORT": "80"})
-
-    assert stack.setting("WEBSERVER_PORT") == "80"
-    assert stack.setting("LOCALSTACK_PORT") == "82"
-    assert stack.setting("NO_SUCH_SETTING") == ""
-
-
-def test_what_is_set_to_nothing_is_set(checkout: Path) -> None:
-    (checkout / ".env").write_text("WEBSERVER_PORT=81\n")
-
-    assert Scripted([], root=checkout, environment={"WEBSERVER_PORT": ""}).setting("WEBSERVER_PORT") == ""
-
-
-def test_a_named_project_is_the_one_of_every_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COMPOSE_PROJECT_NAME", "another")
-
-    environment = Scripted([], project="mine", environment={"A": "1"}).environment
-
-    assert (environment["COMPOSE_PROJECT_NAME"], environment["A"]) == ("mine", "1")
-    assert Scripted([]).environment["COMPOSE_PROJECT_NAME"] == "another"
-
-
-@pytest.mark.parametrize("setting", ["", "more.txt", "~/more.txt"])
-def test_requirements_lie_where_they_are_set(
-    checkout: Path, monkeypatch: pytest.MonkeyPatch, setting: str
-) -> None:
-    monkeypatch.setenv("HOME", str(checkout))
-    for name in ("requirements.txt", "more.txt"):
-        (checkout / name).touch()
-
-    found = Scripted([], root=checkout, environment={"REQUIREMENTS_FILE": setting}).requirements_file()
-
-    assert found == checkout / (Path(setting).name or "requirements.txt")
-
-
-def test_requirements_that_cannot_be_read_are_named(checkout: Path) -> None:
-    stack = Scripted([], root=checkout, environment={"REQUIREMENTS_FILE": "gone.txt"})
-
-    with pytest.raises(
-        StackError, match=f"REQUIREMENTS_FILE {checkout}/gone.txt cannot be read: No such file"
-    ):
-        stack.requirements_file()
-
-
-def test_the_compose_files_are_those_that_compose_reads(checkout: Path) -> None:
-    stack = Scripted([], root=checkout)
-    assert stack.base_files() == [checkout / "docker-compose.yml"]
-
-    override = checkout / "docker-compose.override.yml"
-    override.touch()
-    assert stack.base_files() == [checkout / "docker-compose.yml", override]
-
-    stack.environment["COMPOSE_FILE"] = "a.yml:/b.yml"
-    assert stack.base_files() == [checkout / "a.yml", Path("/b.yml")]
-
-
 # Commands
 
 
 def test_a_command_runs_in_the_checkout_with_the_stacks_settings(checkout: Path) -> None:
-    stack = Scripted([], root=checkout, environment={"WEBSERVER_PORT": "80"})
+    stack = Scripted([], root=checkout, variables={"WEBSERVER_PORT": "80"})
 
     assert stack.run("sh", "-c", 'echo "$PWD $WEBSERVER_PORT"', what="asking") == f"{checkout} 80\n"
     assert stack.run("/usr/bin/env", what="asking", env={"ONLY": "this"}) == "ONLY=this\n"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.stack import checkout
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 
 @pytest.fixture

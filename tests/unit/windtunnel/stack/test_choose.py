@@ -9,26 +9,27 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
 from windtunnel.pytest_plugin import session
 from windtunnel.stack import choose
-from windtunnel.stack.base import StackError
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import Settings
 
 from ..conftest import Docker
 
 
 @pytest.fixture(autouse=True)
 def _this_checkout(docker: Docker, checkout: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkout on a machine where a Docker engine answers."""
+    """A checkout on a machine where a Docker Engine answers."""
     monkeypatch.setattr(choose, "choose", partial(choose.choose, root=checkout))
 
 
 def chosen(name: str | None = None, **environment: str) -> tuple[str, str]:
-    choice = choose.choose(name, project="tunnel", environment=environment)
-    return choice.stack.name, choice.reason
+    choice = choose.choose(name, project="tunnel", variables=environment)
+    return choice.stack.engine, choice.reason
 
 
 @pytest.fixture
 def runs_locally(checkout: Path) -> Iterator[None]:
     """Something of the local engine's stack is there."""
-    run_folder = ProcessStack("tunnel", root=checkout).run_folder
+    run_folder = ProcessStack(Settings.of("tunnel", root=checkout)).run_folder
     run_folder.mkdir(parents=True)
     service = subprocess.Popen(
         ["sleep", "600"], env={"TMPDIR": str(run_folder / "tmp"), "PATH": "/usr/bin:/bin"}
@@ -61,14 +62,14 @@ def test_then_the_running_stack() -> None:
 
 
 def test_then_what_this_machine_has(docker: Docker) -> None:
-    assert chosen() == ("compose", "a Docker engine answers")
+    assert chosen() == ("compose", "a Docker Engine answers")
 
     docker.answers("version", code=1)
-    assert chosen() == ("local", "no Docker engine answers")
+    assert chosen() == ("local", "no Docker Engine answers")
 
 
 def test_a_machine_without_the_command_has_no_engine() -> None:
-    assert chosen(PATH="/nowhere") == ("local", "no Docker engine answers")
+    assert chosen(PATH="/nowhere") == ("local", "no Docker Engine answers")
 
 
 def test_nothing_is_asked_of_docker_where_that_is_not_needed(docker: Docker) -> None:
@@ -93,30 +94,30 @@ def test_a_name_that_is_none_is_refused(name: str | None, setting: str, problem:
 def test_what_an_engine_is_made_with_is_the_same_for_both(checkout: Path, name: str) -> None:
     (checkout / "mine.yml").write_text("services: {it: {environment: {A: b}}}")
     stack = choose.choose(
-        name, project="mine", environment={"LEVEL": "high"}, files=(checkout / "mine.yml",)
+        name, project="mine", variables={"LEVEL": "high"}, with_=[str(checkout / "mine.yml")]
     ).stack
 
-    assert stack.setting("LEVEL") == "high"
-    assert stack.setting("COMPOSE_PROJECT_NAME") == "mine"
-    assert (stack.root, stack.state) == (checkout, checkout / ".windtunnel")
+    assert stack.settings.get("LEVEL") == "high"
+    assert stack.settings.get("COMPOSE_PROJECT_NAME") == "mine"
+    assert (stack.root, stack.state_folder) == (checkout, checkout / ".windtunnel")
     if isinstance(stack, ProcessStack):
         assert stack.configuration["services"] == {"it": {"environment": {"A": "b"}}}
     else:
-        assert stack.setting("COMPOSE_FILE").endswith(":" + str(checkout / "mine.yml"))
+        assert stack.command_variables["COMPOSE_FILE"].endswith(":" + str(checkout / "mine.yml"))
 
 
 def test_command_line_and_plugin_take_the_engines_that_there_are() -> None:
     assert list(session.ENGINES) == list(choose.ENGINES)
-    assert [ComposeStack.name, ProcessStack.name] == list(choose.ENGINES)
+    assert [ComposeStack.engine, ProcessStack.engine] == list(choose.ENGINES)
 
 
 @pytest.mark.parametrize("name", ["compose", "local"])
 def test_state_may_be_kept_elsewhere(checkout: Path, tmp_path: Path, name: str) -> None:
     """Where the stack comes from a package, it is the repository of the user."""
-    stack = choose.choose(name, project="mine", state=tmp_path / "state").stack
+    stack = choose.choose(name, project="mine", state_folder=tmp_path / "state").stack
 
     assert stack.root == checkout
-    assert stack.state == tmp_path / "state"
+    assert stack.state_folder == tmp_path / "state"
     if isinstance(stack, ProcessStack):
         assert stack.run_folder == tmp_path / "state" / "local" / "mine" / "run"
         assert stack.venvs.folder == tmp_path / "state" / "environments"

@@ -19,7 +19,8 @@ from windtunnel.pytest_plugin.static_checks.checks import (
     problems_of,
     telling,
 )
-from windtunnel.stack.base import ROOT, StackError
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import ROOT, Settings
 
 HANDLER = "def lambda_handler(event, context): pass\n"
 
@@ -80,7 +81,9 @@ class Repository:
             "CUSTOM_FOLDER": str(self.path / "custom"),
             "REQUIREMENTS_FILE": str(self.requirements),
         }
-        stack = ProcessStack("check", settings, root=ROOT, state=self.path / ".windtunnel")
+        stack = ProcessStack(
+            Settings.of("check", settings, root=ROOT, state_folder=self.path / ".windtunnel")
+        )
         found = Checks(stack, self.path).find(lambda _: None)
         return {f"{check.subject} {check.fact}": check for check in found}
 

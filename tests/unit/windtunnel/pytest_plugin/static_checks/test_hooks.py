@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.base import ROOT
+from windtunnel.stack.settings import ROOT
 
 # In place of real checks: which were made, and with which time budget, stands in `found.txt`.
 CONFTEST = """
@@ -22,7 +22,7 @@ def pytest_configure(config):
         return
     from windtunnel.pytest_plugin import session
     from windtunnel.pytest_plugin.static_checks import checks
-    from windtunnel.stack.base import StackError
+    from windtunnel.stack.errors import StackError
 
     def find(self, say):
         with Path("found.txt").open("a") as found:

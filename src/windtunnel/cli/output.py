@@ -1,0 +1,83 @@
+"""What the command line prints, and its exit codes.
+
+Exit codes: 0 done; 1 it ran and failed; 2 wrong use or an unmet precondition, nothing was started.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from windtunnel.stack.errors import Finding, StackError, Unmet, did_you_mean
+
+FAILED = 1
+REFUSED = 2
+# What a shell reports for a command that Ctrl-C has ended.
+INTERRUPTED = 130
+
+# Nothing is wrapped if there is no terminal: lines are for programs and log files.
+out = Console(highlight=False, soft_wrap=True)
+err = Console(highlight=False, soft_wrap=True, stderr=True)
+
+
+def example(*lines: str) -> str:
+    """The end of a verb's help."""
+    return "[bold]Examples[/bold]\n\n" + "\n\n".join(f"  {line}" for line in lines)
+
+
+def say(line: str) -> None:
+    """One plain line of progress, as it is."""
+    out.print(line, markup=False)
+
+
+def complain(finding: Finding) -> None:
+    """What is wrong, and what to do."""
+    err.print(f"[red]error:[/red] {escape(finding.problem.replace(chr(10), chr(10) + ' ' * 7))}")
+    if finding.remedy:
+        err.print(f"  → {escape(finding.remedy)}")
+
+
+def refuse(problem: str, remedy: str = "") -> NoReturn:
+    """End with exit code 2."""
+    complain(Finding(problem, remedy))
+    raise typer.Exit(REFUSED)
+
+
+@contextmanager
+def failures_explained() -> Iterator[None]:
+    """Turn what our own code raises into a message and an exit code."""
+    try:
+        yield
+    except Unmet as unmet:
+        for finding in unmet.findings:
+            complain(finding)
+        raise typer.Exit(REFUSED) from unmet
+    except StackError as error:
+        err.print(f"[red]error:[/red] {escape(error.what)}")
+        if error.output:
+            err.print(escape("\n".join(f"  │ {line}" for line in error.output.splitlines())), style="dim")
+        if error.next_step:
+            err.print(f"  → {escape(error.next_step)}")
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as interrupt:
+        err.print(
+            "interrupted. What has started runs on: see ./windtunnel status, stop it with ./windtunnel down"
+        )
+        raise typer.Exit(INTERRUPTED) from interrupt
+
+
+def known(name: str, names: Iterable[str], kind: str) -> None:
+    """Refuse a name that is not among ``names``."""
+    names = sorted(names)
+    if name not in names:
+        refuse(f"there is no {kind} {name}", did_you_mean(name, names))
+
+
+@contextmanager
+def working(text: str) -> Iterator[Callable[[str], None]]:
+    """A spinner on a terminal, and a function to change its text; nothing elsewhere."""
+    with out.status(escape(text)) as spinner:
+        yield lambda now: spinner.update(escape(now[: max(20, out.width - 4)]))

@@ -1,0 +1,104 @@
+"""The commands of this project itself: ``test``, ``check`` and ``bench``."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from windtunnel.cli.build_progress import BuildProgress
+from windtunnel.cli.commands import EngineName, app, chosen, get_parts
+from windtunnel.cli.output import FAILED, example, failures_explained, known, out, say, working
+from windtunnel.dev import browser, suite, tools
+from windtunnel.stack.base import Stack
+
+
+@app.command(
+    "test",
+    epilog=example(
+        "./windtunnel test",
+        "./windtunnel test unit",
+        "./windtunnel test e2e --engine local",
+        "./windtunnel test e2e -- -k retry -x",
+    ),
+)
+def run_tests(
+    floor: Annotated[
+        str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all where none is given.")
+    ] = None,
+    arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
+    engine_name: EngineName = None,
+) -> None:
+    """Run the project's own tests."""
+    if floor:
+        known(floor, suite.FLOORS, "floor")
+    floors = [floor] if floor else list(suite.FLOORS)
+    stack = with_tools(engine_name)
+    with failures_explained():
+        get_parts(stack)
+        if "unit" in floors:
+            get_beside(stack)
+        if "e2e" in floors:
+            browser.get(stack, say)
+    steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [])]
+    run_steps(stack, steps)
+
+
+def with_tools(engine_name: str | None) -> Stack:
+    """The engine that the project's own tests run on, and the tools for them; both are got where needed."""
+    stack = chosen(engine_name)
+    with failures_explained():
+        tools.install(say)
+        stack.get_engine(say)
+    return stack
+
+
+def get_beside(stack: Stack) -> None:
+    """What tests and checks need beside Airflow and in LocalStack, with progress."""
+    with working("getting what tests need") as show:
+        suite.get_beside(stack, say, BuildProgress(say, show))
+
+
+@app.command(epilog=example("./windtunnel check"))
+def check(engine_name: EngineName = None) -> None:
+    """Check the code: format, lint, types, shell scripts."""
+    stack = with_tools(engine_name)
+    with failures_explained():
+        get_beside(stack)
+    run_steps(stack, list(suite.check_steps(stack)))
+
+
+def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
+    """Run all of them, say at the end how each went, and exit with 1 where one failed."""
+    outcomes = []
+    for step in steps:
+        out.print(f"[bold]── {step.name}[/bold]")
+        start = time.monotonic()
+        outcomes.append((step, step.run(stack), time.monotonic() - start))
+    summary = Table.grid(padding=(0, 2))
+    for step, code, seconds in outcomes:
+        word = "[green]ok[/green]" if code == 0 else f"[red]failed[/red] (exit code {code})"
+        summary.add_row(step.name, word, f"{seconds:.1f} s")
+    out.print()
+    out.print(summary)
+    raise typer.Exit(FAILED if any(code for _, code, _ in outcomes) else 0)
+
+
+@app.command(
+    epilog=example(
+        "./windtunnel bench", "./windtunnel bench operator", "./windtunnel bench -- --help    # its options"
+    ),
+)
+def bench(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(help="stack, operator or harness; all where none is given.")
+    ] = None,
+    engine_name: EngineName = None,
+) -> None:
+    """Measure what the README claims, each part on a stack of its own."""
+    stack = with_tools(engine_name)
+    with failures_explained():
+        get_parts(stack)
+    step = suite.Step("bench", [sys.executable, "-m", "benchmarks.bench", *(arguments or [])])
+    raise typer.Exit(step.run(stack))

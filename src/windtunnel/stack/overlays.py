@@ -1,0 +1,157 @@
+"""Overlays: production shapes, each a compose file that is laid over the stack's own.
+
+``overlays/NAME.yml`` is named by ``--with NAME``, a file of the user's own by its path.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from windtunnel.stack.errors import Finding, Unmet, did_you_mean
+from windtunnel.stack.settings import PORTS, Settings
+
+WITH_SETTING = "WINDTUNNEL_WITH"
+SCALE_SETTING = "WINDTUNNEL_SCALE"
+
+# In an overlay's file, ``x-windtunnel: {provides: executor}``: two overlays that provide the same thing
+# exclude each other.
+EXTENSION = "x-windtunnel"
+
+# How the name of a user's own file ends.
+SUFFIXES = (".yml", ".yaml")
+
+
+def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int], base: Path) -> Settings:
+    """Return the settings with these overlays and replicas.
+
+    :param names: names of ``overlays/``, or paths of the user's own files.
+    :param scale: the number of replicas, by service.
+    :param base: the folder that such a path is relative to.
+    :raises Unmet: if an overlay is not known, with the nearest name, or if two exclude each other.
+    """
+    found = {name: _file(name, settings.root, base) for name in names}
+    _refuse_clashes(found)
+    return replace(settings, overlays=tuple(dict.fromkeys(found.values())), scale=dict(scale))
+
+
+def requested(settings: Settings) -> Settings:
+    """Return the settings with what ``WINDTUNNEL_WITH=celery,emr`` and ``WINDTUNNEL_SCALE=worker=3`` say.
+
+    :raises Unmet: as :func:`selected` and :func:`parsed_scale` do.
+    """
+    names, scale = (
+        [part.strip() for part in settings.get(name).split(",") if part.strip()]
+        for name in (WITH_SETTING, SCALE_SETTING)
+    )
+    return selected(settings, names, parsed_scale(scale, SCALE_SETTING), settings.root)
+
+
+def remembered(settings: Settings) -> Settings | None:
+    """Return the settings with what the stack was started with, if it was not stopped since."""
+    file = _note(settings)
+    if not file.exists():
+        return None
+    note = json.loads(file.read_text())
+    return replace(settings, overlays=tuple(map(Path, note["overlays"])), scale=note["scale"])
+
+
+def remember(settings: Settings) -> None:
+    """Note what a stack is started with, for the commands that follow it."""
+    forget(settings)
+    if settings.overlays or settings.scale:
+        file = _note(settings)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"overlays": list(map(str, settings.overlays)), "scale": settings.scale}))
+
+
+def forget(settings: Settings) -> None:
+    """Remove the note of a stack that is stopped."""
+    _note(settings).unlink(missing_ok=True)
+
+
+def _note(settings: Settings) -> Path:
+    return settings.state_folder / "overlays" / f"{settings.project}.json"
+
+
+def known(root: Path) -> dict[str, Path]:
+    """Return the overlays that come with Windtunnel, by name."""
+    return {path.stem: path for path in sorted((root / "overlays").glob("*.yml"))}
+
+
+def described(settings: Settings) -> str:
+    """Return overlays and replicas as a person reads them: ``celery, ./mine.yml, worker=3``."""
+    names = {path: name for name, path in known(settings.root).items()}
+    parts = [names.get(path, str(path)) for path in settings.overlays]
+    return ", ".join([*parts, *(f"{service}={number}" for service, number in settings.scale.items())])
+
+
+def _file(name: str, root: Path, base: Path) -> Path:
+    there = known(root)
+    if name in there:
+        return there[name]
+    if name.endswith(SUFFIXES):
+        path = (base / Path(name).expanduser()).resolve()
+        if not path.is_file():
+            raise Unmet(Finding(f"the overlay {path} is not there", "Correct the path."))
+        return path
+    remedy = f"{did_you_mean(name, there)}; or name a compose file of your own: ./mine.yml"
+    raise Unmet(Finding(f"there is no overlay {name}", remedy))
+
+
+def _refuse_clashes(found: Mapping[str, Path]) -> None:
+    by: dict[str, str] = {}
+    for name, path in found.items():
+        for provided in _provides(path):
+            other = by.setdefault(provided, name)
+            if found[other] != path:
+                problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
+                raise Unmet(Finding(problem, "Leave one of them out."))
+
+
+def _provides(path: Path) -> list[str]:
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+        provided = content.get(EXTENSION, {}).get("provides", [])
+    except (OSError, yaml.YAMLError, AttributeError) as error:
+        raise Unmet(Finding(f"the overlay {path} cannot be read: {error}", "Correct the file.")) from error
+    return [provided] if isinstance(provided, str) else list(provided)
+
+
+def parsed_scale(options: Iterable[str], origin: str = "--scale") -> dict[str, int]:
+    """Read ``SERVICE=N`` options.
+
+    :param origin: where they come from, for the refusal.
+    :raises Unmet: if one is of another form, or N is not a number from 1 on.
+    """
+    scale = {}
+    for option in options:
+        service, _, number = option.partition("=")
+        if not (service and number.isascii() and number.isdigit() and int(number) > 0):
+            raise Unmet(Finding(f"{origin} is {option!r}", "Write SERVICE=N, with N from 1 on: worker=3"))
+        scale[service] = int(number)
+    return scale
+
+
+def scale_findings(scale: Mapping[str, int], configuration: Mapping[str, Any]) -> Iterator[Finding]:
+    """Yield what keeps services from having replicas.
+
+    :param configuration: the compose file with all overlays.
+    """
+    services = configuration["services"]
+    for name, number in scale.items():
+        if name not in services:
+            yield Finding(f"there is no service {name} to scale", did_you_mean(name, services))
+        elif number > 1 and (name in PORTS or services[name].get("ports")):
+            yield Finding(f"only one {name} can run: it has a port of its own", "Scale another service.")
+        elif number > 1 and services[name].get("restart", "no") == "no":
+            yield Finding(f"only one {name} can run: it does its work and ends", "Scale another service.")
+
+
+def replicas(name: str, configuration: Mapping[str, Any], scale: Mapping[str, int]) -> int:
+    """Return how many replicas of a service there are to be: as scaled, else as the compose file says."""
+    service = configuration["services"][name]
+    return scale.get(name) or service.get("scale") or service.get("deploy", {}).get("replicas") or 1

@@ -1,0 +1,163 @@
+"""The settings of a stack: variables, the checkout's ``.env``, folders, ports, overlays.
+
+They are read once and stay as they are on the way through a start.
+"""
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from windtunnel.stack.errors import StackError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+# The folder in the checkout for everything that is written on this machine.
+STATE_FOLDER = ".windtunnel"
+
+# The setting of each of the user's folders, and the folder of the checkout that it replaces.
+FOLDERS = {
+    "DAGS_FOLDER": "dags",
+    "CUSTOM_FOLDER": "custom",
+    "LAMBDAS_FOLDER": "lambdas",
+    "CONFIG_FOLDER": "config",
+}
+REQUIREMENTS_SETTING = "REQUIREMENTS_FILE"
+ENGINE_SETTING = "WINDTUNNEL_ENGINE"
+IMAGE_SETTING = "WINDTUNNEL_IMAGE"
+
+
+@dataclass(frozen=True)
+class Port:
+    """A port that this machine may talk to."""
+
+    # Inside the service's container.
+    number: int
+    # The setting of the port on this machine.
+    setting: str
+    # It is published although that setting is not there, under the same number if that one is free.
+    published: bool = True
+
+    @property
+    def usual(self) -> str:
+        """The port on this machine if none is set; empty if it is not published then."""
+        return str(self.number) if self.published else ""
+
+
+# By service; the compose file has the same.
+PORTS = {
+    "webserver": Port(8080, "WEBSERVER_PORT"),
+    "localstack": Port(4566, "LOCALSTACK_PORT"),
+    "postgres": Port(5432, "POSTGRES_PORT", published=False),
+}
+
+# Lies over the stack while POSTGRES_PORT is set: without it the metadata database is not published.
+POSTGRES_OVERLAY = "postgres-port"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a stack is made with.
+
+    :param variables: of this process, with what a caller has set on top.
+    :param root: the checkout, or what takes its place.
+    :param state_folder: where venvs and data are kept.
+    :param overlays: compose files that are laid over the stack's own.
+    :param scale: how many replicas of a service there are to be.
+    """
+
+    variables: Mapping[str, str]
+    root: Path = ROOT
+    state_folder: Path = ROOT / STATE_FOLDER
+    overlays: Sequence[Path] = ()
+    scale: Mapping[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        project: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        root: Path = ROOT,
+        state_folder: Path | None = None,
+        overlays: Sequence[Path] = (),
+    ) -> "Settings":
+        """Return the settings of this process with some on top.
+
+        :param project: the project's name; Compose's own rule if None.
+        :param variables: ports, folders, the image's name.
+        :param state_folder: ``.windtunnel`` in the checkout if None.
+        """
+        own = {"COMPOSE_PROJECT_NAME": project} if project else {}
+        everything = {**os.environ, **(variables or {}), **own}
+        return cls(everything, root, state_folder or root / STATE_FOLDER, overlays)
+
+    def updated(self, **variables: str) -> "Settings":
+        """Return the same settings with other variables."""
+        return replace(self, variables={**self.variables, **variables})
+
+    @cached_property
+    def file(self) -> Mapping[str, str]:
+        """What the checkout's ``.env`` sets; Compose reads the same file."""
+        found = dotenv_values(self.root / ".env", encoding="utf-8")
+        return {name: value for name, value in found.items() if value is not None}
+
+    def get(self, name: str) -> str:
+        """Return a setting as Compose sees it: the variable, else what ``.env`` says, else an empty text."""
+        return self.variables.get(name, self.file.get(name, ""))
+
+    @property
+    def project(self) -> str:
+        """The project's name, by Compose's own rule.
+
+        :raises StackError: if that rule leaves nothing of the folder's name.
+        """
+        name = self.get("COMPOSE_PROJECT_NAME") or self.root.name
+        project = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+        if not project:
+            raise StackError(
+                f"{name!r} makes no project name", next_step="Choose one: export COMPOSE_PROJECT_NAME=…"
+            )
+        return project
+
+    @property
+    def image(self) -> str:
+        """What the names of this checkout's images begin with."""
+        return self.get(IMAGE_SETTING) or self.project
+
+    def folder(self, setting: str) -> Path:
+        """Return one of the user's folders; without its setting it is the checkout's own.
+
+        :param setting: one of ``FOLDERS``; a relative path counts from the checkout.
+        """
+        return (self.root / Path(self.get(setting) or FOLDERS[setting]).expanduser()).resolve()
+
+    def requirements_file(self) -> Path:
+        """Return the file of what the user's DAGs need beyond the lock.
+
+        :raises StackError: if it cannot be read.
+        """
+        path = (self.root / Path(self.get(REQUIREMENTS_SETTING) or "requirements.txt").expanduser()).resolve()
+        try:
+            path.open("rb").close()
+        except OSError as error:
+            raise StackError(
+                f"{REQUIREMENTS_SETTING} {path} cannot be read: {error.strerror}",
+                next_step="Correct the path; it is relative to the checkout.",
+            ) from error
+        return path
+
+    def compose_files(self) -> list[Path]:
+        """Return the compose files in the order in which one is laid over the other."""
+        if named := self.get("COMPOSE_FILE"):
+            files = [self.root / name for name in named.split(os.pathsep)]
+        else:
+            standard = (self.root / "docker-compose.yml", self.root / "docker-compose.override.yml")
+            files = [path for path in standard if path.exists()]
+        overlays = list(self.overlays)
+        if self.get(PORTS["postgres"].setting):
+            overlays.append(self.root / "overlays" / f"{POSTGRES_OVERLAY}.yml")
+        return list(dict.fromkeys([*files, *overlays]))

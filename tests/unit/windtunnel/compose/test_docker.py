@@ -1,0 +1,157 @@
+from pathlib import Path
+
+import pytest
+
+from windtunnel.compose import docker as docker_module
+from windtunnel.compose.docker import size
+from windtunnel.compose.stack import ComposeStack
+from windtunnel.stack.errors import Unmet
+
+from ..conftest import Docker, problems
+
+
+@pytest.mark.parametrize(
+    ("docker_version", "plugin", "problem"),
+    [
+        ("24.0.9", "2.26.1", "Docker Engine 24.0.9 is too old"),
+        ("25.0.0", "2.20.1", "Docker Compose 2.20.1 is too old"),
+    ],
+)
+def test_old_versions_are_refused(
+    compose: ComposeStack, docker: Docker, docker_version: str, plugin: str, problem: str
+) -> None:
+    docker.answers("version", docker_version)
+    docker.answers("compose version", plugin)
+
+    assert problems(compose.docker.version_findings()) == [problem]
+
+
+def test_the_oldest_good_versions_are_taken(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("version", "25.0.0")
+    docker.answers("compose version", "2.20.2")
+
+    assert problems(compose.docker.version_findings()) == []
+
+
+def test_no_engine_and_no_compose(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("compose version", code=1)
+    assert problems(compose.docker.version_findings()) == ["Docker Compose is missing"]
+
+    docker.answers("version", code=1)
+    assert problems(compose.docker.version_findings()) == ["no Docker Engine answers"]
+
+
+def test_base_images_are_those_that_are_not_built_here(compose: ComposeStack) -> None:
+    assert compose.docker.base_images() == ["postgres:17", "python:3.13-slim-trixie"]
+
+
+def test_missing_images(compose: ComposeStack, docker: Docker) -> None:
+    docker.answers("image inspect", code=1, errors="No such image")
+    docker.answers("image inspect --format {{.Id}} here", "sha256:1")
+
+    assert compose.docker.missing(["here", "gone"]) == ["gone"]
+
+
+@pytest.fixture
+def debian_root(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> None:
+    (Path(docker.path) / "apt-get").touch(mode=0o755)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+
+
+def offline_script(checkout: Path, name: str, text: str) -> None:
+    script = checkout / "offline" / name
+    script.parent.mkdir(exist_ok=True)
+    script.write_text(f"#!/bin/sh\n{text}\n")
+    script.chmod(0o755)
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.mark.usefixtures("debian_root")
+def test_an_engine_is_installed_where_that_is_possible(
+    compose: ComposeStack, docker: Docker, checkout: Path, said: list[str]
+) -> None:
+    docker.answers("version", "26.1.5", fails=1)
+    offline_script(checkout, "engine.sh", "echo installing")
+
+    compose.get_engine(said.append)
+
+    assert said == ["installing"]
+
+
+@pytest.mark.usefixtures("nobody")
+def test_without_root_a_missing_engine_is_refused(
+    compose: ComposeStack, docker: Docker, said: list[str]
+) -> None:
+    docker.answers("version", code=1)
+
+    with pytest.raises(Unmet, match="no Docker Engine answers"):
+        compose.get_engine(said.append)
+
+
+def test_images_that_are_there_are_not_pulled(compose: ComposeStack, docker: Docker, said: list[str]) -> None:
+    docker.answers("image inspect", "sha256:1")
+
+    compose.docker.get_base_images(said.append)
+
+    assert said == []
+    assert not any(call.startswith("pull") for call in docker.calls)
+
+
+def test_missing_images_are_pulled(compose: ComposeStack, docker: Docker, said: list[str]) -> None:
+    docker.answers("image inspect", code=1)
+    docker.answers("pull", "Pulling\nDone\n")
+
+    compose.docker.get_base_images(said.append)
+
+    assert said == ["pulling postgres:17", "pulling python:3.13-slim-trixie"]
+
+
+@pytest.mark.usefixtures("debian_root")
+def test_where_no_registry_answers_stand_ins_are_made(
+    compose: ComposeStack, docker: Docker, checkout: Path, said: list[str]
+) -> None:
+    docker.answers("image inspect", code=1)
+    docker.answers("pull", code=1)
+    docker.answers("pull python", "Pulling\n")
+    offline_script(checkout, "images.sh", 'echo "making $*"')
+
+    compose.docker.get_base_images(said.append)
+
+    assert said[-1] == "making postgres:17"
+
+
+@pytest.mark.usefixtures("nobody")
+def test_where_nothing_can_be_done_the_missing_images_are_named(
+    compose: ComposeStack, docker: Docker, said: list[str]
+) -> None:
+    docker.answers("image inspect", code=1)
+    docker.answers("pull", code=1)
+
+    with pytest.raises(Unmet, match=r"no registry has postgres:17, python:3\.13-slim-trixie for us"):
+        compose.docker.get_base_images(said.append)
+
+
+def test_a_registry_that_does_not_answer_is_given_up(
+    compose: ComposeStack, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(docker_module, "REGISTRY_TIMEOUT", 0.2)
+    docker.answers("pull", holds=True)
+
+    assert compose.docker.pull("postgres:17") is False
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("12.5MiB / 23GiB", 12.5 * 2**20), ("1.5GiB / 23GiB", 1.5 * 2**30), ("0B / 0B", 0), ("-- / --", 0)],
+)
+def test_sizes_as_docker_stats_writes_them(text: str, found: float) -> None:
+    assert size(text) == found
