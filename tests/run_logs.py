@@ -115,7 +115,11 @@ def s3_object(s3_client: Any, of: Try) -> dict[str, Any]:
         return answer | {"Body": answer["Body"].read()}
 
     return wait_until(
-        f"s3://{BUCKET}/{of.path}", get, timeout=UPLOAD_TIMEOUT, hint="See the scheduler's log."
+        f"s3://{BUCKET}/{of.path}",
+        get,
+        timeout=UPLOAD_TIMEOUT,
+        hint="See the scheduler's log.",
+        retry_on=(s3_client.exceptions.NoSuchKey,),
     )
 
 

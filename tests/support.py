@@ -260,6 +260,8 @@ class StackUnderTest:
             lambda: self.health(service) == "",
             timeout=timeout,
             hint=f"Logs are in {self.evidence}",
+            # The container does not run yet.
+            retry_on=(docker.errors.APIError,),
         )
 
     def processes(self, service: str) -> list[psutil.Process]:

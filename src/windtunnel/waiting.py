@@ -19,17 +19,17 @@ def wait_until[T](
     timeout: float,
     interval: float = 0.1,
     hint: str = "",
+    retry_on: tuple[type[Exception], ...] = (),
     patience: float = math.inf,
 ) -> T:
     """Call ``probe`` until its answer is true, and return that answer.
-
-    An exception of the probe counts as "not yet": what is asked may still be starting.
 
     :param what: what is awaited, as it stands in the error: "the run of demo-dag to succeed".
     :param timeout: seconds; the probe is called at least once.
     :param interval: seconds between two calls.
     :param hint: what to look at when it does not come.
-    :param patience: seconds for which the probe may raise without a break before the wait is given up.
+    :param retry_on: exceptions of the probe that mean "not yet"; every other one ends the wait at once.
+    :param patience: seconds for which the probe may raise these without a break before the wait is given up.
     :raises WaitTimeout: with the last answer, or caused by the last exception.
     """
     start = answered = time.monotonic()
@@ -39,7 +39,7 @@ def wait_until[T](
         try:
             answer = probe()
             answered = time.monotonic()
-        except Exception as raised:
+        except retry_on as raised:
             error = raised
         if answer:
             return answer

@@ -9,7 +9,7 @@ import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import UPLOAD_TIMEOUT, Try, deferred_in_s3, events, in_api, in_cloudwatch, raised, streams
-from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 from windtunnel.waiting import wait_until
 
 DEMO_FUNCTION = "airflow-test"
@@ -56,7 +56,8 @@ def test_lines_come_while_the_task_is_deferred(
         lines = in_api(airflow, this, DEMO_FUNCTION) if task.state == "deferred" else []
         return 0 < len(lines) < STEPS
 
-    wait_until("the first lines of a deferred task's function in its log", partly_there, timeout=30)
+    what = "the first lines of a deferred task's function in its log"
+    wait_until(what, partly_there, timeout=30, retry_on=(AirflowApiError,))
 
 
 @pytest.mark.parametrize(
@@ -107,6 +108,8 @@ def test_a_function_that_does_not_end_well_fails_the_task_with_the_reason(
         "the exception in the task log",
         lambda: raised(airflow.task_log(run, "invoke")),
         timeout=UPLOAD_TIMEOUT,
+        # There is none in it yet.
+        retry_on=(ValueError,),
     )
     assert re.match(exception, reason), reason
 

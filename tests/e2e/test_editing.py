@@ -142,6 +142,10 @@ def test_a_function_is_deployed_when_saved_and_again_when_edited(
             partial(answers, lambda_client, "test-edited", answer),
             timeout=SOON,
             hint="See LocalStack's log.",
+            retry_on=(
+                lambda_client.exceptions.ResourceNotFoundException,
+                lambda_client.exceptions.ResourceConflictException,
+            ),
         )
 
 

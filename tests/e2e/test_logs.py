@@ -8,7 +8,7 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.run_logs import Try, in_api, in_cloudwatch, in_s3, s3_object, streams
 from tests.support import StackUnderTest
-from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 from windtunnel.waiting import wait_until
 
 DEMO_FUNCTION = "airflow-test"
@@ -48,7 +48,12 @@ def test_lines_come_while_the_function_runs(
         lines = in_api(airflow, this, DEMO_FUNCTION)
         return 0 < len(lines) < STEPS and airflow.run(run.dag_id, run.dag_run_id).state == "running"
 
-    wait_until("the first lines of a running function in the task log", partly_there, timeout=30)
+    wait_until(
+        "the first lines of a running function in the task log",
+        partly_there,
+        timeout=30,
+        retry_on=(AirflowApiError,),
+    )
 
 
 @pytest.mark.parametrize(

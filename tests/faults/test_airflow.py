@@ -1,9 +1,11 @@
 """Airflow's own services and its database die and come back: no run stays where it was."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from tests.run_logs import Try, in_api, invocations
 from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowApiError
 from windtunnel.waiting import wait_until
 
 # Not the demo's: its first run may be on its way, and calls are counted here.
@@ -18,7 +20,8 @@ def start(stack: StackUnderTest, dag_id: str, *payloads: Mapping[str, object]) -
     airflow = stack.airflow
     run = airflow.trigger(dag_id, {"function_name": FUNCTION, "payloads": list(payloads)})
     this = Try(run.dag_id, run.dag_run_id, "invoke")
-    wait_until("the function's first line", lambda: in_api(airflow, this, FUNCTION), timeout=30)
+    lines = partial(in_api, airflow, this, FUNCTION)
+    wait_until("the function's first line", lines, timeout=30, retry_on=(AirflowApiError,))
     return this
 
 

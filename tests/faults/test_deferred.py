@@ -1,7 +1,10 @@
 """The triggerer dies while tasks wait in it."""
 
+from functools import partial
+
 from tests.run_logs import Try, deferred_in_s3, in_api, in_cloudwatch, invocations
 from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowApiError
 from windtunnel.waiting import wait_until
 
 FUNCTION = "test-talkative"
@@ -22,7 +25,8 @@ def test_its_successor_ends_every_task_right_with_each_line_once(stack: StackUnd
         return len(tasks) == TASKS and all(task.state == "deferred" for task in tasks)
 
     wait_until(f"{TASKS} tasks to be deferred", all_are_deferred, timeout=60)
-    wait_until("lines of a deferred task", lambda: in_api(airflow, tries[-1], FUNCTION), timeout=30)
+    lines = partial(in_api, airflow, tries[-1], FUNCTION)
+    wait_until("lines of a deferred task", lines, timeout=30, retry_on=(AirflowApiError,))
 
     stack.kill("triggerer")
     stack.start("triggerer")

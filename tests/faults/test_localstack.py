@@ -3,6 +3,8 @@
 import time
 from functools import partial
 
+from botocore.exceptions import ClientError
+
 from tests.run_logs import (
     Try,
     deferred_in_s3,
@@ -14,6 +16,7 @@ from tests.run_logs import (
     s3_object,
 )
 from tests.support import BUCKET, StackUnderTest
+from windtunnel.airflow_api.client import AirflowApiError
 from windtunnel.waiting import wait_until
 
 FUNCTION = "airflow-test"
@@ -35,7 +38,12 @@ def start_slow_run(stack: StackUnderTest) -> Try:
     airflow = stack.airflow
     run = airflow.trigger("test-once", SLOW)
     this = Try(run.dag_id, run.dag_run_id, "invoke")
-    wait_until("the function's first line", lambda: in_api(airflow, this, FUNCTION), timeout=30)
+    wait_until(
+        "the function's first line",
+        partial(in_api, airflow, this, FUNCTION),
+        timeout=30,
+        retry_on=(AirflowApiError,),
+    )
     return this
 
 
@@ -73,7 +81,8 @@ def test_after_a_restart_everything_is_there_again(stack: StackUnderTest) -> Non
     assert run.state == "success"
     this = Try(run.dag_id, run.dag_run_id, "invoke")
     s3 = stack.aws("s3")
-    wait_until("the log in S3", lambda: s3.head_object(Bucket=BUCKET, Key=this.path), timeout=20)
+    there = partial(s3.head_object, Bucket=BUCKET, Key=this.path)
+    wait_until("the log in S3", there, timeout=20, retry_on=(ClientError,))
     names = {function["FunctionName"] for function in stack.aws("lambda").list_functions()["Functions"]}
     assert names == {FUNCTION, "test-plain", "test-relayed", TALKATIVE}
     groups = {group["logGroupName"] for group in stack.aws("logs").describe_log_groups()["logGroups"]}
@@ -138,7 +147,7 @@ def test_away_for_twenty_seconds_in_the_middle_of_two_calls_it_loses_nothing(sta
     waiting, deferred = (Try(run.dag_id, run.dag_run_id, "invoke") for run in runs)
     for this in (waiting, deferred):
         lines = partial(in_api, airflow, this, TALKATIVE)
-        wait_until(f"lines of {this.dag_id}", lines, timeout=30)
+        wait_until(f"lines of {this.dag_id}", lines, timeout=30, retry_on=(AirflowApiError,))
 
     with stack.paused("localstack"):
         stay_away(20)

@@ -256,7 +256,11 @@ class AirflowClient:
             now = self.run(run.dag_id, run.dag_run_id)
             return now if now.state in FINISHED else None
 
-        return wait_until(what, finished, timeout=deadline - time.monotonic(), interval=INTERVAL, hint=hint)
+        left = deadline - time.monotonic()
+        # The webserver may be starting again.
+        return wait_until(
+            what, finished, timeout=left, interval=INTERVAL, hint=hint, retry_on=(AirflowApiError,)
+        )
 
     def _states(self, run: DAGRunResponse, timeout: float) -> Iterator[str]:
         """The run's states as the server streams them; ends early where it does not: it is experimental."""

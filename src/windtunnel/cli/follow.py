@@ -83,5 +83,11 @@ class Follower:
 
         what = f"the run {self._run.dag_run_id} of {self._run.dag_id} to end"
         return wait_until(
-            what, ended, timeout=timeout, interval=INTERVAL, patience=PATIENCE, hint="See ./windtunnel status"
+            what,
+            ended,
+            timeout=timeout,
+            interval=INTERVAL,
+            retry_on=(AirflowApiError,),
+            patience=PATIENCE,
+            hint="See ./windtunnel status",
         )

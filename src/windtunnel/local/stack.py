@@ -420,7 +420,13 @@ class ProcessStack(Stack):
         """Start it before the services, which go on without it where it is not there."""
         self._call("startProcess", PRELOAD, False)
         with contextlib.suppress(WaitTimeout):
-            wait_until("the preload to listen", self._preload_decided, timeout=5, interval=0.02)
+            wait_until(
+                "the preload to listen",
+                self._preload_decided,
+                timeout=5,
+                interval=0.02,
+                retry_on=(OSError, xmlrpc.client.Error),
+            )
 
     def _preload_decided(self) -> bool:
         state = self.supervisor.getProcessInfo(PRELOAD)["statename"]
@@ -664,6 +670,7 @@ class ProcessStack(Stack):
                     f"{', '.join(group)} to stop",
                     partial(self._are_stopped, group),
                     timeout=STOP_GRACE_PERIOD * 3,
+                    retry_on=(OSError, xmlrpc.client.Error),
                 )
                 left = [name for name in left if name in needed]
             pid = self.supervisor.getPID()

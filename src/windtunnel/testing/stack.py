@@ -19,6 +19,7 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
 from windtunnel.airflow_api.client import (
+    AirflowApiError,
     AirflowClient,
     LogRecord,
     NotThere,
@@ -102,7 +103,8 @@ class TaskInstance:
         def body() -> str:
             return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
 
-        return wait_until(f"s3://{bucket}/{key}", body, timeout=UPLOAD_TIMEOUT)
+        retry_on = (s3.exceptions.NoSuchKey,)
+        return wait_until(f"s3://{bucket}/{key}", body, timeout=UPLOAD_TIMEOUT, retry_on=retry_on)
 
 
 class DagRun:
@@ -354,7 +356,8 @@ class RunningStack:
             next_step = "Correct the file."
             self.stack.run_in("localstack", *command, on_line=ignore, what="deploying", next_step=next_step)
         with suppress(WaitTimeout):
-            wait_until("the saved DAGs to be parsed", self._are_dags_parsed, timeout=PARSE_TIMEOUT)
+            what = "the saved DAGs to be parsed"
+            wait_until(what, self._are_dags_parsed, timeout=PARSE_TIMEOUT, retry_on=(AirflowApiError,))
 
     def require_no_import_errors(self) -> None:
         """Every DAG file can be imported.

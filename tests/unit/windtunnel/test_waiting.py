@@ -22,8 +22,16 @@ def test_returns_the_first_true_answer() -> None:
     assert wait_until("it", answers(None, 0, [], "here", "later"), timeout=5, interval=0) == "here"
 
 
-def test_an_error_counts_as_not_yet() -> None:
-    assert wait_until("it", answers(ConnectionError("refused"), "here"), timeout=5, interval=0) == "here"
+def test_an_error_that_the_caller_lists_counts_as_not_yet() -> None:
+    probe = answers(ConnectionRefusedError("refused"), "here")
+
+    assert wait_until("it", probe, timeout=5, interval=0, retry_on=(ConnectionError,)) == "here"
+
+
+@pytest.mark.parametrize("retry_on", [(), (ConnectionError,)])
+def test_any_other_error_ends_the_wait_at_once(retry_on: tuple[type[Exception], ...]) -> None:
+    with pytest.raises(NameError, match="misspelt"):
+        wait_until("it", answers(NameError("misspelt"), "here"), timeout=5, interval=0, retry_on=retry_on)
 
 
 def test_says_what_how_long_the_last_answer_and_where_to_look() -> None:
@@ -40,7 +48,7 @@ def test_says_the_last_error_and_keeps_it_as_the_cause() -> None:
         raise error
 
     with pytest.raises(WaitTimeout, match="Last error: ConnectionError: refused") as caught:
-        wait_until("it", probe, timeout=0.01, interval=0.001)
+        wait_until("it", probe, timeout=0.01, interval=0.001, retry_on=(ConnectionError,))
 
     assert caught.value.__cause__ is error
 
@@ -61,4 +69,6 @@ def test_a_probe_that_only_raises_ends_the_wait_when_patience_does() -> None:
         raise ConnectionError("refused")
 
     with pytest.raises(WaitTimeout, match="ConnectionError: refused"):
-        wait_until("an answer", probe, timeout=3600, interval=0.01, patience=0.05)
+        wait_until(
+            "an answer", probe, timeout=3600, interval=0.01, retry_on=(ConnectionError,), patience=0.05
+        )

@@ -718,6 +718,7 @@ def test_up_with_other_settings_starts_what_they_concern_anew(running: ProcessSt
         "its new environment",
         lambda: process(running, "scheduler").environ().get("LEVEL") == "debug",
         timeout=10,
+        retry_on=(psutil.Error,),
     )
 
 
@@ -832,6 +833,7 @@ def test_a_killed_service_is_started_again_and_that_is_counted(running: ProcessS
             and process(running, "scheduler").pid != killed.pid
         ),
         timeout=20,
+        retry_on=(psutil.Error,),
     )
     assert service(running, "scheduler").restarts == 1
     assert service(running, "postgres").restarts == 0
@@ -847,11 +849,16 @@ def test_with_a_service_goes_what_it_has_started(root: Path, sick: dict[str, pro
         of_scheduler = processes.processes(stack.run_folder, "scheduler")
         return [process for process in of_scheduler if process.cmdline() == ["sleep", "601"]]
 
-    (child,) = wait_until("its child", children, timeout=10)
+    (child,) = wait_until("its child", children, timeout=10, retry_on=(psutil.Error,))
 
     process(stack, "scheduler").kill()
 
-    wait_until("another child", lambda: [other for other in children() if other != child], timeout=20)
+    wait_until(
+        "another child",
+        lambda: [other for other in children() if other != child],
+        timeout=20,
+        retry_on=(psutil.Error,),
+    )
     assert child not in processes.processes(root)
 
 
