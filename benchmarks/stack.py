@@ -145,7 +145,7 @@ def tools_of_the_suite() -> Iterator[Path]:
 def left_of(stack: Stack) -> int:
     """How many things of a stack that was removed are there still."""
     if isinstance(stack, ProcessStack):
-        return len(processes.processes(stack.run_folder)) + stack.folder.exists()
+        return len(processes.processes(stack.layout.run)) + stack.layout.folder.exists()
     mark = f"label=com.docker.compose.project={stack.project}"
     listings = (["ps", "--all"], ["network", "ls"], ["volume", "ls"])
     found = [

@@ -123,13 +123,13 @@ def _of_docker(project: str) -> list[str]:
 
 def _of_local(stack: Stack) -> list[str]:
     assert isinstance(stack, ProcessStack)
-    return [f"folder {stack.folder}"] if stack.folder.exists() else []
+    return [f"folder {stack.layout.folder}"] if stack.layout.folder.exists() else []
 
 
 def _processes(stack: Stack) -> set[int]:
     found = set()
     if isinstance(stack, ProcessStack):
-        found = {process.pid for process in processes.processes(stack.run_folder)}
+        found = {process.pid for process in processes.processes(stack.layout.run)}
     # A longer number is another project's.
     named = re.compile(rf"\b{re.escape(stack.project)}(?!\d)")
     for process in psutil.process_iter():
@@ -267,7 +267,7 @@ class StackUnderTest:
     def processes(self, service: str) -> list[psutil.Process]:
         """What runs of a service of the local engine, the functions of LocalStack among it."""
         assert isinstance(self.stack, ProcessStack)
-        return processes.processes(self.stack.run_folder, service)
+        return processes.processes(self.stack.layout.run, service)
 
     # To break it: the docker SDK for containers, signals and supervisord for processes.
 
@@ -277,8 +277,8 @@ class StackUnderTest:
             # Before supervisord could start it again, and without a chance to end in order.
             for process in self.processes(service):
                 process.suspend()
-            self.stack.supervisor.stopProcess(service, False)
-            processes.end(self.stack.run_folder, service)
+            self.stack.supervisor.calls.stopProcess(service, False)
+            processes.end(self.stack.layout.run, service)
             gone = partial(self._is_gone, service)
             wait_until(f"{service} to be gone", gone, timeout=10)
         else:
@@ -289,14 +289,14 @@ class StackUnderTest:
 
     def start(self, service: str) -> None:
         if isinstance(self.stack, ProcessStack):
-            self.stack.supervisor.startProcess(service, False)
+            self.stack.supervisor.calls.startProcess(service, False)
         else:
             self.container(service).start()
 
     def restart(self, service: str) -> None:
         """Stop it as one should, then start it."""
         if isinstance(self.stack, ProcessStack):
-            self.stack.supervisor.stopProcess(service)
+            self.stack.supervisor.calls.stopProcess(service)
             self.start(service)
         else:
             self.container(service).restart()

@@ -87,7 +87,7 @@ def test_processes_get_nothing_of_this_shell_and_no_folder_of_aws(airflow_stack:
 
     assert len(found) >= len(LASTING_SERVICES) - 1, "the web server alone has a title from the start"
     for environment in found:
-        assert Path(environment["HOME"]).is_relative_to(stack.run_folder), environment
+        assert Path(environment["HOME"]).is_relative_to(stack.layout.run), environment
         assert not Path(environment["HOME"], ".aws").exists()
         # pytest sets it for its own process, from which the stack was started.
         assert "PYTEST_CURRENT_TEST" not in environment

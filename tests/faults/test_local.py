@@ -61,7 +61,7 @@ def test_services_come_back_when_what_they_are_forked_from_is_killed(
 ) -> None:
     # This floor gives scheduler and web server settings of their own, so these are not.
     forked = {name: service(local, name).id for name in ("dag-processor", "triggerer")}
-    preload = local.supervisor.getProcessInfo("preload")["pid"]
+    preload = local.supervisor.calls.getProcessInfo("preload")["pid"]
 
     os.kill(preload, signal.SIGKILL)
 
@@ -75,7 +75,7 @@ def test_services_come_back_when_what_they_are_forked_from_is_killed(
     run = stack.airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
     assert stack.airflow.wait(run, timeout=60).state == "success"
     # From then on it serves again.
-    assert local.supervisor.getProcessInfo("preload")["pid"] != preload
+    assert local.supervisor.calls.getProcessInfo("preload")["pid"] != preload
 
 
 def alive(pids: set[int]) -> set[int]:
@@ -111,13 +111,13 @@ def test_without_supervisord_the_stack_is_known_ended_and_started_anew(
 
     local.down()
 
-    assert processes.processes(local.run_folder) == []
-    assert not local.run_folder.exists()
+    assert processes.processes(local.layout.run) == []
+    assert not local.layout.run.exists()
     assert len(shared_memory().splitlines()) <= len(segments.splitlines()) - 1
     local.up()
 
 
 def kill_supervisord(local: ProcessStack) -> None:
-    process = psutil.Process(local.supervisor.getPID())
+    process = psutil.Process(local.supervisor.calls.getPID())
     process.kill()
-    wait_until("supervisord to be gone", lambda: not local.is_supervised(), timeout=10)
+    wait_until("supervisord to be gone", lambda: not local.supervisor.answers(), timeout=10)

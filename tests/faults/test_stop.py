@@ -17,8 +17,8 @@ MAY_BE_KILLED = {"triggerer"}
 def test_every_service_stops_in_order_when_asked(stack: StackUnderTest) -> None:
     project = stack.stack
     if isinstance(project, ProcessStack):
-        project.supervisor.stopAllProcesses()
-        log = (project.run_folder / "supervisord.log").read_text()
+        project.supervisor.calls.stopAllProcesses()
+        log = (project.layout.run / "supervisord.log").read_text()
         asked = set(re.findall(r"stopped: (\S+) \(", log))
         assert asked >= {name for name in project.service_names if name != "init"}
         # Since the stop: what tests of this floor have killed stands before it.

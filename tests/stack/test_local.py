@@ -38,7 +38,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ProcessStack:
             (root / path.name).symlink_to(path)
     unset = dict.fromkeys(variables(COMPOSE_FILE), "")
     stack = ProcessStack(Settings.of("tunnel", unset, root=root))
-    stack.run_folder.mkdir(parents=True)
+    stack.layout.run.mkdir(parents=True)
     stack._write(CHOSEN)
     return stack
 
@@ -46,7 +46,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> ProcessStack:
 @pytest.fixture(scope="module")
 def definitions(stack: ProcessStack) -> Definitions:
     """What is started: command and environment of each service."""
-    found: Definitions = json.loads((stack.run_folder / SERVICES).read_text())
+    found: Definitions = json.loads((stack.layout.run / SERVICES).read_text())
     return found
 
 
@@ -153,7 +153,7 @@ def test_no_path_of_a_container_is_left(stack: ProcessStack, definitions: Defini
 
 def test_every_place_that_is_named_is_there(stack: ProcessStack, definitions: Definitions) -> None:
     """But for what is made at the start: environments, and what a service writes."""
-    begin = f"{stack.run_folder}/root/"
+    begin = f"{stack.layout.run}/root/"
     for service, definition in definitions.items():
         for name, value in values(definition).items():
             for path in re.findall(rf"{re.escape(begin)}[^:\s]*", value):
@@ -164,11 +164,11 @@ def test_every_place_that_is_named_is_there(stack: ProcessStack, definitions: De
 def test_what_is_mounted_is_what_compose_mounts(stack: ProcessStack) -> None:
     for service in stack.configuration["services"].values():
         for volume in service["volumes"]:
-            place = stack.run_folder / "root" / volume["target"].lstrip("/")
+            place = stack.layout.run / "root" / volume["target"].lstrip("/")
             if volume["type"] == "bind":
                 assert place.samefile(stack.root / volume["source"])
             else:
-                assert place.samefile(stack.folder / "volumes" / volume["source"])
+                assert place.samefile(stack.layout.folder / "volumes" / volume["source"])
 
 
 def test_no_address_of_a_container_is_left(stack: ProcessStack, definitions: Definitions) -> None:
@@ -210,4 +210,4 @@ def test_nothing_that_a_service_is_told_lies_in_anyones_home(
     for name, definition in definitions.items():
         for variable in ("HOME", "TMPDIR"):
             folder = Path(definition["environment"][variable])
-            assert folder.is_relative_to(stack.run_folder), (name, variable)
+            assert folder.is_relative_to(stack.layout.run), (name, variable)

@@ -53,7 +53,8 @@ class ComposeStack(Stack):
         bundle = self.settings.get(CA_SETTING) or self.settings.variables.get("SSL_CERT_FILE", DEBIAN_BUNDLE)
         if self.settings.get(CA_SETTING) or Path(bundle).exists():
             own[CA_SETTING] = bundle
-        if self.settings.overlays or self.settings.get(PORTS["postgres"].setting):
+        asked = any(port.overlay and self.settings.get(port.setting) for port in PORTS.values())
+        if self.settings.overlays or asked:
             own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.settings.compose_files()))
         return {**self.settings.variables, **own}
 
@@ -283,7 +284,7 @@ class ComposeStack(Stack):
         """Let Docker choose a port if none is set and the usual one is taken."""
         chosen = {}
         for service, port in PORTS.items():
-            is_free_to_choose = port.published and not self.settings.get(port.setting)
+            is_free_to_choose = self.settings.usual_port(service) and not self.settings.get(port.setting)
             if is_free_to_choose and (by := self.port_holder(service, port.number)):
                 say(f"port {port.number} is in use by {by}: {service} takes another")
                 chosen[port.setting] = "0"

@@ -69,9 +69,9 @@ def real_aws(environment: Mapping[str, str]) -> Iterator[Finding]:
 def port_values(settings: Settings) -> Iterator[Finding]:
     """Ports that are none, and two services on the same one."""
     taken: dict[int, str] = {}
-    for known in PORTS.values():
+    for service, known in PORTS.items():
         name = known.setting
-        value = settings.get(name) or known.usual
+        value = settings.get(name) or settings.usual_port(service)
         if not value:
             continue
         if not (value.isascii() and value.isdigit() and int(value) <= HIGHEST_PORT):

@@ -39,24 +39,16 @@ class Port:
     number: int
     # The setting of the port on this machine.
     setting: str
-    # It is published although that setting is not there, under the same number if that one is free.
-    published: bool = True
-
-    @property
-    def usual(self) -> str:
-        """The port on this machine if none is set; empty if it is not published then."""
-        return str(self.number) if self.published else ""
+    # The overlay without which it is not published; empty if it always is.
+    overlay: str = ""
 
 
 # By service; the compose file has the same.
 PORTS = {
     "webserver": Port(8080, "WEBSERVER_PORT"),
     "localstack": Port(4566, "LOCALSTACK_PORT"),
-    "postgres": Port(5432, "POSTGRES_PORT", published=False),
+    "postgres": Port(5432, "POSTGRES_PORT", overlay="postgres-port"),
 }
-
-# Lies over the stack while POSTGRES_PORT is set: without it the metadata database is not published.
-POSTGRES_OVERLAY = "postgres-port"
 
 
 @dataclass(frozen=True)
@@ -157,7 +149,14 @@ class Settings:
         else:
             standard = (self.root / "docker-compose.yml", self.root / "docker-compose.override.yml")
             files = [path for path in standard if path.exists()]
-        overlays = list(self.overlays)
-        if self.get(PORTS["postgres"].setting):
-            overlays.append(self.root / "overlays" / f"{POSTGRES_OVERLAY}.yml")
-        return list(dict.fromkeys([*files, *overlays]))
+        asked = [self._overlay(port) for port in PORTS.values() if port.overlay and self.get(port.setting)]
+        return list(dict.fromkeys([*files, *self.overlays, *asked]))
+
+    def _overlay(self, port: Port) -> Path:
+        return self.root / "overlays" / f"{port.overlay}.yml"
+
+    def usual_port(self, service: str) -> str:
+        """Return the port of a service on this machine if none is set; empty if it is not published then."""
+        port = PORTS[service]
+        published = not port.overlay or self._overlay(port) in self.compose_files()
+        return str(port.number) if published else ""

@@ -1,4 +1,5 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -329,3 +330,32 @@ def test_where_the_usual_port_is_taken_docker_chooses_one(
     # Our own stack has it.
     docker.answers("ps --filter publish=4566", "tunnel-localstack-1 tunnel\n")
     assert compose._chosen_ports(said.append) == {}
+
+
+# Overlays
+
+
+def test_replicas_are_told_apart(docker: Docker, checkout: Path) -> None:
+    stack = ComposeStack(replace(Settings.of(root=checkout), scale={"webserver": 2}))
+    number = "com.docker.compose.container-number"
+    found = [container("webserver", id=f"web-{n}") for n in (2, 1)] + [container("scheduler")]
+    for n, one in zip((2, 1, 1), found, strict=True):
+        one["Config"]["Labels"][number] = str(n)
+    answer_stack(docker, found)
+    docker.answers("stats", "web-1 1MiB / 2GiB\nweb-2 0B / 0B\nid-scheduler 2MiB / 2GiB\n")
+
+    running = [service.label for service in stack.services() if service.state == "running"]
+
+    assert running == ["webserver-1", "webserver-2", "scheduler"]
+    assert stack.memory() == {"webserver-1": 2**20, "webserver-2": 0, "scheduler": 2**21}
+
+
+def test_up_asks_compose_for_replicas(docker: Docker, checkout: Path) -> None:
+    variables = {"WEBSERVER_PORT": "0", "LOCALSTACK_PORT": "0"}
+    stack = ComposeStack(replace(Settings.of(root=checkout, variables=variables), scale={"scheduler": 2}))
+    docker.answers("compose up", "")
+    answer_stack(docker, ALL_READY)
+
+    stack.up()
+
+    assert "compose up --detach --no-build --remove-orphans --scale=scheduler=2" in docker.calls

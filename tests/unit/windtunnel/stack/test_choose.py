@@ -1,14 +1,16 @@
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
 from windtunnel.pytest_plugin import session
-from windtunnel.stack import choose
+from windtunnel.stack import choose, overlays
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import Settings
 
@@ -29,7 +31,7 @@ def chosen(name: str | None = None, **environment: str) -> tuple[str, str]:
 @pytest.fixture
 def runs_locally(checkout: Path) -> Iterator[None]:
     """Something of the local engine's stack is there."""
-    run_folder = ProcessStack(Settings.of("tunnel", root=checkout)).run_folder
+    run_folder = ProcessStack(Settings.of("tunnel", root=checkout)).layout.run
     run_folder.mkdir(parents=True)
     service = subprocess.Popen(
         ["sleep", "600"], env={"TMPDIR": str(run_folder / "tmp"), "PATH": "/usr/bin:/bin"}
@@ -119,5 +121,42 @@ def test_state_may_be_kept_elsewhere(checkout: Path, tmp_path: Path, name: str) 
     assert stack.root == checkout
     assert stack.state_folder == tmp_path / "state"
     if isinstance(stack, ProcessStack):
-        assert stack.run_folder == tmp_path / "state" / "local" / "mine" / "run"
+        assert stack.layout.run == tmp_path / "state" / "local" / "mine" / "run"
         assert stack.venvs.folder == tmp_path / "state" / "environments"
+
+
+# Overlays
+
+
+@pytest.fixture
+def overlay(checkout: Path) -> Path:
+    (checkout / "overlays").mkdir()
+    for name in ("celery", "emr"):
+        (checkout / "overlays" / f"{name}.yml").write_text("services: {}\n")
+    return checkout / "overlays" / "celery.yml"
+
+
+def with_(**options: Any) -> tuple[list[str], dict[str, int]]:
+    settings = choose.choose("local", project="tunnel", **options).stack.settings
+    return [path.stem for path in settings.overlays], dict(settings.scale)
+
+
+@pytest.mark.usefixtures("runs_locally")
+def test_what_runs_is_followed(overlay: Path, checkout: Path) -> None:
+    overlays.remember(replace(Settings.of("tunnel", root=checkout), overlays=(overlay,), scale={"worker": 2}))
+    setting = {"WINDTUNNEL_WITH": "emr"}
+
+    assert with_() == (["celery"], {"worker": 2})
+    assert with_(variables=setting) == (["celery"], {"worker": 2})
+    # A start does what is asked for now, and what is not asked for stays as it is.
+    assert with_(starting=True) == (["celery"], {"worker": 2})
+    assert with_(starting=True, variables=setting) == (["emr"], {})
+    assert with_(starting=True, with_=["emr"]) == (["emr"], {})
+    assert with_(starting=True, scale={"worker": 3}) == (["celery"], {"worker": 3})
+
+
+def test_what_does_not_run_any_more_is_not_followed(overlay: Path, checkout: Path) -> None:
+    overlays.remember(replace(Settings.of("tunnel", root=checkout), overlays=(overlay,)))
+
+    assert with_() == ([], {})
+    assert with_(variables={"WINDTUNNEL_WITH": "emr", "WINDTUNNEL_SCALE": "a=2"}) == (["emr"], {"a": 2})

@@ -1,0 +1,160 @@
+"""What the process of each service is: command, variables, folder.
+
+The compose file says it for containers; addresses and paths are translated, and what an image's ENV is for a
+container is added here.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from windtunnel.local import composefile, processes
+from windtunnel.local.fork_client import SOCKET_SETTING
+from windtunnel.local.layout import Layout
+from windtunnel.local.venvs import Venvs
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import PORTS, Settings
+
+# Beside the compose file's services: what Airflow's are forked from.
+PRELOAD = "preload"
+
+SERVICES_BY_PORT = {str(port.number): service for service, port in PORTS.items()}
+
+# An address of one of these services; another host's is the user's business.
+ADDRESS = re.compile(
+    rf"(?<![\w.-])(?:{'|'.join(PORTS)}|localhost|0\.0\.0\.0):({'|'.join(SERVICES_BY_PORT)})\b"
+)
+
+# What a path inside the containers begins with.
+CONTAINER_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|run|var|etc)/)")
+
+# A definition as `local.processes` starts it.
+Definition = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Definitions:
+    """Makes the definitions of one stack.
+
+    :param configuration: the compose file, as :func:`windtunnel.local.composefile.read` returns it.
+    :param ports: of each service on this machine.
+    """
+
+    settings: Settings
+    layout: Layout
+    venvs: Venvs
+    configuration: Mapping[str, Any]
+    ports: Mapping[str, int]
+
+    def of(self, name: str, label: str) -> Definition:
+        """Return the definition of a service's process.
+
+        :param label: the service's name, or that of one of its replicas.
+        :raises StackError: if the service runs an image that this engine does not know.
+        """
+        service = self.configuration["services"][name]
+        image = "postgres" if name == "postgres" else str(service.get("image", "")).rpartition("-")[2]
+        images = {"postgres": self._postgres, "airflow": self._airflow, "localstack": self._localstack}
+        if image not in images:
+            raise StackError(
+                f"the service {name} runs the image {service.get('image')}",
+                next_step="The local engine has no images: use --engine compose, or leave that file out.",
+            )
+        given = {key: self._translated(value) for key, value in self._given(service).items()}
+        program, *first = composefile.words(service.get("entrypoint", ["/entrypoint.sh"]))
+        mounted = any(volume["target"] == program for volume in service.get("volumes", []))
+        start = [str(self.layout.place(program))] if mounted else ["/usr/bin/env", program]
+        command = composefile.words(service.get("command", []))
+        listening = self._listening() if image == "postgres" else []
+        folder = str(processes.temporary_folder(self.layout.run, label))
+        common = {"HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"}
+        return {
+            "command": [*start, *first, *command, *listening],
+            "environment": {**common, **given, **images[image]()},
+            "folder": folder,
+        }
+
+    def all(self, labels: Mapping[str, str]) -> dict[str, Definition]:
+        """Return the definition of each process, and that of the process that Airflow's are forked from.
+
+        :param labels: of each process, its service.
+        """
+        found = {label: self.of(name, label) for label, name in labels.items()}
+        folder = str(processes.temporary_folder(self.layout.run, PRELOAD))
+        # As the plainest of them: another file may give one of the others a setting of its own.
+        plain = found["init"]
+        found[PRELOAD] = {
+            "command": [plain["command"][0], PRELOAD],
+            "environment": {**plain["environment"], "HOME": folder, "TMPDIR": folder},
+            "folder": folder,
+        }
+        return found
+
+    def _given(self, service: Mapping[str, Any]) -> dict[str, str]:
+        """Return the variables of the compose file; a name without a value has that of this shell."""
+        values = {
+            key: self.settings.get(key) if value is None else value
+            for key, value in (service.get("environment") or {}).items()
+        }
+        return {
+            key: str(value).lower() if isinstance(value, bool) else str(value)
+            for key, value in values.items()
+        }
+
+    def _translated(self, value: str) -> str:
+        """Return a value of the compose file with the addresses and paths that hold here."""
+        value = ADDRESS.sub(lambda found: f"127.0.0.1:{self.ports[SERVICES_BY_PORT[found[1]]]}", value)
+        return CONTAINER_PATH.sub(f"{self.layout.run}/root/", value)
+
+    # What an image's ENV is for a container.
+
+    def _airflow(self) -> dict[str, str]:
+        home = self.layout.place("/opt/airflow")
+        return {
+            "PATH": _path(self.venvs.python("airflow").parent),
+            "PYTHONPATH": f"{home}:{self.layout.place('/opt/windtunnel')}",
+            # The folders of users are not written to.
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW_CONFIG": str(home / "config" / "airflow.cfg"),
+            # So that a traceback shows where a file really is.
+            "AIRFLOW__CORE__DAGS_FOLDER": str((home / "dags").resolve()),
+            "AIRFLOW__API__HOST": "127.0.0.1",
+            "AIRFLOW__API__PORT": str(self.ports["webserver"]),
+            SOCKET_SETTING: str(self.layout.fork_server_socket),
+        }
+
+    def _localstack(self) -> dict[str, str]:
+        return {
+            "PATH": _path(self.venvs.python("localstack").parent),
+            "PYTHONPATH": str(self.layout.place("/opt/windtunnel")),
+            "LAMBDA_RUNTIME_PYTHON": str(self.venvs.python("lambda")),
+            "FILESYSTEM_ROOT": str(self.layout.run / "root"),
+            # It is not to look for one: this may be a container whose folders are not its own.
+            "OVERRIDE_IN_DOCKER": "0",
+        }
+
+    def _postgres(self) -> dict[str, str]:
+        return {
+            "PATH": _path(self.venvs.postgres, self.settings.root / "offline" / "postgres"),
+            "PGDATA": str(self.layout.database),
+            # For the health check.
+            "POSTGRES_ADDRESS": f"127.0.0.1:{self.ports['postgres']}",
+        }
+
+    def _listening(self) -> list[str]:
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.ports["postgres"],
+            "unix_socket_directories": "",
+            # Below its data, so that nothing is left behind; its default is /dev/shm.
+            "dynamic_shared_memory_type": "mmap",
+        }
+        return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+
+def _path(*folders: Path) -> str:
+    return os.pathsep.join([*map(str, folders), "/usr/local/bin", "/usr/bin", "/bin"])

@@ -1,0 +1,45 @@
+"""The health check of a service that an overlay adds: the command that the compose file has for it."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from windtunnel.local.composefile import seconds
+from windtunnel.services import probes
+
+# Compose's own default, in seconds.
+TIMEOUT = 30.0
+
+# Takes a service's variables and when its process was started, in seconds since the epoch.
+Probe = Callable[[Mapping[str, str], float], None]
+
+
+def probe_of(name: str, service: Mapping[str, Any]) -> Probe | None:
+    """Return what finds out whether a service is healthy; None if it has no health check.
+
+    :param service: its part of the compose file.
+    """
+    if name in probes.PROBES:
+        return probes.PROBES[name]
+    check = service.get("healthcheck") or {}
+    test = check.get("test")
+    if not test or check.get("disable") or test == ["NONE"]:
+        return None
+    kind, *words = ["CMD-SHELL", test] if isinstance(test, str) else test
+    command = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
+    timeout = seconds(check.get("timeout")) or TIMEOUT
+
+    def probe(variables: Mapping[str, str], _: float) -> None:
+        try:
+            answer = subprocess.run(  # noqa: S603 - the command is the user's own
+                command, env=variables, capture_output=True, text=True, timeout=timeout, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise probes.Unhealthy(f"its health check does not run: {error}") from error
+        said = (answer.stdout + answer.stderr).strip()
+        if answer.returncode == probes.DEFINITE:
+            raise probes.Broken(said)
+        if answer.returncode:
+            raise probes.Unhealthy(said or f"its health check ended with exit code {answer.returncode}")
+
+    return probe

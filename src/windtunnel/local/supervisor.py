@@ -1,0 +1,247 @@
+"""supervisord, which starts the processes of a stack and starts them again if they end."""
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import signal
+import sys
+import xmlrpc.client
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from supervisor.xmlrpc import SupervisorTransport
+
+from windtunnel.local import composefile, processes
+from windtunnel.local.definitions import Definition
+from windtunnel.local.layout import Layout
+from windtunnel.stack.base import Stack, tail
+from windtunnel.stack.errors import StackError
+from windtunnel.waiting import WaitTimeout, wait_until
+
+# How long a service may take to stop, in seconds: Compose's default.
+STOP_GRACE_PERIOD = 10.0
+
+# A service that ends earlier than this after its start, in seconds, is started again after a pause that grows
+# by a second each time, and given up after so many times. One that ran longer is started again at once.
+STABLE_AFTER = 10
+TRIES = 20
+
+# A log is moved aside at this size, in bytes; one such is kept.
+MAX_LOG = 20_000_000
+
+# The address of a Unix socket has at most 107 bytes (unix(7)); supervisord appends a process id at first.
+MAX_SOCKET = 96
+
+# Postgres is stopped by SIGINT, at which it does not wait for its clients; everything else by SIGTERM.
+STOP_SIGNALS = {"postgres": "INT"}
+
+# supervisord's states in Docker's words.
+STATES = {
+    "STARTING": "running",
+    "RUNNING": "running",
+    "STOPPING": "running",
+    "BACKOFF": "restarting",
+    "FATAL": "dead",
+}
+
+
+class Supervisor:
+    """The supervisord of one stack."""
+
+    def __init__(self, layout: Layout) -> None:
+        """Start nothing yet."""
+        self._layout = layout
+
+    @property
+    def calls(self) -> Any:
+        """Its own interface; a call raises OSError if it does not answer."""
+        transport = SupervisorTransport(None, None, f"unix://{self._layout.socket}")
+        return xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
+
+    def answers(self) -> bool:
+        """Whether it runs."""
+        try:
+            return bool(self.calls.getState())
+        except (OSError, xmlrpc.client.Error):
+            return False
+
+    def processes(self) -> dict[str, dict[str, Any]] | None:
+        """Return what it says of each process, by label; None if it does not answer."""
+        try:
+            return {info["name"]: info for info in self.calls.getAllProcessInfo()}
+        except (OSError, xmlrpc.client.Error):
+            return None
+
+    def state(self, label: str) -> str:
+        """Return a process's state in Docker's words; ``exited`` also if supervisord does not answer."""
+        info = (self.processes() or {}).get(label)
+        return STATES.get(info["statename"], "exited") if info else "exited"
+
+    def call(self, method: str, label: str, *arguments: Any) -> None:
+        """Let it do something with a process; that it is so already is no failure.
+
+        :raises StackError: if it refuses or does not answer.
+        """
+        try:
+            getattr(self.calls, method)(label, *arguments)
+        except xmlrpc.client.Fault as fault:
+            if not re.match(r"ALREADY_STARTED|NOT_RUNNING|BAD_NAME|STILL_RUNNING", fault.faultString):
+                raise StackError(f"supervisord: {fault.faultString}", tail(self._log())) from fault
+        except OSError as error:
+            raise StackError(
+                f"supervisord does not answer: {error}", tail(self._log()), "./windtunnel up"
+            ) from error
+
+    def update(self) -> None:
+        """Let it know of changed settings; processes that they concern are stopped first."""
+        ((added, changed, removed),) = self.calls.reloadConfig()
+        for label in [*changed, *removed]:
+            self.call("stopProcess", label)
+            self.call("removeProcessGroup", label)
+        for label in [*changed, *added]:
+            self.call("addProcessGroup", label)
+
+    def start(self, stack: Stack) -> None:
+        """Start it; it starts no process by itself.
+
+        :raises StackError: with its last words.
+        """
+        command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self._file)]
+        temporary = processes.temporary_folder(self._layout.run, "supervisord")
+        temporary.mkdir(parents=True, exist_ok=True)
+        variables = {
+            "PATH": os.environ.get("PATH", os.defpath),
+            "PYTHONPATH": str(stack.root / "src"),
+            "HOME": str(temporary),
+            "TMPDIR": str(temporary),
+        }
+        stack.run(*command, what="starting supervisord", env=variables)
+        try:
+            wait_until("supervisord to answer", self.answers, timeout=20)
+        except WaitTimeout as error:
+            raise StackError(str(error), tail(self._log()), "See ./windtunnel doctor.") from error
+
+    def stop(self) -> None:
+        """Let it end, and wait for that.
+
+        :raises WaitTimeout: if it does not.
+        """
+        pid = self.calls.getPID()
+        self.calls.shutdown()
+        wait_until("supervisord to end", lambda: not processes.is_alive(pid), timeout=STOP_GRACE_PERIOD)
+
+    def require_usable_path(self) -> None:
+        """Refuse a path that its settings or its socket cannot have.
+
+        :raises StackError: with what is wrong with it.
+        """
+        if "%" in str(self._layout.folder):
+            raise StackError(
+                f"the path {self._layout.folder} holds a %, with which supervisord begins its own variables",
+                next_step="Move the checkout.",
+            )
+        if len(os.fsencode(self._layout.socket)) > MAX_SOCKET:
+            raise StackError(
+                f"the path of {self._layout.socket} is too long for a Unix socket ({MAX_SOCKET} bytes)",
+                next_step="Move the checkout to a folder with a shorter path.",
+            )
+
+    # Its log
+
+    @property
+    def log_file(self) -> Path:
+        """The file of its own log."""
+        return self._layout.run / "supervisord.log"
+
+    def _log(self) -> str:
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
+
+    def ends(self, label: str) -> list[str]:
+        """Return how a process has ended by itself, each time: ``exit status 1``."""
+        return re.findall(rf" exited: {re.escape(label)} \(([^;)]*)", self._log())
+
+    def exit_code(self, info: Mapping[str, Any]) -> int:
+        """Return the last exit code of a process; supervisord does not say that of one it starts again."""
+        if info["exitstatus"] or info["statename"] not in ("BACKOFF", "FATAL"):
+            return int(info["exitstatus"])
+        last = (self.ends(info["name"]) or [""])[-1]
+        if signalled := re.match(r"terminated by (SIG\w+)", last):
+            return 128 + signal.Signals[signalled[1]]
+        return int(last.split()[-1]) if last.startswith("exit status") else 0
+
+    # Its settings
+
+    @property
+    def _file(self) -> Path:
+        return self._layout.run / "supervisord.conf"
+
+    def configure(
+        self,
+        definitions: Mapping[str, Definition],
+        services: Mapping[str, Mapping[str, Any]],
+        fingerprints: Iterable[str],
+    ) -> None:
+        """Write its settings.
+
+        :param definitions: of each process, by label.
+        :param services: of each process, the service's part of the compose file.
+        :param fingerprints: what the venvs were made from: a process of a changed one is started anew.
+        """
+        run = self._layout.run
+        sections: dict[str, dict[str, Any]] = {
+            "unix_http_server": {"file": self._layout.socket, "chmod": "0700"},
+            "rpcinterface:supervisor": {
+                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
+            },
+            "supervisord": {
+                "logfile": self.log_file,
+                "logfile_backups": 1,
+                "pidfile": run / "supervisord.pid",
+                "childlogdir": run / "logs",
+                # It asks for that if it is root.
+                **({"user": "root"} if os.geteuid() == 0 else {}),
+            },
+        }
+        made_from = list(fingerprints)
+        for label, definition in definitions.items():
+            text = json.dumps([definition, made_from], sort_keys=True)
+            digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+            sections[f"program:{label}"] = self._program(label, services[label], digest)
+        self._file.write_text(
+            "\n".join(
+                f"[{section}]\n"
+                + "".join(f"{key}={_escaped(str(value))}\n" for key, value in options.items())
+                for section, options in sections.items()
+            )
+        )
+
+    def _program(self, label: str, service: Mapping[str, Any], digest: str) -> dict[str, Any]:
+        """Return the settings of a process.
+
+        :param digest: of its definition: a changed one changes the command, by which supervisord notices.
+        """
+        module = [sys.executable, "-P", "-m", "windtunnel.local.processes"]
+        one_shot = composefile.is_one_shot(service)
+        patience = composefile.seconds(service.get("stop_grace_period")) or STOP_GRACE_PERIOD
+        return {
+            "command": shlex.join([*module, str(self._layout.run), label, digest]),
+            "autostart": "false",
+            "autorestart": "false" if one_shot else "true",
+            "startsecs": 0 if one_shot else STABLE_AFTER,
+            "startretries": 0 if one_shot else TRIES,
+            "stopsignal": STOP_SIGNALS.get(label, "TERM"),
+            "stopwaitsecs": round(patience),
+            "killasgroup": "true",
+            "stdout_logfile": self._layout.log(label),
+            "stdout_logfile_maxbytes": MAX_LOG,
+            "stdout_logfile_backups": 1,
+            "redirect_stderr": "true",
+        }
+
+
+def _escaped(value: str) -> str:
+    # supervisord fills in %(name)s.
+    return value.replace("%", "%%")

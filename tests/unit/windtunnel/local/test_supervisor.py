@@ -1,0 +1,85 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windtunnel.local.stack import ProcessStack
+from windtunnel.local.supervisor import STOP_SIGNALS
+from windtunnel.services import probes
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.service import Service
+from windtunnel.stack.settings import Settings
+
+from .conftest import COMPOSE_FILE, info
+
+
+def test_a_path_that_is_too_long_for_a_socket_is_named(tmp_path: Path) -> None:
+    root = tmp_path / ("long" * 20)
+    root.mkdir()
+    (root / "docker-compose.yml").write_text(COMPOSE_FILE)
+
+    with pytest.raises(StackError, match="is too long for a Unix socket"):
+        ProcessStack(Settings.of("tunnel", root=root)).up()
+    assert not ProcessStack(Settings.of("tunnel", root=root)).layout.run.exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "code"),
+    [
+        ("exited: scheduler (exit status 3; not expected)", 3),
+        ("exited: scheduler (terminated by SIGKILL; not expected)", 137),
+        ("exited: scheduler (terminated by SIGSEGV (core dumped); not expected)", 139),
+        ("exited: scheduler-2 (exit status 3; not expected)", 0),
+        ("", 0),
+    ],
+)
+@pytest.mark.parametrize("state", ["BACKOFF", "FATAL"])
+def test_how_a_service_has_ended_is_in_supervisords_log(
+    written: ProcessStack, state: str, log: str, code: int
+) -> None:
+    older = "2026-01-01 12:00:00,000 WARN exited: scheduler (exit status 1; not expected)\n"
+    text = f"{older if code else ''}2026-01-01 12:00:01,000 WARN {log}\n"
+    (written.layout.run / "supervisord.log").write_text(text)
+
+    service = look(written, "scheduler", info(state))
+
+    assert service.exit_code == code
+    assert service.restarts == (2 if code else 0)
+
+
+def look(stack: ProcessStack, name: str, said: Any) -> Service:
+    """What supervisord says of a service, as the stack sees it."""
+    return stack._seen(stack._unseen(name, name), said)
+
+
+def test_each_program_is_restarted_but_the_one_shot(stack: ProcessStack) -> None:
+    services = stack.configuration["services"]
+    init, postgres, scheduler = (
+        stack.supervisor._program(name, services[name], "0") for name in ("init", "postgres", "scheduler")
+    )
+
+    assert (init["autorestart"], scheduler["autorestart"]) == ("false", "true")
+    assert (postgres["stopsignal"], scheduler["stopsignal"]) == ("INT", "TERM")
+    assert (postgres["stopwaitsecs"], scheduler["stopwaitsecs"]) == (10, 90)
+
+
+def test_a_changed_definition_is_another_program(stack: ProcessStack) -> None:
+    stack.layout.run.mkdir(parents=True)
+    file = stack.layout.run / "supervisord.conf"
+    written = []
+    for definition, fingerprint in (({"a": 1}, "1"), ({"a": 1}, "1"), ({"a": 2}, "1"), ({"a": 1}, "2")):
+        stack.supervisor.configure({"scheduler": definition}, {"scheduler": {}}, [fingerprint])
+        written.append(file.read_text())
+
+    one, same, *others = written
+    assert one == same
+    assert one not in others
+
+
+def test_a_supervisord_that_cannot_start_says_why(
+    stack: ProcessStack, sick: dict[str, probes.Unhealthy], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(STOP_SIGNALS, "postgres", "NOSUCH")
+
+    with pytest.raises(StackError, match=r"starting supervisord failed.*\n.*NOSUCH"):
+        stack.up()
