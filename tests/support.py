@@ -103,11 +103,11 @@ def no_aws_settings_of_this_machine() -> Iterator[None]:
 
 def leftovers(stack: Stack) -> list[str]:
     """What is there of a project: containers, networks, volumes; folders; processes that work for it."""
-    found = _of_docker(stack.project) if isinstance(stack, ComposeStack) else _of_local(stack)
+    found = left_in_docker(stack.project) if isinstance(stack, ComposeStack) else _of_local(stack)
     return sorted(found) + [f"process {process}" for process in _processes(stack)]
 
 
-def _of_docker(project: str) -> list[str]:
+def left_in_docker(project: str) -> list[str]:
     client = docker.from_env()
     label: dict[str, str | list[str] | bool] = {"label": f"{PROJECT_LABEL}={project}"}
     try:

@@ -14,10 +14,18 @@ def local_stacks() -> set[Path]:
     return set((ROOT / ".windtunnel" / "local").glob("*"))
 
 
-@pytest.mark.parametrize("floor", ["e2e", "faults"])
-@pytest.mark.parametrize("engine", ["compose", "local"])
+@pytest.mark.parametrize(
+    ("floor", "engine"),
+    [
+        ("compose", "compose"),
+        ("e2e", "compose"),
+        ("e2e", "local"),
+        ("faults", "compose"),
+        ("faults", "local"),
+    ],
+)
 def test_collecting_starts_nothing(tmp_path: Path, floor: str, engine: str) -> None:
-    """There is no engine, and the command `docker` tells on its caller."""
+    """There is no engine, and the command `docker` keeps a record of its calls."""
     called = tmp_path / "called"
     docker = tmp_path / "docker"
     docker.write_text(f'#!/bin/sh\necho "$*" >>{called}\nexit 1\n')

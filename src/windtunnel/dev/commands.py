@@ -9,7 +9,7 @@ from rich.table import Table
 
 from windtunnel.cli.build_progress import BuildProgress
 from windtunnel.cli.commands import EngineName, app, chosen, get_parts
-from windtunnel.cli.output import FAILED, example, failures_explained, known, out, say, working
+from windtunnel.cli.output import FAILED, example, failures_explained, known, out, refuse, say, working
 from windtunnel.dev import browser, suite, tools
 from windtunnel.stack.base import Stack
 
@@ -25,7 +25,7 @@ from windtunnel.stack.base import Stack
 )
 def run_tests(
     floor: Annotated[
-        str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all where none is given.")
+        str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all if none is given.")
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
     engine_name: EngineName = None,
@@ -33,8 +33,8 @@ def run_tests(
     """Run the project's own tests."""
     if floor:
         known(floor, suite.FLOORS, "floor")
-    floors = [floor] if floor else list(suite.FLOORS)
     stack = with_tools(engine_name)
+    floors = chosen_floors(stack, floor)
     with failures_explained():
         get_parts(stack)
         if "unit" in floors:
@@ -43,6 +43,21 @@ def run_tests(
             browser.get(stack, say)
     steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [])]
     run_steps(stack, steps)
+
+
+def chosen_floors(stack: Stack, floor: str | None) -> list[str]:
+    """Return the named floor, or else all that run on the stack's engine."""
+    other = {name: engine for name, engine in suite.ENGINES.items() if engine != stack.engine}
+    if floor in other:
+        refuse(
+            f"the floor {floor} runs on the engine {other[floor]} only",
+            f"./windtunnel test {floor} --engine {other[floor]}",
+        )
+    if floor:
+        return [floor]
+    for name, engine in other.items():
+        say(f"left out: the floor {name}, which runs on the engine {engine} only")
+    return [name for name in suite.FLOORS if name not in other]
 
 
 def with_tools(engine_name: str | None) -> Stack:

@@ -14,7 +14,10 @@ from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.settings import ENGINE_SETTING, IMAGE_SETTING
 
 # In the order in which they are run: the cheapest first.
-FLOORS = ("unit", "stack", "e2e", "faults")
+FLOORS = ("unit", "stack", "compose", "e2e", "faults")
+
+# The floors that are about one engine alone, and that engine.
+ENGINES = {"compose": "compose"}
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def test_types_are_checked_with_the_environment_that_the_code_runs_in(
             assert f"{place}/bin/python" in " ".join(step.command)
 
 
-@pytest.mark.parametrize("floor", ["stack", "e2e", "faults"])
+@pytest.mark.parametrize("floor", ["stack", "compose", "e2e", "faults"])
 def test_the_other_floors_run_here(compose: ComposeStack, floor: str) -> None:
     (step,) = suite.test_steps(compose, floor, ["-x"])
 
