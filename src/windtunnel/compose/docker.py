@@ -1,8 +1,6 @@
-"""The Docker Engine: its version, its images, its ports, and how it and they are got."""
+"""The Docker Engine: its version, its containers, its limits, and how it is installed."""
 
 import re
-import subprocess
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,9 +18,6 @@ OLDEST_ENGINE = Version("25")
 
 # The first Compose that knows `start_interval`.
 OLDEST_COMPOSE = Version("2.20.2")
-
-# How long a registry may take to say that it has the image, in seconds.
-REGISTRY_TIMEOUT = 20.0
 
 # The labels by which Compose marks what it makes.
 PROJECT_LABEL = "com.docker.compose.project"
@@ -101,81 +96,6 @@ class Docker:
         command = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}")
         lines = self._stack.run(*command, *containers, what="asking for memory").splitlines()
         return {container: size(used) for container, _, used in (line.partition(" ") for line in lines)}
-
-    # Images
-
-    def missing(self, images: Iterable[str]) -> list[str]:
-        """Return those of the images that the Engine does not have."""
-        return [image for image in images if not self._has(image)]
-
-    def _has(self, image: str) -> bool:
-        command = ("docker", "image", "inspect", "--format", "{{.Id}}", image)
-        try:
-            self._stack.run(*command, what="looking for an image")
-        except StackError:
-            return False
-        return True
-
-    def base_images(self) -> list[str]:
-        """Return the images that come from elsewhere: of services, and those of the Dockerfile."""
-        services = self._stack.configuration["services"].values()
-        built = {service["image"] for service in services if "build" in service}
-        dockerfile = (self._stack.root / "Dockerfile").read_text()
-        stages = re.findall(r"^FROM\s+\S+\s+AS\s+(\S+)", dockerfile, re.MULTILINE)
-        started_from = set(re.findall(r"^FROM\s+(\S+)", dockerfile, re.MULTILINE)) - set(stages)
-        return sorted({service["image"] for service in services} - built | started_from)
-
-    def get_base_images(self, say: "Say") -> None:
-        """Pull the base images; if no registry answers, make images of the same names.
-
-        :raises Unmet: if neither can be done.
-        """
-        missing = []
-        for image in self.missing(self.base_images()):
-            say(f"pulling {image}")
-            if not self.pull(image):
-                missing.append(image)
-        if missing and not offline.is_debian_root():
-            raise Unmet(
-                Finding(
-                    f"no registry has {', '.join(missing)} for us",
-                    "Check the network, or bring the images: docker save … | docker load; "
-                    "on Debian, as root, offline/images.sh makes them.",
-                )
-            )
-        if missing:
-            offline.run(self._stack, "images.sh", *missing, say=say)
-
-    def pull(self, image: str) -> bool:
-        """Pull an image; False if no registry has it or none answers within ``REGISTRY_TIMEOUT``."""
-        try:
-            process = subprocess.Popen(  # noqa: S603
-                ["docker", "pull", image],  # noqa: S607
-                env=self._stack.command_variables,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        except FileNotFoundError:
-            return False
-        # The first line comes once the registry has answered; from then on only the image's size counts.
-        impatience = threading.Timer(REGISTRY_TIMEOUT, process.terminate)
-        impatience.start()
-        try:
-            for _ in process.stdout or ():
-                impatience.cancel()
-        finally:
-            impatience.cancel()
-        return process.wait() == 0
-
-    def registry_has(self, image: str) -> bool:
-        """Whether a registry has an image; False if none answers within ``REGISTRY_TIMEOUT``."""
-        command = ["docker", "manifest", "inspect", image]
-        try:
-            answer = subprocess.run(command, capture_output=True, timeout=REGISTRY_TIMEOUT, check=False)  # noqa: S603
-        except subprocess.TimeoutExpired:
-            return False
-        return answer.returncode == 0
 
     def limits(self) -> tuple[int, Path]:
         """Return the Engine's memory in bytes, and the folder where it keeps images."""

@@ -29,8 +29,8 @@ def findings(stack: "ComposeStack") -> Iterator[Finding]:
     """Yield all of it."""
     yield from unreadable(stack.configuration)
     yield from _limits(stack)
-    for image in stack.docker.missing(stack.docker.base_images()):
-        if not stack.docker.registry_has(image):
+    for image in stack.images.missing(stack.images.base_images()):
+        if not stack.images.registry_has(image):
             yield Finding(
                 f"the image {image} is missing, and no registry has it for us",
                 f"On Debian, as root: offline/images.sh {image}; elsewhere: docker save and docker load.",

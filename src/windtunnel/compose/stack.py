@@ -18,19 +18,17 @@ from typing import Any
 
 from windtunnel.compose import resources
 from windtunnel.compose.docker import FOLDER_LABEL, NUMBER_LABEL, PROJECT_LABEL, SERVICE_LABEL, Docker
+from windtunnel.compose.images import CA_SETTING, Images
 from windtunnel.services.probes import DEFINITE
 from windtunnel.stack import ports
-from windtunnel.stack.base import CLEAR_LINE, IS_IT_RUNNING, Say, Stack, tail
+from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
+from windtunnel.stack.commands import CLEAR_LINE, tail
 from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.service import Service
-from windtunnel.stack.settings import PORTS, REQUIREMENTS_SETTING, STATE_FOLDER, Settings
+from windtunnel.stack.settings import PORTS, Settings
 from windtunnel.stack.start import Advance, Progress
 
-CA_SETTING = "CA_BUNDLE"
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
-
-# Where an image has its venvs.
-VENVS = {"airflow": "/opt/venv", "localstack": "/opt/localstack", "lambda": "/opt/lambda"}
 
 
 class ComposeStack(Stack):
@@ -42,6 +40,7 @@ class ComposeStack(Stack):
         """Start nothing yet."""
         super().__init__(settings)
         self.docker = Docker(self)
+        self.images = Images(self)
 
     # Commands
 
@@ -192,54 +191,22 @@ class ComposeStack(Stack):
 
     def get_parts(self, say: Say, on_line: Say) -> None:
         """Get the base images and build the stack's own; if all of it is cached, that takes a second."""
-        self.docker.get_base_images(say)
-        self.stream(
-            "docker", "compose", "--progress", "plain", "build",
-            what="building the images", on_line=on_line,
-            env={**self.command_variables, **self._requirements()},
-            next_step="The last lines above name the step. See ./windtunnel doctor.",
-        )  # fmt: skip
-
-    def _requirements(self) -> dict[str, str]:
-        """Copy the user's REQUIREMENTS_FILE to where a build sees it, in the checkout."""
-        if not self.settings.get(REQUIREMENTS_SETTING):
-            return {}
-        source = self.settings.requirements_file()
-        target = self.root / STATE_FOLDER / "requirements.txt"
-        target.parent.mkdir(exist_ok=True)
-        if source != target:
-            target.write_bytes(source.read_bytes())
-        return {REQUIREMENTS_SETTING: str(target.relative_to(self.root))}
+        self.images.build(say, on_line)
 
     def get_test_tools(self, parts: Sequence[str], say: Say, on_line: Say) -> None:
         """Build an image with pytest and mypy for each part."""
-        self.docker.get_base_images(say)
-        bundle = self.command_variables.get(CA_SETTING) or os.devnull
-        for part in parts:
-            self.stream(
-                "docker", "build", "--progress", "plain", "--secret", f"id=ca_bundle,src={bundle}",
-                "--target", f"{part}-test", "--tag", self._test_image(part), ".",
-                what=f"building the image for tests in {part}", on_line=on_line,
-            )  # fmt: skip
-
-    def _test_image(self, part: str) -> str:
-        return f"{self.settings.image}-{part}-test"
+        self.images.build_for_tests(parts, say, on_line)
 
     def test_command(
         self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
-        """Return a command in a part's test image, with no network; the image knows the folders."""
-        command = [
-            "docker", "run", "--rm", "--init", "--network", "none", "--volume", f"{self.root}:/checkout:ro",
-            "--workdir", "/checkout", "--env", "MYPY_CACHE_DIR=/tmp/mypy",
-            "--entrypoint", f"{VENVS[venv]}/bin/python", self._test_image(part), *arguments,
-        ]  # fmt: skip
-        return command, {}
+        """Return a command in a part's test image; the image knows the folders."""
+        return self.images.test_command(part, venv, arguments), {}
 
     def ask_unstarted(self, question: str) -> Any:
         """Ask in a container of Airflow's image, with no network."""
         image = self.configuration["services"]["scheduler"]["image"]
-        if self.docker.missing([image]):
+        if self.images.missing([image]):
             return None
         package = self.root / "src" / "windtunnel"
         answer = self.run(

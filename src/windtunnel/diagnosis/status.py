@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from windtunnel.seeding import functions as seeding
+from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.service import Service
@@ -25,6 +26,8 @@ class Report:
     """One look at the whole stack."""
 
     services: list[Service]
+    # Overlays and replicas, as a person reads them.
+    laid_over: str = ""
     addresses: dict[str, str] = field(default_factory=dict)
     # DAG id, paused or not, the latest runs' states.
     dags: list[tuple[str, bool, list[str]]] = field(default_factory=list)
@@ -53,7 +56,7 @@ class Report:
 
         :raises windtunnel.stack.errors.StackError: when the engine does not answer.
         """
-        report = cls(stack.services())
+        report = cls(stack.services(), overlays.described(stack.settings))
         running = {service.name for service in report.services if service.state == "running"}
         for name in ("webserver", "localstack"):
             if name in running:
@@ -183,7 +186,8 @@ def sections(report: Report) -> Iterator[RenderableType]:
     if all(service.state == "absent" for service in report.services):
         yield "The stack does not run. Start it: ./windtunnel up"
         return
-    yield Group("Services", _services(report))
+    with_overlays = f", with {escape(report.laid_over)}" if report.laid_over else ""
+    yield Group(f"Services{with_overlays}", _services(report))
     if any(service.state == "unsupervised" for service in report.services):
         yield "\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: ./windtunnel up"
     if report.dags:
@@ -213,7 +217,7 @@ def _services(report: Report) -> Table:
             notes.append(escape(service.health_output))
         if service.restarts:
             notes.append(f"[yellow]ended by itself, {_times(service.restarts)}[/yellow]")
-        services.add_row("", service.name, _word(service.summary), "; ".join(filter(None, notes)))
+        services.add_row("", service.label, _word(service.summary), "; ".join(filter(None, notes)))
     return services
 
 

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,12 +18,11 @@ from windtunnel import locks
 from windtunnel.local import composefile, logs, postgres, processes, resources
 from windtunnel.local import ports as own_ports
 from windtunnel.local.definitions import PRELOAD, Definitions
-from windtunnel.local.healthcheck import Probe, probe_of
+from windtunnel.local.healthcheck import probe_of, probed
 from windtunnel.local.layout import REMEDY, Layout, link, remove
-from windtunnel.local.supervisor import STATES, STOP_GRACE_PERIOD, Supervisor
+from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, NAMES, Venvs
 from windtunnel.local.watch import Watch
-from windtunnel.services import probes
 from windtunnel.stack import ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
 from windtunnel.stack.errors import Finding, StackError
@@ -32,9 +30,6 @@ from windtunnel.stack.service import Service
 from windtunnel.stack.settings import Settings
 from windtunnel.stack.start import Advance, Progress
 from windtunnel.waiting import WaitTimeout, wait_until
-
-# How long a service may be unhealthy after its start, in seconds: the compose file's period.
-START_PERIOD = 60.0
 
 
 class ProcessStack(Stack):
@@ -137,34 +132,13 @@ class ProcessStack(Stack):
         return replace(service, state="unsupervised" if left else "absent")
 
     def _seen(self, service: Service, info: Mapping[str, Any] | None) -> Service:
-        if info is None or (info["statename"] == "STOPPED" and not info["start"]):
-            return service
-        service = replace(
-            service,
-            id=str(info["pid"]),
-            state=STATES.get(info["statename"], "exited"),
-            exit_code=self.supervisor.exit_code(info),
-            started_at=str(info["start"]),
-            restarts=0 if service.one_shot else len(self.supervisor.ends(service.label)),
-        )
+        service = self.supervisor.seen(service, info)
         probe = probe_of(service.name, self.configuration["services"][service.name])
-        if service.state != "running" or probe is None:
+        if info is None or service.state != "running" or probe is None:
             return service
-        look = partial(self._probed, service, probe, float(info["start"]))
+        variables = partial(self._variables, service.name, service.label)
+        look = partial(probed, service, probe, variables, float(info["start"]))
         return self._watch.look(service, look) if self._watch else look()
-
-    def _probed(self, service: Service, probe: Probe, started: float) -> Service:
-        now = time.time()
-        try:
-            probe(self._variables(service.name, service.label), started)
-        except Exception as unhealthy:  # whatever it is, in a container it would be an exit code and a text
-            definite = isinstance(unhealthy, probes.Broken)
-            late = definite or now - started > START_PERIOD
-            word = "unhealthy" if late else "starting"
-            return replace(
-                service, health=word, probed_at=str(now), health_output=str(unhealthy), definite=definite
-            )
-        return replace(service, health="healthy", probed_at=str(now))
 
     # Before a start
 

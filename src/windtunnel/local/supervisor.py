@@ -9,6 +9,7 @@ import signal
 import sys
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from supervisor.xmlrpc import SupervisorTransport
 from windtunnel.local import composefile, processes
 from windtunnel.local.definitions import Definition
 from windtunnel.local.layout import Layout
-from windtunnel.stack.base import Stack, tail
+from windtunnel.stack.base import Stack
+from windtunnel.stack.commands import tail
 from windtunnel.stack.errors import StackError
+from windtunnel.stack.service import Service
 from windtunnel.waiting import WaitTimeout, wait_until
 
 # How long a service may take to stop, in seconds: Compose's default.
@@ -163,14 +166,22 @@ class Supervisor:
         """Return how a process has ended by itself, each time: ``exit status 1``."""
         return re.findall(rf" exited: {re.escape(label)} \(([^;)]*)", self._log())
 
-    def exit_code(self, info: Mapping[str, Any]) -> int:
-        """Return the last exit code of a process; supervisord does not say that of one it starts again."""
-        if info["exitstatus"] or info["statename"] not in ("BACKOFF", "FATAL"):
-            return int(info["exitstatus"])
-        last = (self.ends(info["name"]) or [""])[-1]
-        if signalled := re.match(r"terminated by (SIG\w+)", last):
-            return 128 + signal.Signals[signalled[1]]
-        return int(last.split()[-1]) if last.startswith("exit status") else 0
+    def seen(self, service: Service, info: Mapping[str, Any] | None) -> Service:
+        """Return a service as it is now.
+
+        :param info: what supervisord says of its process; None if it does not know it.
+        """
+        if info is None or (info["statename"] == "STOPPED" and not info["start"]):
+            return service
+        ends = self.ends(service.label)
+        return replace(
+            service,
+            id=str(info["pid"]),
+            state=STATES.get(info["statename"], "exited"),
+            exit_code=_exit_code(info, ends[-1] if ends else ""),
+            started_at=str(info["start"]),
+            restarts=0 if service.one_shot else len(ends),
+        )
 
     # Its settings
 
@@ -240,6 +251,18 @@ class Supervisor:
             "stdout_logfile_backups": 1,
             "redirect_stderr": "true",
         }
+
+
+def _exit_code(info: Mapping[str, Any], last: str) -> int:
+    """Return the exit code of a process; supervisord does not say that of one it starts again.
+
+    :param last: how it has ended by itself, the last time.
+    """
+    if info["exitstatus"] or info["statename"] not in ("BACKOFF", "FATAL"):
+        return int(info["exitstatus"])
+    if signalled := re.match(r"terminated by (SIG\w+)", last):
+        return 128 + signal.Signals[signalled[1]]
+    return int(last.split()[-1]) if last.startswith("exit status") else 0
 
 
 def _escaped(value: str) -> str:

@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 
 from windtunnel import locks
-from windtunnel.stack.base import Stack, tail
+from windtunnel.stack.base import Stack
+from windtunnel.stack.commands import tail
 from windtunnel.stack.errors import StackError
 
 # In an environment: what it was made from.

@@ -3,27 +3,18 @@
 Everything else of this package talks to a ``Stack`` and does not ask which engine it runs on.
 """
 
-import contextlib
 import json
-import subprocess
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from windtunnel.stack import overlays
-from windtunnel.stack.errors import Finding, ServiceFailed, StackError
+from windtunnel.stack.commands import TAIL, Commands, tail
+from windtunnel.stack.errors import Finding, ServiceFailed
 from windtunnel.stack.service import Service
-from windtunnel.stack.settings import Settings
 from windtunnel.stack.start import START_TIMEOUT, Advance, Start
-
-# How many of the last lines of a command or a log are part of an error.
-TAIL = 15
-
-# Compose puts this before lines of logs, also if there is no terminal.
-CLEAR_LINE = "\x1b[2K"
 
 IS_IT_RUNNING = "Is it running? See ./windtunnel status"
 
@@ -34,89 +25,16 @@ def ignore(_: str) -> None:
     """Take a line and do nothing with it."""
 
 
-def tail(text: str) -> str:
-    """Return the last lines of a text, as many as belong into an error."""
-    return "\n".join(text.strip().splitlines()[-TAIL:])
-
-
-class Stack(ABC):
+class Stack(Commands, ABC):
     """The services of one project, and what can be done with them."""
 
     # The engine that runs it, as `--engine` takes it.
     engine: ClassVar[str]
 
-    def __init__(self, settings: Settings) -> None:
-        """Start nothing yet."""
-        self.settings = settings
-
-    @property
-    def root(self) -> Path:
-        """The checkout, or what takes its place."""
-        return self.settings.root
-
     @property
     def state_folder(self) -> Path:
         """Where venvs and data are kept."""
         return self.settings.state_folder
-
-    # Commands
-
-    @property
-    def command_variables(self) -> Mapping[str, str]:
-        """The variables of every command that is started for this stack."""
-        return self.settings.variables
-
-    def popen(self, command: Sequence[str], **streams: Any) -> "subprocess.Popen[str]":
-        """Start a command in the checkout with the stack's settings."""
-        variables = streams.pop("env", self.command_variables)
-        return subprocess.Popen(command, cwd=self.root, env=variables, text=True, **streams)  # noqa: S603
-
-    def run(
-        self,
-        *command: str,
-        what: str,
-        next_step: str = "",
-        stdin: str | None = None,
-        env: Mapping[str, str] | None = None,
-    ) -> str:
-        """Run a command in the checkout; its standard output.
-
-        :param stdin: what it reads; nothing if None.
-        :param env: its variables; ``command_variables`` if None.
-        :raises StackError: when it fails, with ``what`` and the end of its standard error.
-        """
-        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = self.popen(command, **streams, **({"env": env} if env is not None else {}))
-        output, errors = process.communicate(stdin)
-        if process.returncode != 0:
-            raise StackError(
-                f"{what} failed (exit code {process.returncode})", tail(errors or output), next_step
-            )
-        return output
-
-    def stream(
-        self,
-        *command: str,
-        what: str,
-        on_line: Callable[[str], None],
-        next_step: str = "",
-        env: Mapping[str, str] | None = None,
-    ) -> None:
-        """Run a command as ``run`` does, and hand over each line of its output and its errors as it comes.
-
-        :raises StackError: when it fails, with the last of these lines.
-        """
-        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        process = self.popen(command, **streams, **({"env": env} if env is not None else {}))
-        lines: deque[str] = deque(maxlen=TAIL)
-        with stopping(process):
-            for line in process.stdout or ():
-                lines.append(line.rstrip().removeprefix(CLEAR_LINE))
-                on_line(lines[-1])
-        if process.wait() != 0:
-            raise StackError(
-                f"{what} failed (exit code {process.returncode})", tail("\n".join(lines)), next_step
-            )
 
     # What there is
 
@@ -353,14 +271,3 @@ class Stack(ABC):
         folder.mkdir(parents=True, exist_ok=True)
         for name in self.service_names:
             (folder / f"{name}.log").write_text(self.logs(name, timestamps=True))
-
-
-@contextlib.contextmanager
-def stopping(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Leave no child behind when the block ends early, by Ctrl-C for example."""
-    try:
-        yield
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise

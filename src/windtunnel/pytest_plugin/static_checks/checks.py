@@ -18,7 +18,8 @@ from typing import Any
 
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding import functions as seeding
-from windtunnel.stack.base import TAIL, ignore
+from windtunnel.stack.base import ignore
+from windtunnel.stack.commands import TAIL
 from windtunnel.stack.errors import StackError
 
 # Seconds that a DAG file may take; Airflow parses each again and again.

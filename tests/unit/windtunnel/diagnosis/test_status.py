@@ -194,3 +194,13 @@ def test_files_without_a_dag_are_named(running: ComposeStack, checkout: Path, se
 
     assert report.without_dag == ["empty.py", "package/odd.py"]
     assert any("No DAG[/yellow] in empty.py" in str(section) for section in status.sections(report))
+
+
+def test_overlays_and_replicas_are_shown() -> None:
+    workers = [Service("worker", state="running", health="healthy", replica=number) for number in (1, 2)]
+
+    text = shown(status.Report(workers, "celery, worker=2"))
+
+    assert "Services, with celery, worker=2" in text
+    assert "worker-1" in text
+    assert "worker-2" in text

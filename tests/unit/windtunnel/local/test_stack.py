@@ -13,8 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from windtunnel.local import processes
-from windtunnel.local import stack as local_stack
+from windtunnel.local import healthcheck, processes
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD
 from windtunnel.local.watch import Watch
@@ -79,7 +78,7 @@ def test_a_one_shot_is_ready_when_it_has_ended_well(written: ProcessStack) -> No
     ("said", "age", "word", "definite"),
     [
         (probes.Unhealthy("no heartbeat"), 1, "starting", False),
-        (probes.Unhealthy("no heartbeat"), local_stack.START_PERIOD + 2, "unhealthy", False),
+        (probes.Unhealthy("no heartbeat"), healthcheck.START_PERIOD + 2, "unhealthy", False),
         (probes.Broken("import error"), 1, "unhealthy", True),
     ],
 )

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from windtunnel.stack.base import Stack, tail
+from windtunnel.stack.base import Stack
+from windtunnel.stack.commands import tail
 from windtunnel.stack.errors import ServiceFailed, StackError
 from windtunnel.stack.service import Service
 from windtunnel.stack.settings import Settings

@@ -1,0 +1,103 @@
+"""Commands that are run for a stack, in its checkout and with its settings."""
+
+import contextlib
+import subprocess
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import Settings
+
+# How many of the last lines of a command or a log are part of an error.
+TAIL = 15
+
+# Compose puts this before lines of logs, also if there is no terminal.
+CLEAR_LINE = "\x1b[2K"
+
+
+def tail(text: str) -> str:
+    """Return the last lines of a text, as many as belong into an error."""
+    return "\n".join(text.strip().splitlines()[-TAIL:])
+
+
+class Commands:
+    """Runs commands with the settings of a stack."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Start nothing yet."""
+        self.settings = settings
+
+    @property
+    def root(self) -> Path:
+        """The checkout, or what takes its place."""
+        return self.settings.root
+
+    @property
+    def command_variables(self) -> Mapping[str, str]:
+        """The variables of every command that is started for this stack."""
+        return self.settings.variables
+
+    def popen(self, command: Sequence[str], **streams: Any) -> "subprocess.Popen[str]":
+        """Start a command in the checkout with the stack's settings."""
+        variables = streams.pop("env", self.command_variables)
+        return subprocess.Popen(command, cwd=self.root, env=variables, text=True, **streams)  # noqa: S603
+
+    def run(
+        self,
+        *command: str,
+        what: str,
+        next_step: str = "",
+        stdin: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
+        """Run a command in the checkout; its standard output.
+
+        :param stdin: what it reads; nothing if None.
+        :param env: its variables; ``command_variables`` if None.
+        :raises StackError: when it fails, with ``what`` and the end of its standard error.
+        """
+        streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = self.popen(command, **streams, **({"env": env} if env is not None else {}))
+        output, errors = process.communicate(stdin)
+        if process.returncode != 0:
+            raise StackError(
+                f"{what} failed (exit code {process.returncode})", tail(errors or output), next_step
+            )
+        return output
+
+    def stream(
+        self,
+        *command: str,
+        what: str,
+        on_line: Callable[[str], None],
+        next_step: str = "",
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        """Run a command as ``run`` does, and hand over each line of its output and its errors as it comes.
+
+        :raises StackError: when it fails, with the last of these lines.
+        """
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        process = self.popen(command, **streams, **({"env": env} if env is not None else {}))
+        lines: deque[str] = deque(maxlen=TAIL)
+        with stopping(process):
+            for line in process.stdout or ():
+                lines.append(line.rstrip().removeprefix(CLEAR_LINE))
+                on_line(lines[-1])
+        if process.wait() != 0:
+            raise StackError(
+                f"{what} failed (exit code {process.returncode})", tail("\n".join(lines)), next_step
+            )
+
+
+@contextlib.contextmanager
+def stopping(process: "subprocess.Popen[str]") -> Iterator[None]:
+    """Leave no child behind when the block ends early, by Ctrl-C for example."""
+    try:
+        yield
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
