@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NoReturn
 
 from airflow_relay import contract
@@ -27,6 +27,20 @@ def checked_payload(payload: Mapping[str, Any] | str | None) -> dict[str, Any]:
     return body
 
 
+def overridden(
+    payload: Mapping[str, Any] | str | None, conf: Mapping[str, Any], overrides: bool | Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """Return the payload as a run's conf has changed it, and the keys that the conf sets.
+
+    :param overrides: which keys the conf may set: all, none, or these.
+    :raises PayloadRefused: as :func:`checked_payload` does.
+    """
+    body = checked_payload(payload)
+    if overrides is not True:
+        conf = {key: conf[key] for key in overrides or () if key in conf}
+    return checked_payload({**body, **conf}), sorted(conf)
+
+
 def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -> bytes:
     """Return the JSON to send: a checked payload together with where the function's log is to go.
 
@@ -41,6 +55,18 @@ def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -
             "put the data into S3 and send its key"
         )
     return data
+
+
+def decode_payload(payload: bytes) -> Any:
+    """Return a payload decoded: from JSON, else as text, None if it is empty."""
+    text = payload.decode("utf-8", errors="replace")
+    try:
+        result = json.loads(text) if text.strip() else None
+        # Python reads NaN and 1e999 without a word, but Airflow cannot store them as an XCom.
+        json.dumps(result, allow_nan=False)
+    except ValueError:
+        return text
+    return result
 
 
 def _parsed(payload: Mapping[str, Any] | str | None) -> Mapping[str, Any]:

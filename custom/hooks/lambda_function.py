@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import json
 import re
 import time
 from collections.abc import Callable
@@ -37,7 +36,8 @@ from custom.errors import (
     LambdaUnreachable,
 )
 from custom.names import MAX_FUNCTION_SECONDS, short_name
-from custom.relay.log_relay import Reader
+from custom.payload import decode_payload
+from custom.relay.following import Reader
 
 # The answer needs this much longer than the function: cold start, network, and Lambda's own bookkeeping.
 ANSWER_MARGIN_SECONDS = 30
@@ -113,15 +113,8 @@ class Answer:
     request_id: str = ""
 
     def result(self) -> Any:
-        """Return the payload decoded: from JSON, else as text, None when empty."""
-        text = self.payload.decode("utf-8", errors="replace")
-        try:
-            result = json.loads(text) if text.strip() else None
-            # Python reads NaN and 1e999 without a word, but Airflow cannot store them as an XCom.
-            json.dumps(result, allow_nan=False)
-        except ValueError:
-            return text
-        return result
+        """Return the payload decoded: from JSON, else as text, None if it is empty."""
+        return decode_payload(self.payload)
 
 
 class LambdaFunctionHook(LambdaHook):

@@ -1,7 +1,7 @@
 """A link from a task's page to the CloudWatch log stream of its function."""
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -37,6 +37,17 @@ class LogStreamLink(BaseOperatorLink):
             context["ti"].xcom_push(key=cls().xcom_key, value=url)
         except Exception as error:
             log.warning("The link to the log stream could not be stored: %s", error)
+
+    @classmethod
+    def persist_stream(
+        cls, context: "Context", meta: Any, group: str, stream: str, filter_pattern: str = ""
+    ) -> None:
+        """Show a link to a log stream from now on.
+
+        :param meta: of a boto3 client; the rest as for :func:`log_stream_url`.
+        """
+        where = (meta.region_name, meta.partition, meta.endpoint_url)
+        cls.persist(context, log_stream_url(*where, group, stream, filter_pattern=filter_pattern))
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
         """Return what this try of the task has persisted; empty if nothing."""

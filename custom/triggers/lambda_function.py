@@ -13,7 +13,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from cachetools import TTLCache
 
 from custom.relay import trigger_log
-from custom.relay.log_relay import UNLIKELY_DRAIN_SECONDS, StreamRelay, task_log_writer
+from custom.relay.following import UNLIKELY_DRAIN_SECONDS, StreamRelay
+from custom.relay.writing import task_log_writer
 
 # boto3 and the amazon provider take a second to import, which the triggerer's event loop must not wait for.
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ import pytest
 from airflow.sdk import DAG
 from airflow.sdk.definitions.param import process_params
 
+from custom.arguments import check_arguments
 from custom.operators.lambda_function import LambdaOperator
 from custom.payload import checked_payload
 
@@ -47,7 +48,7 @@ def test_a_failed_run_shows_as_failed(task: LambdaOperator) -> None:
 def test_function_and_group(task: LambdaOperator) -> None:
     assert task.function_name == "airflow-test"
     assert task.awslogs_group == "/airflow/lambda/airflow-test"
-    task._check_arguments()
+    check_arguments(task)
 
 
 @pytest.mark.parametrize(

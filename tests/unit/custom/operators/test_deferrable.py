@@ -16,7 +16,8 @@ from custom import errors
 from custom.hooks.lambda_function import Answer, FunctionSettings
 from custom.operators import lambda_function
 from custom.operators.lambda_function import LambdaOperator
-from custom.relay.log_relay import Follower, Line
+from custom.relay.following import Follower
+from custom.relay.writing import Line
 from custom.triggers.lambda_function import LambdaTrigger
 
 TOLD = {

@@ -17,10 +17,11 @@ from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow_relay import contract
 from airflow_relay.contract import EndMarker
 from custom import errors
+from custom.arguments import check_arguments
 from custom.hooks.lambda_function import Answer, FunctionSettings, OwnLog
 from custom.operators import lambda_function
 from custom.operators.lambda_function import LambdaOperator
-from custom.relay.log_relay import Line
+from custom.relay.writing import Line
 
 FAILURE = json.dumps(
     {
@@ -316,7 +317,7 @@ class TestRequest:
          "arn:aws-cn:lambda:cn-north-1:123456789012:function:f", "123456789012:function:f"],
     )  # fmt: skip
     def test_names_and_arns_are_taken(self, hook: Hook, name: str) -> None:
-        make(function_name=name)._check_arguments()
+        check_arguments(make(function_name=name))
 
     @pytest.mark.parametrize(
         "unknown",
@@ -609,7 +610,7 @@ class TestKill:
             raise TaskTimeout
 
         hook.endless = True
-        monkeypatch.setattr(lambda_function, "wait", wait)
+        monkeypatch.setattr("custom.call.wait", wait)
 
         with pytest.raises(TaskTimeout):
             run()

@@ -13,7 +13,8 @@ from airflow_relay import contract
 from airflow_relay.contract import EndMarker
 from custom.hooks.lambda_function import OwnLog
 from custom.relay import trigger_log
-from custom.relay.log_relay import Line, StreamRelay
+from custom.relay.following import StreamRelay
+from custom.relay.writing import Line
 from custom.triggers import lambda_function
 from custom.triggers.lambda_function import LambdaTrigger
 

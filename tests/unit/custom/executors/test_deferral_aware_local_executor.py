@@ -8,28 +8,28 @@ from airflow.executors import local_executor
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.state import TaskInstanceState
 
-from custom.executors.local_executor import LocalExecutor
+from custom.executors.deferral_aware_local_executor import DeferralAwareLocalExecutor
 
 KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
 OTHER = KEY.with_try_number(2)
 
 
 @pytest.fixture
-def executor(monkeypatch: pytest.MonkeyPatch) -> LocalExecutor:
+def executor(monkeypatch: pytest.MonkeyPatch) -> DeferralAwareLocalExecutor:
     monkeypatch.setattr(local_executor.LocalExecutor, "_process_workloads", lambda *_: None)
-    return LocalExecutor(parallelism=1)
+    return DeferralAwareLocalExecutor(parallelism=1)
 
 
-def hand_out(executor: LocalExecutor, *keys: TaskInstanceKey) -> None:
+def hand_out(executor: DeferralAwareLocalExecutor, *keys: TaskInstanceKey) -> None:
     executor._process_workloads([SimpleNamespace(key=key) for key in keys])
 
 
-def told(executor: LocalExecutor) -> list[tuple[Any, Any]]:
+def told(executor: DeferralAwareLocalExecutor) -> list[tuple[Any, Any]]:
     return [(key, state) for key, (state, _) in executor.get_event_buffer().items()]
 
 
 @pytest.mark.parametrize("state", [TaskInstanceState.SUCCESS, TaskInstanceState.FAILED])
-def test_the_end_of_a_task_is_told(executor: LocalExecutor, state: TaskInstanceState) -> None:
+def test_the_end_of_a_task_is_told(executor: DeferralAwareLocalExecutor, state: TaskInstanceState) -> None:
     hand_out(executor, KEY)
 
     executor.change_state(KEY, state)
@@ -37,7 +37,9 @@ def test_the_end_of_a_task_is_told(executor: LocalExecutor, state: TaskInstanceS
     assert told(executor) == [(KEY, state)]
 
 
-def test_the_end_of_a_deferral_is_not_told_once_the_task_goes_on(executor: LocalExecutor) -> None:
+def test_the_end_of_a_deferral_is_not_told_once_the_task_goes_on(
+    executor: DeferralAwareLocalExecutor,
+) -> None:
     hand_out(executor, KEY, OTHER)
     hand_out(executor, KEY)
 
@@ -50,7 +52,7 @@ def test_the_end_of_a_deferral_is_not_told_once_the_task_goes_on(executor: Local
     assert told(executor) == [(KEY, TaskInstanceState.SUCCESS)]
 
 
-def test_a_failure_is_told_whatever_else_is_under_way(executor: LocalExecutor) -> None:
+def test_a_failure_is_told_whatever_else_is_under_way(executor: DeferralAwareLocalExecutor) -> None:
     hand_out(executor, KEY)
     hand_out(executor, KEY)
 
@@ -59,7 +61,7 @@ def test_a_failure_is_told_whatever_else_is_under_way(executor: LocalExecutor) -
     assert told(executor) == [(KEY, TaskInstanceState.FAILED)]
 
 
-def test_what_it_has_not_handed_out_is_told(executor: LocalExecutor) -> None:
+def test_what_it_has_not_handed_out_is_told(executor: DeferralAwareLocalExecutor) -> None:
     """A restarted scheduler takes over tasks that it did not start."""
     executor.change_state(KEY, TaskInstanceState.SUCCESS)
     executor.change_state(OTHER, TaskInstanceState.RUNNING)

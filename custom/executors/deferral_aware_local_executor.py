@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from airflow.executors import local_executor
+from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 
 ENDED = frozenset({TaskInstanceState.SUCCESS, TaskInstanceState.FAILED})
 
 
-class LocalExecutor(local_executor.LocalExecutor):
+class DeferralAwareLocalExecutor(LocalExecutor):
     """Runs tasks in processes of the scheduler's machine.
 
     A task that defers leaves its process, which the executor reports as a success. Where the trigger fires

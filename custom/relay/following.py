@@ -1,22 +1,17 @@
-"""From the events of a log stream to the lines of a task log."""
+"""Follows a log stream: from its events to whole lines, in order, each once."""
 
 import logging
 import math
-import re
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict
 from typing import Any
 
-import structlog
-
 from airflow_relay import contract
+from custom.relay.writing import Line
 
-# A line longer than this is cut: the log page lays out a line at once, and one of 1 MB stalls the browser.
-MAX_LINE_CHARS = 65_536
 # So many missing events are looked out for by number; of a larger gap the rest counts as lost.
 MAX_AWAITED = 10_000
 # Reads that fail are repeated this often at least.
@@ -27,22 +22,6 @@ UNLIKELY_DRAIN_SECONDS = 2.0
 Reader = Callable[[str | None], tuple[list[dict[str, Any]], str | None]]
 
 log = logging.getLogger(__name__)
-
-# Terminal sequences: CSI (colours, cursor), OSC (titles, links) and the two-character ones.
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|[ -/]*[0-~])")
-# Control characters but tab and line feed, and the two separators that browsers break lines at.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-# Airflow's log page folds lines between these; text from a function must not fold the page.
-_GROUP_MARKER = re.compile(r"::(?=(?:end)?group::)")
-
-
-@dataclass(frozen=True)
-class Line:
-    """One line for the task log: level of ``logging``, text, milliseconds since the epoch."""
-
-    level: int
-    text: str
-    timestamp: int
 
 
 class Follower:
@@ -228,46 +207,19 @@ class StreamRelay:
             self.copy_new()
         self.flush()
 
+    def look_again(self, seconds: float, pause: Callable[[float], None]) -> None:
+        """Copy what has come; try again for so many seconds if that fails.
+
+        :param pause: waits for the seconds it is given.
+        """
+        deadline = time.monotonic() + seconds
+        self.copy_new()
+        while self.error and time.monotonic() < deadline:
+            pause(self.pause)
+            self.copy_new()
+        self.flush()
+
     def is_complete(self) -> bool:
         """Say whether the end marker and everything before it has been copied, or is known to be lost."""
         end = self.follower.end
         return end is not None and self.follower.missing() <= end.rejected + end.lost
-
-
-def sanitised(text: str) -> str:
-    """Return a function's text as it may stand in a task log.
-
-    A function's text is not ours to trust: terminal sequences are removed, control characters shown as
-    escapes, line ends made ``\\n``, Airflow's group markers broken, and long lines cut with a note.
-    """
-    note = ""
-    if len(text) > MAX_LINE_CHARS:
-        note = f" … [cut: {len(text) - MAX_LINE_CHARS:,} more characters in the log stream]"
-        text = text[:MAX_LINE_CHARS]
-    text = _ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    text = _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
-    text = _GROUP_MARKER.sub(": :", text)
-    return text.encode("utf-8", errors="replace").decode() + note
-
-
-def task_log_writer(function_name: str) -> Callable[[Line], None]:
-    """Return what writes lines into the log of the running task, under the logger ``lambda.<function>``.
-
-    Airflow's logging adds a time only to records without one, so the record carries the function's time.
-    Lines of the same millisecond are counted apart in the microseconds: Airflow's log reader takes equal
-    neighbours for a repetition and drops them. The function decided which levels to log; Airflow's own
-    level is not applied again.
-    """
-    logger = structlog.get_logger(f"lambda.{function_name}", __level_override=logging.NOTSET)
-    last_ms = microseconds = 0
-
-    def write(line: Line) -> None:
-        nonlocal last_ms, microseconds
-        microseconds = min(microseconds + 1, 999) if line.timestamp == last_ms else 0
-        last_ms = line.timestamp
-        moment = datetime.fromtimestamp(line.timestamp // 1000, UTC)
-        moment += timedelta(milliseconds=line.timestamp % 1000, microseconds=microseconds)
-        timestamp = f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
-        logger.log(line.level, sanitised(line.text), timestamp=timestamp)
-
-    return write

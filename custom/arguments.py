@@ -1,0 +1,50 @@
+"""Checks the arguments of LambdaOperator when its task runs, after templates are rendered."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from airflow_relay import contract
+from custom.errors import InvalidRequest
+from custom.names import FUNCTION_NAME, MAX_FUNCTION_SECONDS, QUALIFIER
+
+if TYPE_CHECKING:
+    from custom.operators.lambda_function import LambdaOperator
+
+
+def check_arguments(operator: "LambdaOperator") -> None:
+    """Refuse arguments that AWS would refuse.
+
+    :raises InvalidRequest: naming the argument.
+    """
+    if not isinstance(operator.function_name, str) or not FUNCTION_NAME.fullmatch(operator.function_name):
+        raise InvalidRequest(
+            f"function_name {operator.function_name!r:.200} is neither a Lambda function's name (1 to 64 "
+            "letters, digits, - and _) nor its ARN without version"
+        )
+    if operator.qualifier and not QUALIFIER.fullmatch(operator.qualifier):
+        raise InvalidRequest(f"qualifier {operator.qualifier!r:.200} is neither a version nor an alias")
+    try:
+        contract.check_group_name(operator.awslogs_group)
+    except contract.ContractError as error:
+        raise InvalidRequest(f"awslogs_group: {error}") from None
+    _check_modes(operator)
+
+
+def _check_modes(operator: "LambdaOperator") -> None:
+    if not isinstance(operator.deferrable, bool):
+        raise InvalidRequest(f"deferrable must be True or False, not {operator.deferrable!r:.100}")
+    # The letters of a text would pass for keys.
+    if isinstance(operator.conf_overrides, str) or not isinstance(operator.conf_overrides, bool | Collection):
+        raise InvalidRequest(
+            f"conf_overrides must be True, False or a list of keys, not {operator.conf_overrides!r:.100}"
+        )
+    if not isinstance(operator.max_result_bytes, int) or operator.max_result_bytes < 0:
+        raise InvalidRequest(f"max_result_bytes must be a number, not {operator.max_result_bytes!r:.100}")
+    for name, least in (("start_timeout", 0), ("poll_seconds", 0.05), ("drain_seconds", 0)):
+        value = getattr(operator, name)
+        if value is None and name == "poll_seconds":
+            continue
+        if not isinstance(value, int | float) or not least <= value <= MAX_FUNCTION_SECONDS:
+            raise InvalidRequest(
+                f"{name} must be between {least} and {MAX_FUNCTION_SECONDS}, not {value!r:.100}"
+            )
