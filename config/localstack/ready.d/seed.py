@@ -1,5 +1,5 @@
 """Run by LocalStack inside its own process each time that it has started."""
 
-from windtunnel.seeding import watch
+from windtunnel.seeding import functions as seeding
 
-watch.main_in_localstack()
+seeding.main_in_localstack()

@@ -87,12 +87,13 @@ class Images:
         # The first line comes once the registry has answered; from then on only the image's size counts.
         impatience = threading.Timer(REGISTRY_TIMEOUT, process.terminate)
         impatience.start()
-        try:
-            for _ in process.stdout or ():
+        with process:
+            try:
+                for _ in process.stdout or ():
+                    impatience.cancel()
+            finally:
                 impatience.cancel()
-        finally:
-            impatience.cancel()
-        return process.wait() == 0
+        return process.returncode == 0
 
     def registry_has(self, image: str) -> bool:
         """Whether a registry has an image; False if none answers within ``REGISTRY_TIMEOUT``."""

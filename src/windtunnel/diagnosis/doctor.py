@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis import preflight
-from windtunnel.seeding.functions import load_functions
-from windtunnel.seeding.validation import SeedingError
+from windtunnel.seeding import functions as seeding
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding, StackError
 
@@ -111,8 +110,8 @@ def reachability(stack: Stack) -> Iterator[Finding]:
     if not stack.is_running("scheduler"):
         return
     try:
-        functions = load_functions(stack.settings.folder("LAMBDAS_FOLDER"))
-    except SeedingError:  # the preflight names it
+        functions = seeding.load_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    except seeding.SeedingError:  # the preflight names it
         functions = []
     names = [function.name for function in functions]
     for what, reason in stack.ask("scheduler", "aws", *names).items():

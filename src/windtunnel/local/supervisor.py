@@ -51,6 +51,17 @@ STATES = {
 }
 
 
+class _Transport(SupervisorTransport):  # type: ignore[misc]
+    """A connection for each call, closed at its end."""
+
+    def request(self, *arguments: Any, **options: Any) -> Any:
+        """Call supervisord."""
+        try:
+            return super().request(*arguments, **options)
+        finally:
+            self.close()
+
+
 class Supervisor:
     """The supervisord of one stack."""
 
@@ -61,7 +72,7 @@ class Supervisor:
     @property
     def calls(self) -> Any:
         """Its own interface; a call raises OSError if it does not answer."""
-        transport = SupervisorTransport(None, None, f"unix://{self._layout.socket}")
+        transport = _Transport(None, None, f"unix://{self._layout.socket}")
         return xmlrpc.client.ServerProxy("http://supervisor", transport=transport).supervisor
 
     def answers(self) -> bool:

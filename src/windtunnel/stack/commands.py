@@ -95,9 +95,10 @@ class Commands:
 @contextlib.contextmanager
 def stopping(process: "subprocess.Popen[str]") -> Iterator[None]:
     """Leave no child behind when the block ends early, by Ctrl-C for example."""
-    try:
-        yield
-    except BaseException:
-        process.terminate()
-        process.wait()
-        raise
+    with process:
+        try:
+            yield
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from http.client import HTTPConnection, HTTPResponse
 
 from windtunnel_emulator.lambda_.runtime_api import Invocation, Outcome, RuntimeApi
@@ -29,10 +30,10 @@ def with_api(runner: asyncio.Runner, test: Test) -> None:
 
 async def ask(address: str, method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
     def request() -> tuple[HTTPResponse, bytes]:
-        connection = HTTPConnection(address, timeout=5)
-        connection.request(method, path, body)
-        response = connection.getresponse()
-        return response, response.read()
+        with closing(HTTPConnection(address, timeout=5)) as connection:
+            connection.request(method, path, body)
+            response = connection.getresponse()
+            return response, response.read()
 
     return await asyncio.to_thread(request)
 
