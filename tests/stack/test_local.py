@@ -109,7 +109,8 @@ def test_both_engines_read_the_same_from_the_compose_file(tmp_path: Path, given:
 def test_our_overlays_add_to_a_service_and_take_nothing_away(
     stack: ProcessStack, tmp_path: Path, overlay: Path
 ) -> None:
-    environment = {name: value_for(name, tmp_path) for name in variables(overlay)}
+    own = set(variables(overlay)) - set(variables(COMPOSE_FILE))
+    environment = {name: value_for(name, tmp_path) for name in own}
     services = ProcessStack(
         Settings.of("tunnel", {**stack.settings.variables, **environment}, overlays=[overlay])
     ).configuration["services"]

@@ -1,5 +1,5 @@
 """Run by LocalStack inside its own process each time that it has started."""
 
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding import watch
 
-seeding.main_in_localstack()
+watch.main_in_localstack()

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis import preflight
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding.functions import load_functions
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding, StackError
 
@@ -110,8 +111,8 @@ def reachability(stack: Stack) -> Iterator[Finding]:
     if not stack.is_running("scheduler"):
         return
     try:
-        functions = seeding.load_functions(stack.settings.folder("LAMBDAS_FOLDER"))
-    except seeding.SeedingError:  # the preflight names it
+        functions = load_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    except SeedingError:  # the preflight names it
         functions = []
     names = [function.name for function in functions]
     for what, reason in stack.ask("scheduler", "aws", *names).items():

@@ -3,7 +3,9 @@
 import configparser
 from collections.abc import Iterator, Mapping
 
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding.functions import load_functions
+from windtunnel.seeding.resources import load_resources
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import init
 from windtunnel.stack import choose, overlays
 from windtunnel.stack.base import Say, Stack
@@ -110,10 +112,10 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
     # A package with this file hides what Windtunnel itself has in `custom`; without it Python merges the two.
     for path in sorted(folders["CUSTOM_FOLDER"].rglob("__init__.py")):
         yield Finding(f"{path} hides Windtunnel's own package `custom`", "Delete the file: none is needed.")
-    for load, path in ((seeding.load_resources, config / "aws.json"), (seeding.load_functions, functions)):
+    for load, path in ((load_resources, config / "aws.json"), (load_functions, functions)):
         try:
             load(path)
-        except seeding.SeedingError as error:
+        except SeedingError as error:
             yield Finding(str(error), "Correct the file.")
 
 

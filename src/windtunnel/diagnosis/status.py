@@ -11,7 +11,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding import functions
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import StackError
@@ -118,12 +119,10 @@ def function_folders(stack: Stack) -> dict[str, str]:
     """The functions of the functions folder by name, each with the name of its folder."""
     folder = stack.settings.folder("LAMBDAS_FOLDER")
     names = {}
-    for path in seeding.function_folders(folder):
+    for path in functions.function_folders(folder):
         try:
-            names[seeding.load_function(path).name] = path.name
-        except (
-            seeding.SeedingError
-        ):  # it is known by its folder at least, and deploying it says what is wrong
+            names[functions.load_function(path).name] = path.name
+        except SeedingError:  # it is known by its folder at least, and deploying it says what is wrong
             names[path.name.replace("_", "-")] = path.name
     return names
 
@@ -201,10 +200,10 @@ def sections(report: Report) -> Iterator[RenderableType]:
     for file in report.without_dag:
         yield f"\n[yellow]No DAG[/yellow] in {escape(file)}, and no other file imports it"
     if report.functions:
-        functions = _table()
+        table = _table()
         for name, state in report.functions:
-            functions.add_row("", escape(name), _word(state))
-        yield Group("\nFunctions", functions)
+            table.add_row("", escape(name), _word(state))
+        yield Group("\nFunctions", table)
     for what, reason in report.silent.items():
         yield f"\n[red]No answer[/red] from {what}: {escape(reason)}"
 

@@ -34,7 +34,7 @@ from windtunnel import locks
 
 # Everything else is imported once a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
-    from windtunnel.seeding.functions import SeedingError
+    from windtunnel.seeding.validation import SeedingError
     from windtunnel.stack.base import Stack
     from windtunnel.stack.errors import StackError, Unmet
     from windtunnel.stack.service import Service
@@ -316,7 +316,7 @@ class Session:
 
         :raises StartFailed: naming the part that fails, for this worker or for another one.
         """
-        from windtunnel.seeding.functions import SeedingError
+        from windtunnel.seeding.validation import SeedingError
         from windtunnel.stack.errors import StackError, Unmet
         from windtunnel.testing.stack import RunningStack
 
@@ -360,12 +360,12 @@ class Session:
         :param alone: no other session uses it.
         """
         from windtunnel.diagnosis import preflight
-        from windtunnel.seeding import functions as seeding
+        from windtunnel.seeding import resources
         from windtunnel.testing.stack import RunningStack
 
         wanted = self._settings().get("WINDTUNNEL_ENGINE", note.engine)
-        resources = self._path("aws", AWS_FILE)
-        calls = seeding.load_resources(resources) if resources else []
+        file = self._path("aws", AWS_FILE)
+        calls = resources.load_resources(file) if file else []
         other_engine = note.engine and note.engine != wanted
         if other_engine or (alone and note.begun):
             self._require(alone, f"runs on the engine {note.engine}")
@@ -395,7 +395,7 @@ class Session:
             stack.up()
         self._write(ready)
         for service, operation, arguments in calls:
-            seeding.create(running.aws(service), operation, arguments)
+            resources.create(running.aws(service), operation, arguments)
         return ready
 
     def _fingerprint(self, stack: "Stack") -> str:

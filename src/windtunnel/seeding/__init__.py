@@ -1,1 +1,1 @@
-"""Puts into LocalStack what the stack stands on. Runs inside LocalStack."""
+"""Puts into LocalStack what the stack needs of AWS. Runs inside LocalStack."""

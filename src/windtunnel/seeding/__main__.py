@@ -1,5 +1,5 @@
 """Deploys functions by hand: ``python -m windtunnel.seeding``, as ``./windtunnel deploy`` does."""
 
-from windtunnel.seeding.functions import main
+from windtunnel.seeding.watch import main
 
 main()

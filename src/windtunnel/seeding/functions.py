@@ -1,37 +1,26 @@
-"""Puts into LocalStack what the stack stands on: ``config/aws.json`` and the functions of ``lambdas/``.
-
-LocalStack keeps nothing but S3 over a restart, so this runs inside its process each time that it has started,
-and then deploys again whatever is edited. Everything is validated before anything is sent.
-"""
+"""Lambda functions, a folder of ``lambdas/`` each: reading, checking, packaging and deploying them."""
 
 import ast
-import atexit
 import base64
 import hashlib
 import io
-import json
-import os
 import sys
-import threading
 import zipfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from windtunnel import locks
+from windtunnel.seeding.validation import SeedingError, read_json, validate
 
-# Where LocalStack's container has them.
-ROOT = Path(os.environ.get("WINDTUNNEL_HOME", "/opt/windtunnel"))
 LIBRARY = "airflow_relay"
 
-
-# A function's settings where its `function.json` is silent. The names of file and handler are those of a
+# A function's settings, unless its `function.json` has others. The names of file and handler are those of a
 # function made in the AWS console; the role only has to look like one.
 DEFAULTS: dict[str, Any] = {
     "Handler": "lambda_function.lambda_handler",
-    # LocalStack's own version is also that of the functions' Python.
+    # Functions run on the same version of Python as LocalStack.
     "Runtime": "python{}.{}".format(*sys.version_info),
     "Timeout": 60,
     "Role": "arn:aws:iam::000000000000:role/lambda",
@@ -39,10 +28,6 @@ DEFAULTS: dict[str, Any] = {
 
 # botocore's own waiter looks once a second; LocalStack needs about 0.15 s.
 WAITER = {"Delay": 0.05, "MaxAttempts": 600}
-
-
-class SeedingError(Exception):
-    """What is to be seeded is wrong; the message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -58,69 +43,6 @@ class Function:
         return str(self.settings["FunctionName"])
 
 
-def say(message: str) -> None:
-    """One line to the service's log."""
-    sys.stderr.write(f"seeding: {message}\n")
-    sys.stderr.flush()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise SeedingError(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise SeedingError(
-            f"{path.parent.name}/{path.name} must hold a JSON object, not a {type(content).__name__}"
-        )
-    return content
-
-
-def _validate(where: str, service: str, operation: str, arguments: dict[str, Any]) -> None:
-    """Check ``arguments`` against botocore's own model of the service.
-
-    :raises SeedingError: naming every wrong, unknown or missing argument.
-    """
-    import botocore
-    import botocore.exceptions
-    import botocore.loaders
-    import botocore.model
-    import botocore.validate
-
-    try:
-        description = botocore.loaders.create_loader().load_service_model(service, "service-2")
-    except botocore.exceptions.UnknownServiceError as error:
-        raise SeedingError(f"{where}: boto3 knows no service {service}") from error
-    model = botocore.model.ServiceModel(description)
-    operations = {botocore.xform_name(name): name for name in model.operation_names}
-    if operation not in operations:
-        raise SeedingError(f"{where}: {service} has no operation {operation}")
-    shape = model.operation_model(operations[operation]).input_shape
-    report = botocore.validate.ParamValidator().validate(arguments, shape) if shape else None
-    if report and report.has_errors():
-        raise SeedingError(f"{where}: {report.generate_report()}")
-
-
-def load_resources(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """The calls that ``config/aws.json`` lists: service, operation and arguments, as boto3 names them.
-
-    :raises SeedingError: when the file is not of the form ``{service: {operation: [arguments, …]}}``, or
-        botocore refuses a call.
-    """
-    calls = []
-    for service, operations in (_read_json(path) if path.exists() else {}).items():
-        try:
-            entries = [
-                (operation, arguments) for operation, listed in operations.items() for arguments in listed
-            ]
-        except (AttributeError, TypeError) as error:
-            raise SeedingError(f"{path.name}: {service} must hold {{operation: [arguments, …]}}") from error
-        for operation, arguments in entries:
-            _validate(f"{path.name}: {service}.{operation}", service, operation, arguments)
-            calls.append((service, operation, arguments))
-    return calls
-
-
 def _defined_names(source: Path) -> Iterator[str]:
     for node in ast.parse(source.read_text(encoding="utf-8"), filename=str(source)).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
@@ -134,15 +56,15 @@ def _defined_names(source: Path) -> Iterator[str]:
 def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     """Read and check one function's folder.
 
-    :param runtime: where its ``function.json`` names none.
-    :raises SeedingError: when its ``function.json`` cannot be used or the handler is not there.
+    :param runtime: if its ``function.json`` names none.
+    :raises SeedingError: if its ``function.json`` cannot be used or the handler is not there.
     """
     where = f"lambdas/{folder.name}"
     path = folder / "function.json"
-    own = _read_json(path) if path.exists() else {}
+    own = read_json(path) if path.exists() else {}
     default = DEFAULTS | {"Runtime": runtime}
     settings = {"FunctionName": folder.name.replace("_", "-")} | default | own
-    _validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
+    validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
     module, _, handler = settings["Handler"].rpartition(".")
     source = folder / f"{module}.py"
     if not source.exists():
@@ -163,7 +85,7 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
 
 
 def function_folders(folder: Path) -> list[Path]:
-    """The folders of ``lambdas/`` that are functions: all but the library's and hidden ones."""
+    """Return the folders of ``lambdas/`` that are functions: all but the library and hidden ones."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -172,7 +94,10 @@ def function_folders(folder: Path) -> list[Path]:
 
 
 def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
-    """Read and check every function of ``folder``: the good ones, and what is wrong with the others."""
+    """Read and check every function of ``folder``.
+
+    :returns: the good ones, and what is wrong with the others by the names of their folders.
+    """
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
     for path in function_folders(folder):
@@ -201,7 +126,7 @@ def load_functions(folder: Path) -> list[Function]:
 
 
 def package(folders: Iterable[Path]) -> bytes:
-    """A zip of the first folder's content and of further folders by name; equal input, equal bytes."""
+    """Zip the first folder's content and further folders by name; equal input makes equal bytes."""
     main, *libraries = folders
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -215,25 +140,18 @@ def package(folders: Iterable[Path]) -> bytes:
     return buffer.getvalue()
 
 
-def _client(service: str) -> Any:
-    import boto3
-
-    return boto3.client(service)
-
-
-def deploy(function: Function, client: Any = None, library: Path | None = None) -> bool:
+def deploy(function: Function, client: Any, library: Path) -> bool:
     """Create or update ``function`` and wait until it is Active; False when it was up to date already.
 
-    :param client: for Lambda; one by this process's own settings where None.
-    :param library: the folder of ``airflow_relay``, which each function gets; that of LocalStack where None.
-    :raises SeedingError: when Lambda does not take it, with Lambda's reason.
+    :param client: boto3's for Lambda.
+    :param library: the folder of ``airflow_relay``, which each function gets.
+    :raises SeedingError: if Lambda does not take it, with Lambda's reason.
     """
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
-    client = client or _client("lambda")
     changed = True
     try:
-        code = package([function.folder, library or ROOT / LIBRARY])
+        code = package([function.folder, library])
         try:
             current = client.get_function_configuration(FunctionName=function.name)
         except client.exceptions.ResourceNotFoundException:
@@ -250,17 +168,26 @@ def deploy(function: Function, client: Any = None, library: Path | None = None) 
     return changed
 
 
-def has_code(found: Mapping[str, Any], code: bytes) -> bool:
-    """Whether a function has this code.
+def is_as_saved(function: Function, found: Mapping[str, Any] | None, library: Path) -> bool:
+    """Whether Lambda has a function as its folder is: the same code, and settings that were not saved since.
 
-    :param found: the function, as Lambda tells it.
+    :param found: the function's configuration on Lambda, None if it is not there.
+    :param library: the folder of ``airflow_relay``.
     """
+    if found is None or not _has_code(found, package([function.folder, library])):
+        return False
+    settings = function.folder / "function.json"
+    saved = settings.stat().st_mtime if settings.exists() else 0.0
+    return saved < datetime.fromisoformat(found["LastModified"]).timestamp()
+
+
+def _has_code(found: Mapping[str, Any], code: bytes) -> bool:
     return bool(found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode())
 
 
 def _update(client: Any, function: Function, current: dict[str, Any], code: bytes) -> bool:
     changed = False
-    if not has_code(current, code):
+    if not _has_code(current, code):
         client.update_function_code(FunctionName=function.name, ZipFile=code)
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
         changed = True
@@ -273,153 +200,3 @@ def _update(client: Any, function: Function, current: dict[str, Any], code: byte
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
         changed = True
     return changed
-
-
-# Every service has its own name for "it is there already".
-_IS_THERE = ("AlreadyExists", "AlreadyOwned", "ResourceExists", "ResourceInUse")
-
-
-def create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
-    """Make a call of ``load_resources``; that something is there already is fine.
-
-    :param client: boto3's, for the service.
-    :raises SeedingError: when AWS refuses.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    service = client.meta.service_model.service_name
-    try:
-        getattr(client, operation)(**arguments)
-    except ClientError as error:
-        if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
-            raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
-    except BotoCoreError as error:
-        raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
-
-
-def account(environment: Mapping[str, str]) -> Path:
-    """The file that says what has failed since LocalStack started: {function or file: reason}.
-
-    :param environment: LocalStack's.
-    """
-    return Path(environment.get("TMPDIR", "/tmp")) / "windtunnel-seeding.json"  # noqa: S108 - in its container
-
-
-def failures(environment: Mapping[str, str]) -> dict[str, str]:
-    """What of the seeding is in a failed state now, and why: by file or function folder.
-
-    :param environment: LocalStack's.
-    """
-    state = account(environment)
-    return json.loads(state.read_text()) if state.exists() else {}
-
-
-@contextmanager
-def _account() -> Iterator[dict[str, str]]:
-    """What failed, to be changed: held against other processes, and kept for ``failures``."""
-    state = account(os.environ)
-    # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
-    with locks.exclusive(Path(f"{state}.lock")):
-        wrong = failures(os.environ)
-        yield wrong
-        state.write_text(json.dumps(wrong))
-
-
-def seed_resources() -> None:
-    """Create what ``config/aws.json`` lists, as far as it is not there; keep account of what failed."""
-    with _account() as wrong:
-        wrong.pop("aws.json", None)
-        reasons = []
-        try:
-            calls = load_resources(ROOT / "config" / "aws.json")
-        except SeedingError as error:
-            calls = []
-            reasons.append(str(error))
-        for service, operation, arguments in calls:
-            try:
-                create(_client(service), operation, arguments)
-            except SeedingError as error:
-                reasons.append(str(error))
-        if reasons:
-            wrong["aws.json"] = "; ".join(reasons)
-            say(wrong["aws.json"])
-
-
-def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
-    """Deploy what is new or changed of ``lambdas/``; keep account of what failed.
-
-    :param names: of functions or their folders; all where none is given.
-    :returns: what of these failed and why, by folder; the others are deployed.
-    """
-    functions, wrong_folders = read_functions(ROOT / "lambdas")
-    folders = {name: reason for name, reason in wrong_folders.items() if not names or name in names}
-    with _account() as wrong:
-        for name in [] if names else [name for name in wrong if name != "aws.json"]:
-            del wrong[name]
-        for function in functions:
-            if names and not {function.name, function.folder.name} & set(names):
-                continue
-            wrong.pop(function.folder.name, None)
-            try:
-                changed = deploy(function)
-            except SeedingError as error:
-                folders[function.folder.name] = str(error)
-                continue
-            if changed or names:
-                say(f"function {function.name} is {'deployed' if changed else 'up to date'}")
-        wrong |= folders
-    for reason in folders.values():
-        say(reason)
-    return folders
-
-
-def watch(stop: threading.Event) -> None:
-    """Seed again whenever a function, the library or a setting is saved, until ``stop`` is set."""
-    from watchfiles import watch as changes
-
-    folders = (ROOT / "lambdas", ROOT / LIBRARY, ROOT / "config")
-    options = {"step": 50, "debounce": 200, "rust_timeout": 1000, "yield_on_timeout": True}
-    for number, saved in enumerate(changes(*folders, stop_event=stop, raise_interrupt=False, **options)):
-        # Only when it was saved: not every call may be made twice.
-        if any(Path(path).name == "aws.json" for _, path in saved):
-            seed_resources()
-        # At the first time in any case: what was saved before the watch began.
-        if saved or number == 0:
-            seed_functions()
-
-
-def main_in_localstack() -> None:
-    """Seed, then watch for edits in a thread of LocalStack's process.
-
-    What fails does not fail LocalStack's init script, whose state is final: the next edit may mend it.
-    """
-    account(os.environ).unlink(missing_ok=True)
-    seed_resources()
-    seed_functions()
-    if not failures(os.environ):
-        say("ready")
-    stop = threading.Event()
-    watcher = threading.Thread(target=watch, args=(stop,), daemon=True, name="windtunnel-watch")
-    watcher.start()
-
-    # A thread inside of watchfiles' native code when Python ends makes the process abort.
-    @atexit.register
-    def stop_watching() -> None:
-        stop.set()
-        watcher.join(timeout=1)
-
-
-def main() -> None:
-    """Deploy the named functions, or all; exit 1 when one fails and 2 when a name is not known."""
-    functions, wrong = read_functions(ROOT / "lambdas")
-    known = {function.name for function in functions}
-    known |= {path.name for path in function_folders(ROOT / "lambdas")}
-    if unknown := [name for name in sys.argv[1:] if name not in known]:
-        say(f"no function {', '.join(unknown)} in lambdas/; there are {', '.join(sorted(known))}")
-        sys.exit(2)
-    names = sys.argv[1:] or sorted({function.name for function in functions} | set(wrong))
-    sys.exit(1 if seed_functions(names) else 0)
-
-
-if __name__ == "__main__":
-    main()

@@ -60,7 +60,7 @@ def localstack(environment: Mapping[str, str], _: float) -> None:
     failed = [script["name"] for script in scripts["scripts"] if script["state"] != "SUCCESSFUL"]
     if failed:
         raise Broken(f"seeding failed in {', '.join(failed)}: see this service's log")
-    from windtunnel.seeding.functions import failures
+    from windtunnel.seeding.account import failures
 
     if found := failures(environment):
         raise Broken("; ".join(f"{name}: {reason}" for name, reason in found.items()))

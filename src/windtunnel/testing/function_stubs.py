@@ -6,14 +6,21 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding.functions import (
+    LIBRARY,
+    WAITER,
+    Function,
+    deploy,
+    is_as_saved,
+    load_function,
+    package,
+)
 from windtunnel.stack.base import Stack
 
 # Pytest shows the test's line that failed, and not the way through here.
@@ -67,38 +74,27 @@ class Functions:
         """
         self._engine = stack
         self._client = client
-        self._library = stack.root / "lambdas" / seeding.LIBRARY
+        self._library = stack.root / "lambdas" / LIBRARY
 
-    def outdated(self, functions: Iterable[seeding.Function]) -> list[str]:
+    def outdated(self, functions: Iterable[Function]) -> list[str]:
         """The names of those that are not there as their folders are: other code, or settings saved since."""
         there = self._there()
-        return [one.name for one in functions if not self._is_as_saved(one, there.get(one.name))]
+        return [one.name for one in functions if not is_as_saved(one, there.get(one.name), self._library)]
 
     def _there(self) -> dict[str, dict[str, Any]]:
         pages = self._client.get_paginator("list_functions").paginate()
         return {found["FunctionName"]: found for page in pages for found in page["Functions"]}
-
-    def _is_as_saved(self, function: seeding.Function, found: dict[str, Any] | None) -> bool:
-        if found is None:
-            return False
-        code = seeding.package([function.folder, self._library])
-        settings = function.folder / "function.json"
-        saved = settings.stat().st_mtime if settings.exists() else 0.0
-        return (
-            seeding.has_code(found, code)
-            and saved < datetime.fromisoformat(found["LastModified"]).timestamp()
-        )
 
     @contextmanager
     def deployed(self, folder: Path) -> Iterator[str]:
         """The function of a folder is there during the block, in place of any other of its name; its name.
 
         :param folder: as those in ``lambdas/``: ``lambda_function.py``, and ``function.json`` where wanted.
-        :raises windtunnel.seeding.functions.SeedingError: saying what is wrong with the folder.
+        :raises windtunnel.seeding.validation.SeedingError: saying what is wrong with the folder.
         """
-        function = seeding.load_function(folder, self._runtime())
+        function = load_function(folder, self._runtime())
         with self._put_back(function.name):
-            seeding.deploy(function, self._client, self._library)
+            deploy(function, self._client, self._library)
             yield function.name
 
     def _runtime(self) -> str:
@@ -134,7 +130,7 @@ class Functions:
             path = Path(folder, *module.split(".")).with_suffix(".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-            return seeding.package([Path(folder), self._library])
+            return package([Path(folder), self._library])
 
     @contextmanager
     def _put_back(self, name: str) -> Iterator[dict[str, Any] | None]:
@@ -182,7 +178,7 @@ class Functions:
 
     def _wait(self, name: str) -> None:
         waiter = self._client.get_waiter("function_updated_v2")
-        waiter.wait(FunctionName=name, WaiterConfig=seeding.WAITER)
+        waiter.wait(FunctionName=name, WaiterConfig=WAITER)
 
 
 class Stub:

@@ -26,7 +26,7 @@ from windtunnel.airflow_api.client import (
     UnknownDag,
     check_connection_fields,
 )
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding.functions import load_functions
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.stack.errors import StackError
 from windtunnel.testing.function_stubs import Functions, Stub
@@ -347,10 +347,10 @@ class RunningStack:
 
         A DAG file that is new and of which no DAG comes is waited for in vain, for ``PARSE_TIMEOUT``.
 
-        :raises windtunnel.seeding.functions.SeedingError: naming what is wrong with a function's folder.
+        :raises windtunnel.seeding.validation.SeedingError: naming what is wrong with a function's folder.
         :raises windtunnel.stack.errors.StackError: when a function cannot be deployed, with the reason.
         """
-        functions = seeding.load_functions(self.stack.settings.folder("LAMBDAS_FOLDER"))
+        functions = load_functions(self.stack.settings.folder("LAMBDAS_FOLDER"))
         if outdated := self._functions.outdated(functions):
             command = ("python", "-m", "windtunnel.seeding", *outdated)
             next_step = "Correct the file."
@@ -390,7 +390,7 @@ class RunningStack:
         """A Lambda function is there during the block, in place of any other of its name; its name.
 
         :param folder: as those in ``lambdas/``: ``lambda_function.py``, and ``function.json`` where wanted.
-        :raises windtunnel.seeding.functions.SeedingError: saying what is wrong with the folder.
+        :raises windtunnel.seeding.validation.SeedingError: saying what is wrong with the folder.
         """
         with self._functions.deployed(Path(folder)) as name:
             yield name

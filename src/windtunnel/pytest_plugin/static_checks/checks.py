@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.local.stack import ProcessStack
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding.functions import LIBRARY, Function, read_functions
 from windtunnel.stack.base import ignore
 from windtunnel.stack.commands import TAIL
 from windtunnel.stack.errors import StackError
@@ -106,7 +106,7 @@ class Checks:
 
     def _functions(self, say: Say) -> Iterator[Check]:
         folder = self._stack.settings.folder("LAMBDAS_FOLDER")
-        functions, wrong = seeding.read_functions(folder)
+        functions, wrong = read_functions(folder)
         checks = {name: partial(_fail, reason) for name, reason in wrong.items()}
         for function in functions:
             checks.setdefault(function.folder.name, partial(self._import_function, function))
@@ -117,7 +117,7 @@ class Checks:
         for name, require in sorted(checks.items()):
             yield Check(self._name(folder / name), "imports", require)
 
-    def _import_function(self, function: seeding.Function) -> None:
+    def _import_function(self, function: Function) -> None:
         self._environments.install(ignore, ("lambda",))
         limit = max(INIT_TIMEOUT, function.settings["Timeout"])
         arguments = (str(function.folder), function.settings["Handler"], str(limit))
@@ -130,14 +130,14 @@ class Checks:
             raise CheckImpossible(f"its layers are on the stack alone:\n{said}")
         raise CheckFailed(said)
 
-    def _function_variables(self, function: seeding.Function, place: Path) -> dict[str, str]:
+    def _function_variables(self, function: Function, place: Path) -> dict[str, str]:
         """What AWS and the function's own settings say, for a function that is not called.
 
         :param place: gets a folder with nothing but what every function can import.
         """
         library = place / "library"
         library.mkdir()
-        (library / seeding.LIBRARY).symlink_to(self._stack.root / "lambdas" / seeding.LIBRARY)
+        (library / LIBRARY).symlink_to(self._stack.root / "lambdas" / LIBRARY)
         aws, code = self._aws(), str(function.folder)
         own = function.settings.get("Environment", {}).get("Variables", {})
         path = [code, str(library), *([own["PYTHONPATH"]] if "PYTHONPATH" in own else [])]

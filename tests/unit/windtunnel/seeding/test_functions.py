@@ -5,40 +5,22 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from tempfile import gettempdir
 from typing import Any
 
+import boto3
 import pytest
 
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding import functions
+from windtunnel.seeding.validation import SeedingError
 
 from ..conftest import Server
-
-HANDLER = "def lambda_handler(event, context): ...\n"
-
-
-@pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """What is mounted into LocalStack's container: one function, the library, an empty config folder."""
-    for name in ("lambdas/my_function", "airflow_relay", "config"):
-        (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "lambdas/my_function/lambda_function.py").write_text(HANDLER)
-    (tmp_path / "airflow_relay/__init__.py").touch()
-    monkeypatch.setattr(seeding, "ROOT", tmp_path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def folder(root: Path) -> Path:
-    return root / "lambdas/my_function"
-
+from .conftest import HANDLER, PATH, writes
 
 # Reading functions
 
 
 def test_a_folder_is_enough_for_a_function(folder: Path) -> None:
-    function = seeding.load_function(folder)
+    function = functions.load_function(folder)
 
     assert function.name == "my-function"
     assert function.settings["Handler"] == "lambda_function.lambda_handler"
@@ -47,8 +29,8 @@ def test_a_folder_is_enough_for_a_function(folder: Path) -> None:
 def test_its_settings_win(folder: Path) -> None:
     (folder / "function.json").write_text(json.dumps({"FunctionName": "other", "Timeout": 3}))
 
-    assert seeding.load_function(folder).settings["Timeout"] == 3
-    assert seeding.load_function(folder).name == "other"
+    assert functions.load_function(folder).settings["Timeout"] == 3
+    assert functions.load_function(folder).name == "other"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +47,7 @@ def test_a_handler_may_be_anything_that_is_called_so(folder: Path, source: str) 
     (folder / "function.json").write_text('{"Handler": "lambda_function.main"}')
     (folder / "lambda_function.py").write_text(source)
 
-    assert seeding.load_function(folder)
+    assert functions.load_function(folder)
 
 
 @pytest.mark.parametrize(
@@ -86,8 +68,8 @@ def test_what_is_wrong_with_a_function_is_named(
     (folder / "function.json").write_text(settings)
     (folder / "lambda_function.py").write_text(source)
 
-    with pytest.raises(seeding.SeedingError, match=problem):
-        seeding.load_function(folder)
+    with pytest.raises(SeedingError, match=problem):
+        functions.load_function(folder)
 
 
 def test_folders_that_are_no_functions(root: Path) -> None:
@@ -95,7 +77,7 @@ def test_folders_that_are_no_functions(root: Path) -> None:
         (root / "lambdas" / name).mkdir()
     (root / "lambdas/README.md").touch()
 
-    assert [path.name for path in seeding.function_folders(root / "lambdas")] == ["my_function"]
+    assert [path.name for path in functions.function_folders(root / "lambdas")] == ["my_function"]
 
 
 def test_two_folders_cannot_be_one_function(root: Path) -> None:
@@ -104,39 +86,15 @@ def test_two_folders_cannot_be_one_function(root: Path) -> None:
     (other / "lambda_function.py").write_text(HANDLER)
     (other / "function.json").write_text('{"FunctionName": "my-function"}')
 
-    with pytest.raises(seeding.SeedingError, match="my-function"):
-        seeding.load_functions(root / "lambdas")
+    with pytest.raises(SeedingError, match="my-function"):
+        functions.load_functions(root / "lambdas")
 
 
-# Reading resources
+def test_a_source_that_is_not_utf_8_is_named(folder: Path) -> None:
+    (folder / "lambda_function.py").write_bytes(b"\xff\xfe")
 
-
-def test_resources(root: Path) -> None:
-    file = root / "config/aws.json"
-    assert seeding.load_resources(file) == []
-
-    file.write_text(
-        json.dumps({"logs": {"create_log_group": [{"logGroupName": "/a"}, {"logGroupName": "/b"}]}})
-    )
-    assert seeding.load_resources(file) == [
-        ("logs", "create_log_group", {"logGroupName": "/a"}),
-        ("logs", "create_log_group", {"logGroupName": "/b"}),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ({"logs": {"create_nothing": [{}]}}, "logs has no operation create_nothing"),
-        ({"logs": {"create_log_group": [{}]}}, "logGroupName"),
-        ({"logs": "all"}, "must hold"),
-    ],
-)
-def test_what_is_wrong_with_a_resource_is_named(root: Path, content: Any, problem: str) -> None:
-    (root / "config/aws.json").write_text(json.dumps(content))
-
-    with pytest.raises(seeding.SeedingError, match=problem):
-        seeding.load_resources(root / "config/aws.json")
+    with pytest.raises(SeedingError, match=r"my_function/lambda_function\.py"):
+        functions.load_function(folder)
 
 
 # Packages
@@ -146,53 +104,30 @@ def test_a_package_holds_function_and_library_and_nothing_compiled(root: Path, f
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__/x.pyc").touch()
 
-    package = seeding.package([folder, root / "airflow_relay"])
+    package = functions.package([folder, root / "airflow_relay"])
 
     names = zipfile.ZipFile(io.BytesIO(package)).namelist()
     assert names == ["lambda_function.py", "airflow_relay/__init__.py"]
 
 
 def test_equal_files_make_equal_packages(folder: Path) -> None:
-    first = seeding.package([folder])
+    first = functions.package([folder])
     os.utime(folder / "lambda_function.py", (0, 0))
 
-    assert seeding.package([folder]) == first
+    assert functions.package([folder]) == first
 
 
 # Deploying
 
 
-PATH = "/2015-03-31/functions"
+def deploy(function: functions.Function) -> bool:
+    return functions.deploy(function, boto3.client("lambda"), function.folder.parents[1] / "airflow_relay")
 
 
-@pytest.fixture
-def lambda_api(server: Server, monkeypatch: pytest.MonkeyPatch, root: Path, folder: Path) -> Server:
-    """An AWS in which the function does not exist yet."""
-    for name, value in {
-        "AWS_ENDPOINT_URL": server.address,
-        "AWS_DEFAULT_REGION": "ap-southeast-2",
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-    }.items():
-        monkeypatch.setenv(name, value)
-    missing = {"__type": "ResourceNotFoundException", "Message": "Function not found"}
-    server.answers(f"GET {PATH}/my-function/configuration", missing, status=404)
-    server.answers(f"POST {PATH}", {"FunctionName": "my-function"}, status=201)
-    active = {"Configuration": {"State": "Active", "LastUpdateStatus": "Successful"}}
-    server.answers(f"GET {PATH}/my-function", active)
-    server.answers(f"PUT {PATH}/my-function/code", {})
-    server.answers(f"PUT {PATH}/my-function/configuration", {})
-    return server
-
-
-def writes(server: Server) -> list[str]:
-    return [request for request, _ in server.requests if not request.startswith("GET")]
-
-
-def present(server: Server, root: Path, folder: Path, **changed: Any) -> seeding.Function:
+def present(server: Server, root: Path, folder: Path, **changed: Any) -> functions.Function:
     """Let the function be there as its folder says, but for what is ``changed``."""
-    function = seeding.load_function(folder)
-    code = seeding.package([folder, root / "airflow_relay"])
+    function = functions.load_function(folder)
+    code = functions.package([folder, root / "airflow_relay"])
     sha = base64.b64encode(hashlib.sha256(code).digest()).decode()
     server.answers(
         f"GET {PATH}/my-function/configuration", {**function.settings, "CodeSha256": sha, **changed}
@@ -201,14 +136,14 @@ def present(server: Server, root: Path, folder: Path, **changed: Any) -> seeding
 
 
 def test_a_new_function_is_created(lambda_api: Server, folder: Path) -> None:
-    assert seeding.deploy(seeding.load_function(folder)) is True
+    assert deploy(functions.load_function(folder)) is True
     assert writes(lambda_api) == [f"POST {PATH}"]
 
 
 def test_a_function_that_is_as_it_should_be_is_left_alone(
     lambda_api: Server, root: Path, folder: Path
 ) -> None:
-    assert seeding.deploy(present(lambda_api, root, folder)) is False
+    assert deploy(present(lambda_api, root, folder)) is False
     assert writes(lambda_api) == []
 
 
@@ -218,7 +153,7 @@ def test_a_function_that_is_as_it_should_be_is_left_alone(
 def test_only_what_differs_is_updated(
     lambda_api: Server, root: Path, folder: Path, changed: dict[str, Any], part: str
 ) -> None:
-    assert seeding.deploy(present(lambda_api, root, folder, **changed)) is True
+    assert deploy(present(lambda_api, root, folder, **changed)) is True
     assert writes(lambda_api) == [f"PUT {PATH}/my-function/{part}"]
 
 
@@ -228,8 +163,8 @@ def test_a_function_that_does_not_become_active_is_named_with_lambdas_reason(
     failed = {"Configuration": {"State": "Failed", "StateReason": "no such runtime"}}
     lambda_api.answers(f"GET {PATH}/my-function", failed)
 
-    with pytest.raises(seeding.SeedingError, match="Lambda does not take my-function: no such runtime"):
-        seeding.deploy(seeding.load_function(folder))
+    with pytest.raises(SeedingError, match="Lambda does not take my-function: no such runtime"):
+        deploy(functions.load_function(folder))
 
 
 def test_what_a_function_can_only_be_created_with_is_left_out_of_updates(
@@ -238,83 +173,4 @@ def test_what_a_function_can_only_be_created_with_is_left_out_of_updates(
     (folder / "function.json").write_text(json.dumps({"Tags": {"team": "a"}, "Timeout": 3}))
     function = present(lambda_api, root, folder, Tags=None)
 
-    assert seeding.deploy(function) is False
-
-
-def test_the_account_lies_with_the_temporary_files_of_localstack(tmp_path: Path) -> None:
-    """In the local engine several of them share one machine."""
-    assert seeding.account({"TMPDIR": str(tmp_path)}).parent == tmp_path
-    assert seeding.account({}).parent == Path(gettempdir())
-
-
-def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Server, root: Path) -> None:
-    broken = root / "lambdas/broken"
-    broken.mkdir()
-
-    wrong = seeding.seed_functions()
-
-    assert list(wrong) == ["broken"]
-    assert seeding.failures(os.environ) == wrong
-    assert writes(lambda_api) == [f"POST {PATH}"]
-
-    broken.rmdir()
-    assert seeding.seed_functions() == {}
-    assert seeding.failures(os.environ) == {}
-
-
-def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server, root: Path) -> None:
-    for name in ("broken", "other"):
-        (root / "lambdas" / name).mkdir()
-    seeding.seed_functions()
-
-    (root / "lambdas/broken/lambda_function.py").write_text(HANDLER)
-    missing = {"__type": "ResourceNotFoundException", "Message": "Function not found"}
-    lambda_api.answers(f"GET {PATH}/broken/configuration", missing, status=404)
-    lambda_api.answers(f"GET {PATH}/broken", {"Configuration": {"State": "Active"}})
-
-    assert seeding.seed_functions(["broken"]) == {}
-    assert list(seeding.failures(os.environ)) == ["other"]
-
-
-@pytest.mark.parametrize("code", ["ResourceAlreadyExistsException", "ResourceInUseException"])
-def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root: Path, code: str) -> None:
-    groups = [{"logGroupName": "/a"}]
-    (root / "config/aws.json").write_text(json.dumps({"logs": {"create_log_group": groups}}))
-    lambda_api.answers("POST /", {"__type": code}, status=400)
-    seeding.seed_resources()
-    assert seeding.failures(os.environ) == {}
-
-    lambda_api.answers("POST /", {"__type": "LimitExceededException"}, status=400)
-    seeding.seed_resources()
-    assert "LimitExceededException" in seeding.failures(os.environ)["aws.json"]
-
-    seeding.seed_functions()
-    assert list(seeding.failures(os.environ)) == ["aws.json"]
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        ({"nosuch": {"create_x": [{}]}}, "knows no service nosuch"),
-        ({"s3": {"make_bucket": [{}]}}, "s3 has no operation make_bucket"),
-    ],
-)
-def test_unknown_services_and_operations_are_refused(root: Path, content: object, reason: str) -> None:
-    (root / "config/aws.json").write_text(json.dumps(content))
-
-    with pytest.raises(seeding.SeedingError, match=reason):
-        seeding.load_resources(root / "config/aws.json")
-
-
-def test_operations_have_boto3s_names(root: Path) -> None:
-    arguments = {"DBInstanceIdentifier": "d", "DBInstanceClass": "c", "Engine": "postgres"}
-    (root / "config/aws.json").write_text(json.dumps({"rds": {"create_db_instance": [arguments]}}))
-
-    assert seeding.load_resources(root / "config/aws.json") == [("rds", "create_db_instance", arguments)]
-
-
-def test_a_source_that_is_not_utf_8_is_named(folder: Path) -> None:
-    (folder / "lambda_function.py").write_bytes(b"\xff\xfe")
-
-    with pytest.raises(seeding.SeedingError, match=r"my_function/lambda_function\.py"):
-        seeding.load_function(folder)
+    assert deploy(function) is False

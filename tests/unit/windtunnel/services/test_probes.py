@@ -11,7 +11,7 @@ from typing import Any
 import psycopg2
 import pytest
 
-from windtunnel.seeding import functions as seeding
+from windtunnel.seeding import account
 from windtunnel.services import probes
 
 from ..conftest import Database, Server
@@ -158,7 +158,7 @@ def test_failed_seeding_is_named_and_definite(localstack: dict[str, str], server
         probes.localstack(localstack, 0.0)
 
     server.answers("GET /_localstack/init/ready", scripts("SUCCESSFUL"))
-    seeding.account(localstack).write_text(json.dumps({"one": "has no handler"}))
+    account.file(localstack).write_text(json.dumps({"one": "has no handler"}))
     with pytest.raises(probes.Broken, match="one: has no handler"):
         probes.localstack(localstack, 0.0)
 

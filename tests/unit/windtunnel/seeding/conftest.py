@@ -1,0 +1,53 @@
+"""What LocalStack's container has mounted, and an AWS that answers."""
+
+from pathlib import Path
+
+import pytest
+
+from windtunnel.seeding import watch
+
+from ..conftest import Server
+
+HANDLER = "def lambda_handler(event, context): ...\n"
+PATH = "/2015-03-31/functions"
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What is mounted into LocalStack's container: one function, the library, an empty config folder."""
+    for name in ("lambdas/my_function", "airflow_relay", "config"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "lambdas/my_function/lambda_function.py").write_text(HANDLER)
+    (tmp_path / "airflow_relay/__init__.py").touch()
+    monkeypatch.setattr(watch, "ROOT", tmp_path)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def folder(root: Path) -> Path:
+    return root / "lambdas/my_function"
+
+
+@pytest.fixture
+def lambda_api(server: Server, monkeypatch: pytest.MonkeyPatch, root: Path, folder: Path) -> Server:
+    """An AWS in which the function does not exist yet."""
+    for name, value in {
+        "AWS_ENDPOINT_URL": server.address,
+        "AWS_DEFAULT_REGION": "ap-southeast-2",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+    }.items():
+        monkeypatch.setenv(name, value)
+    missing = {"__type": "ResourceNotFoundException", "Message": "Function not found"}
+    server.answers(f"GET {PATH}/my-function/configuration", missing, status=404)
+    server.answers(f"POST {PATH}", {"FunctionName": "my-function"}, status=201)
+    active = {"Configuration": {"State": "Active", "LastUpdateStatus": "Successful"}}
+    server.answers(f"GET {PATH}/my-function", active)
+    server.answers(f"PUT {PATH}/my-function/code", {})
+    server.answers(f"PUT {PATH}/my-function/configuration", {})
+    return server
+
+
+def writes(server: Server) -> list[str]:
+    return [request for request, _ in server.requests if not request.startswith("GET")]

@@ -1,0 +1,55 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from windtunnel.seeding import account, watch
+
+from ..conftest import Server
+from .conftest import HANDLER, PATH, writes
+
+
+def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Server, root: Path) -> None:
+    broken = root / "lambdas/broken"
+    broken.mkdir()
+
+    wrong = watch.seed_functions()
+
+    assert list(wrong) == ["broken"]
+    assert account.failures(os.environ) == wrong
+    assert writes(lambda_api) == [f"POST {PATH}"]
+
+    broken.rmdir()
+    assert watch.seed_functions() == {}
+    assert account.failures(os.environ) == {}
+
+
+def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server, root: Path) -> None:
+    for name in ("broken", "other"):
+        (root / "lambdas" / name).mkdir()
+    watch.seed_functions()
+
+    (root / "lambdas/broken/lambda_function.py").write_text(HANDLER)
+    missing = {"__type": "ResourceNotFoundException", "Message": "Function not found"}
+    lambda_api.answers(f"GET {PATH}/broken/configuration", missing, status=404)
+    lambda_api.answers(f"GET {PATH}/broken", {"Configuration": {"State": "Active"}})
+
+    assert watch.seed_functions(["broken"]) == {}
+    assert list(account.failures(os.environ)) == ["other"]
+
+
+@pytest.mark.parametrize("code", ["ResourceAlreadyExistsException", "ResourceInUseException"])
+def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root: Path, code: str) -> None:
+    groups = [{"logGroupName": "/a"}]
+    (root / "config/aws.json").write_text(json.dumps({"logs": {"create_log_group": groups}}))
+    lambda_api.answers("POST /", {"__type": code}, status=400)
+    watch.seed_resources()
+    assert account.failures(os.environ) == {}
+
+    lambda_api.answers("POST /", {"__type": "LimitExceededException"}, status=400)
+    watch.seed_resources()
+    assert "LimitExceededException" in account.failures(os.environ)["aws.json"]
+
+    watch.seed_functions()
+    assert list(account.failures(os.environ)) == ["aws.json"]
