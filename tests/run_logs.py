@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from airflow_relay import contract
 from tests.support import BUCKET
 from windtunnel.airflow_api.client import AirflowClient, TaskLog
-from windtunnel.testing.stack import log_key
+from windtunnel.testing.runs import log_key
 from windtunnel.waiting import wait_until
 
 # So long Airflow may take for the upload after the task has its state, in seconds.

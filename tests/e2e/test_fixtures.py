@@ -11,7 +11,8 @@ import pytest
 from windtunnel.airflow_api.client import AirflowClient, UnknownDag
 from windtunnel.diagnosis import evidence
 from windtunnel.testing.function_stubs import FunctionError
-from windtunnel.testing.stack import DagRun, RunningStack
+from windtunnel.testing.runs import DagRun
+from windtunnel.testing.stack import RunningStack
 
 RunDag = Callable[..., DagRun]
 FUNCTION = "test-plain"
@@ -152,11 +153,14 @@ def test_what_was_there_is_put_back_as_it_was(
         # What the API tells otherwise than it is, or not at all.
         windtunnel.variable("version", "3.10"),
         windtunnel.connection("with-password", "http", password="x", extra={"api_key": "y"}),  # noqa: S106
+        # Longer than a command's argument may be, which is 128 KiB.
+        windtunnel.variable("long", "x" * 200 * 1024),
     ):
         before = {table: rows(metadata_db, table) for table in ("connection", "variable", "slot_pool")}
 
         with (
             windtunnel.variable("version", "4"),
+            windtunnel.variable("long", "short"),
             windtunnel.connection("with-password", "ftp"),
             windtunnel.connection("aws_default", "aws", host="other.test"),
             windtunnel.pool("default_pool", 1),

@@ -21,7 +21,8 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import FINISHED
 from windtunnel.stack import overlays
-from windtunnel.testing.stack import RunningStack, TaskInstance, log_key
+from windtunnel.testing.runs import TaskInstance, log_key
+from windtunnel.testing.stack import RunningStack
 
 # What is asked for as it is, a file each: service and path.
 HEALTH = {

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from windtunnel.stack.errors import StackError, Unmet
     from windtunnel.stack.service import Service
     from windtunnel.testing.function_stubs import Stub
-    from windtunnel.testing.stack import DagRun, RunningStack
+    from windtunnel.testing.runs import DagRun
+    from windtunnel.testing.stack import RunningStack
 
 # Pytest shows the test's line that failed, and not the way through here.
 __tracebackhide__ = True

@@ -1,13 +1,14 @@
 """What ``./windtunnel`` asks where a service runs; each answer is JSON on standard output.
 
 Run there as ``python -m windtunnel.services.answers settings``, ``… aws FUNCTION...``, ``… dag_files``,
-``… login``, ``… database``, ``… take TABLE NAME`` or ``… put TABLE ROW``.
+``… login``, ``… database`` or ``… rename TABLE OLD NEW...``.
 """
 
 import json
 import os
 import sys
 from collections.abc import Callable
+from itertools import batched
 
 from windtunnel.services import secrets
 
@@ -60,31 +61,22 @@ def dag_files() -> list[str]:
     return sorted(str(name) for (name,) in _execute(statement))
 
 
-def take(arguments: list[str]) -> str | None:
-    """Delete a connection or a variable, and answer its row, for ``put``; None where there is none.
+def rename(arguments: list[str]) -> None:
+    """Give connections or variables other names, each in place of what had that name before.
 
-    As it is in the database: Airflow's API tells no secrets, and of a variable no description.
+    All of it is one transaction. The rows stay in the database, whatever their size and their secrets.
 
-    :param arguments: the table, one of ``NAMES``, and the name.
+    :param arguments: the table, one of ``NAMES``, then an old name, its new name, and so on.
     """
-    table, name = arguments
-    statement = f"DELETE FROM {table} AS old WHERE {NAMES[table]} = %s RETURNING to_jsonb(old)::text"  # noqa: S608
-    rows = _execute(statement, name)
-    return str(rows[0][0]) if rows else None
-
-
-def put(arguments: list[str]) -> None:
-    """Put back what ``take`` has answered, in place of any other of its name.
-
-    :param arguments: the table and the row.
-    """
-    table, row = arguments
-    _execute(
-        f"DELETE FROM {table} WHERE {NAMES[table]} = %s;"  # noqa: S608
-        f"INSERT INTO {table} SELECT * FROM jsonb_populate_record(NULL::{table}, %s) RETURNING 1",
-        json.loads(row)[NAMES[table]],
-        row,
+    table, *names = arguments
+    column = NAMES[table]
+    statement = (
+        f"DELETE FROM {table} WHERE {column} = %s;"  # noqa: S608
+        f"UPDATE {table} SET {column} = %s WHERE {column} = %s;"
     )
+    pairs = list(batched(names, 2, strict=True))
+    parameters = [name for old, new in pairs for name in (new, new, old)]
+    _execute(f"{statement * len(pairs)} SELECT 1", *parameters)
 
 
 def _execute(statement: str, *parameters: str) -> list[tuple[object, ...]]:
@@ -99,8 +91,7 @@ ANSWERS: dict[str, Callable[[list[str]], object]] = {
     "settings": lambda _: settings(),
     "aws": aws,
     "dag_files": lambda _: dag_files(),
-    "take": take,
-    "put": put,
+    "rename": rename,
     "login": lambda _: secrets.admin_login(os.environ),
     "database": lambda _: secrets.database_dsn(os.environ),
 }

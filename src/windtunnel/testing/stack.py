@@ -4,11 +4,12 @@ The fixtures of ``windtunnel.pytest_plugin`` hand these out.
 """
 
 import configparser
+import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,10 @@ import boto3
 import botocore.config
 import botocore.session
 from airflow_client.client.models.dag_run_response import DAGRunResponse
-from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
 from windtunnel.airflow_api.client import (
     AirflowApiError,
     AirflowClient,
-    LogRecord,
     NotThere,
     UnknownDag,
     check_connection_fields,
@@ -30,137 +29,17 @@ from windtunnel.seeding.functions import load_functions
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.stack.errors import StackError
 from windtunnel.testing.function_stubs import Functions, Stub
+from windtunnel.testing.runs import RUN_TIMEOUT, DagRun
 from windtunnel.waiting import WaitTimeout, wait_until
 
 # Pytest shows the test's line that failed, and not the way through here.
 __tracebackhide__ = True
 
-# So long a run may take, and a log on its way to S3, in seconds, where a test does not say otherwise.
-RUN_TIMEOUT = 300.0
-UPLOAD_TIMEOUT = 30.0
-# And so long a saved DAG file to be parsed: by the page and the scheduler it is known within 2 s.
+# How long the parsing of a saved DAG file may take, in seconds: page and scheduler know it within 2 s.
 PARSE_TIMEOUT = 10.0
 
-
-def log_key(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> str:
-    """Where the log of a try lies, in the bucket and below Airflow's log folder, by Airflow's own template.
-
-    :param map_index: -1 for a task that is not mapped.
-    """
-    index = f"map_index={map_index}/" if map_index >= 0 else ""
-    return f"dag_id={dag_id}/run_id={run_id}/task_id={task_id}/{index}attempt={try_number}.log"
-
-
-class TaskInstance:
-    """One task of a run, in its latest try."""
-
-    def __init__(self, stack: "RunningStack", run: DAGRunResponse, task: TaskInstanceResponse) -> None:
-        """Take what the API has answered.
-
-        :param run: the run that it belongs to.
-        """
-        self._stack = stack
-        self._run = run
-        self.task_id: str = task.task_id
-        self.map_index: int = task.map_index
-        self.try_number: int = task.try_number
-        self.state: str = task.state.value if task.state else "none"
-        # Seconds; None for one that did not run.
-        self.duration: float | None = task.duration
-
-    def __repr__(self) -> str:
-        """Id, map index and state, for assertions that fail."""
-        index = f"[{self.map_index}]" if self.map_index >= 0 else ""
-        return f"<TaskInstance {self.task_id}{index} {self.state}>"
-
-    def xcom(self, key: str = "return_value") -> Any:
-        """A value that the task has pushed; its result where no key is named.
-
-        :raises windtunnel.airflow_api.client.AirflowApiError: when there is none.
-        """
-        return self._stack.airflow.xcom(self._run, self.task_id, key, self.map_index)
-
-    def log_records(self, try_number: int | None = None) -> list[LogRecord]:
-        """The task's log as the web page shows it; that of the latest try where none is named."""
-        number = self.try_number if try_number is None else try_number
-        return self._stack.airflow.task_log(self._run, self.task_id, number, self.map_index).records
-
-    def log(self, try_number: int | None = None) -> str:
-        """The same as text, exceptions included."""
-        return "\n".join(line for record in self.log_records(try_number) for line in record.lines())
-
-    def s3_log(self, try_number: int | None = None) -> str:
-        """The object in S3 that holds the log of a try, as it is: lines of JSON.
-
-        Airflow uploads it once the task has ended, so it is waited for.
-
-        :raises windtunnel.waiting.WaitTimeout: when it does not come.
-        """
-        number = self.try_number if try_number is None else try_number
-        key = log_key(self._run.dag_id, self._run.dag_run_id, self.task_id, self.map_index, number)
-        bucket, s3 = self._stack.log_bucket, self._stack.aws("s3")
-
-        def body() -> str:
-            return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
-
-        retry_on = (s3.exceptions.NoSuchKey,)
-        return wait_until(f"s3://{bucket}/{key}", body, timeout=UPLOAD_TIMEOUT, retry_on=retry_on)
-
-
-class DagRun:
-    """A run, as it was when it was last looked at: at its end, unless it was only triggered."""
-
-    def __init__(self, stack: "RunningStack", run: DAGRunResponse) -> None:
-        """Take what the API has answered."""
-        self._stack = stack
-        self._run = run
-        self.dag_id: str = run.dag_id
-        self.run_id: str = run.dag_run_id
-
-    @property
-    def state(self) -> str:
-        """``success`` or ``failed``; ``queued`` or ``running`` before the end."""
-        return str(self._run.state.value)
-
-    @property
-    def duration(self) -> float | None:
-        """Seconds; None before the end."""
-        return self._run.duration
-
-    def wait(self, timeout: float = RUN_TIMEOUT) -> "DagRun":
-        """Wait for its end, good or bad; the run itself.
-
-        :param timeout: seconds.
-        :raises windtunnel.waiting.WaitTimeout: when it takes longer.
-        """
-        self._run = self._stack.airflow.wait(self._run, timeout)
-        return self
-
-    def __repr__(self) -> str:
-        """DAG, run and state; for a failed one also why it has failed."""
-        why = "\n".join(["", *self.failures()]) if self.state == "failed" else ""
-        return f"<DagRun {self.dag_id} {self.run_id} {self.state}>{why}"
-
-    @property
-    def tasks(self) -> list[TaskInstance]:
-        """Every task instance, as it is now."""
-        found = self._stack.airflow.task_instances(self._run)
-        return [TaskInstance(self._stack, self._run, task) for task in found]
-
-    def task(self, task_id: str, map_index: int = -1) -> TaskInstance:
-        """One of them.
-
-        :raises KeyError: naming those that there are.
-        """
-        tasks = self.tasks
-        for task in tasks:
-            if (task.task_id, task.map_index) == (task_id, map_index):
-                return task
-        raise KeyError(f"{task_id!r}, map index {map_index}; there are {tasks}")
-
-    def failures(self) -> list[str]:
-        """Why it has failed: of each failed task the last lines of its log, and what the scheduler noted."""
-        return self._stack.airflow.failures(self._run)
+# How much of a connection's id is part of another name for it, which Airflow allows 200 characters.
+STEM = 170
 
 
 def _modified(path: Path) -> float:
@@ -262,45 +141,57 @@ class RunningStack:
 
     @contextmanager
     def connection(self, connection_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
-        """A connection of Airflow's during the block, in place of any other of that id.
+        """Set a connection of Airflow's during the block, in place of any other of that id.
 
         :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra``, a dict, and so on.
         :raises TypeError: for a field that connections do not have.
         """
         check_connection_fields(fields)
         there = self.airflow.connection(connection_id) is not None
-        with self._put_back("connection", connection_id, there):
-            self.airflow.add_connection(connection_id, conn_type, **fields)
-            try:
-                yield
-            finally:
-                with suppress(NotThere):
-                    self.airflow.delete_connection(connection_id)
+        add = partial(self.airflow.add_connection, conn_type=conn_type, **fields)
+        with self._replaced("connection", connection_id, there, add, self.airflow.delete_connection):
+            yield
 
     @contextmanager
     def variable(self, key: str, value: Any) -> Iterator[None]:
-        """A variable of Airflow's during the block, in place of any other of that key.
+        """Set a variable of Airflow's during the block, in place of any other of that key.
 
         :param value: a text, or what becomes JSON.
         """
-        with self._put_back("variable", key, self.airflow.variable(key) is not None):
-            self.airflow.add_variable(key, value)
-            try:
-                yield
-            finally:
-                # A task may have deleted it.
-                with suppress(NotThere):
-                    self.airflow.delete_variable(key)
+        there = self.airflow.variable(key) is not None
+        add = partial(self.airflow.add_variable, value=value)
+        with self._replaced("variable", key, there, add, self.airflow.delete_variable):
+            yield
 
     @contextmanager
-    def _put_back(self, table: str, name: str, there: bool) -> Iterator[None]:
-        """Of a table's rows one is away during the block, if it is there at all."""
-        row = self.stack.ask("scheduler", "take", table, name) if there else None
-        try:
+    def _replaced(
+        self, table: str, name: str, there: bool, add: Callable[[str], None], delete: Callable[[str], None]
+    ) -> Iterator[None]:
+        """Add a row during the block, in place of any other of its name.
+
+        The other one waits in the database, under a name of its own: Airflow's API does not tell its secrets.
+        Names change hands in one transaction, so that at any time there is a row of that name.
+
+        :param there: there is another one.
+        :param add: adds the new row under the name that it gets.
+        :param delete: deletes the row of the name that it gets.
+        """
+        stem = f"{name[:STEM]}.windtunnel.{secrets.token_hex(4)}"
+        new, kept = (f"{stem}.new", f"{stem}.kept") if there else (name, "")
+        rename = partial(self.stack.ask, "scheduler", "rename", table)
+        with ExitStack() as cleanup:
+            add(new)
+            cleanup.callback(self._delete, delete, new)
+            if there:
+                rename(name, kept, new, name)
+                cleanup.callback(rename, kept, name)
             yield
-        finally:
-            if row:
-                self.stack.ask("scheduler", "put", table, row)
+
+    @staticmethod
+    def _delete(delete: Callable[[str], None], name: str) -> None:
+        # It has another name by now, or a task has deleted it.
+        with suppress(NotThere):
+            delete(name)
 
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:

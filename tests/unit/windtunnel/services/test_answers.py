@@ -54,6 +54,17 @@ def test_the_files_that_airflow_knows(database: Callable[..., Database]) -> None
     assert re.search(r"FROM dag\b.* UNION .*FROM import_error\b", statement)
 
 
+def test_rows_change_their_names_in_one_transaction(database: Callable[..., Database]) -> None:
+    asked = database([(1,)]).asked
+
+    answers.rename(["variable", "mine", "kept", "new", "mine"])
+
+    ((statement, parameters),) = asked
+    step = "DELETE FROM variable WHERE key = %s;UPDATE variable SET key = %s WHERE key = %s;"
+    assert statement.startswith(step * 2)
+    assert parameters == ("kept", "kept", "mine", "mine", "mine", "new")
+
+
 # As it is run
 
 

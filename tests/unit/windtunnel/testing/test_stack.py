@@ -119,31 +119,27 @@ def test_what_tasks_look_up_is_there_during_the_block(
 
 @pytest.fixture
 def asked(stack: RunningStack, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
-    """What is asked of the scheduler, which answers with a row."""
+    """What the scheduler is asked."""
     asked: list[tuple[str, ...]] = []
-
-    def ask(*question: str) -> str:
-        asked.append(question)
-        return "the row"
-
-    monkeypatch.setattr(stack.stack, "ask", ask)
+    monkeypatch.setattr(stack.stack, "ask", lambda *question: asked.append(question))
     return asked
 
 
 @pytest.mark.parametrize(
-    ("kind", "arguments"),
+    ("kind", "arguments", "name"),
     [
-        ("connection", {"connection_id": "mine", "conn_type": "http", "host": "x"}),
-        ("variable", {"key": "mine", "value": "new"}),
+        ("connection", {"connection_id": "mine", "conn_type": "http", "password": "secret"}, "connection_id"),
+        ("variable", {"key": "mine", "value": "secret"}, "key"),
     ],
 )
 @pytest.mark.parametrize("refused", [False, True])
-def test_what_was_there_before_is_put_back(
+def test_what_was_there_before_waits_under_another_name(
     stack: RunningStack,
     server: Server,
     asked: list[tuple[str, ...]],
     kind: str,
     arguments: dict[str, Any],
+    name: str,
     refused: bool,
 ) -> None:
     path = f"{kind}s"
@@ -151,14 +147,23 @@ def test_what_was_there_before_is_put_back(
     server.answers(
         f"POST /api/v2/{path}", arguments | {"is_encrypted": False}, status=422 if refused else 201
     )
-    server.answers(f"DELETE /api/v2/{path}/mine", {"detail": "a task has deleted it"}, status=404)
+    server.answers(f"DELETE /api/v2/{path}/", {"detail": "it has another name"}, status=404)
 
     with pytest.raises(AirflowApiError if refused else ZeroDivisionError), getattr(stack, kind)(**arguments):
         raise ZeroDivisionError
 
-    assert asked == [("scheduler", "take", kind, "mine"), ("scheduler", "put", kind, "the row")]
-    requests = [request.split()[0] for request, _ in changes(server, path)]
-    assert requests == (["POST"] if refused else ["POST", "DELETE"])
+    requests = changes(server, path)
+    new = requests[0][1][name]
+    kept = new.removesuffix("new") + "kept"
+    assert new.startswith("mine.windtunnel.")
+    if refused:
+        # Nothing was touched.
+        assert (asked, len(requests)) == ([], 1)
+        return
+    question = ("scheduler", "rename", kind)
+    # A process list shows what is asked, so no value is part of it.
+    assert asked == [(*question, "mine", kept, new, "mine"), (*question, kept, "mine")]
+    assert [request for request, _ in requests][1:] == [f"DELETE /api/v2/{path}/{new}"]
 
 
 def test_a_pool_that_is_there_gets_its_slots_back(stack: RunningStack, server: Server) -> None:
