@@ -47,8 +47,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     """Fail where the stack has left something behind."""
     yield
     stack = session.config.stash.get(STARTED, None)
-    stays = session.config.getoption("windtunnel_keep") or session.config.getoption("windtunnel_reuse")
-    if stack and not stays:
+    if stack and not session.config.getoption("windtunnel_reuse"):
         left = leftovers(stack)
         assert not left, f"{stack.project} leaves behind: {', '.join(left)}"
 

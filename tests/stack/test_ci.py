@@ -400,9 +400,8 @@ def test_images_are_not_kept_where_none_were_built(job: Job) -> None:
 
 def test_images_are_looked_for_by_the_names_that_the_plugin_gives_them(tmp_path: Path) -> None:
     (pattern,) = re.findall(r"'reference=(\S+)'", SCRIPTS[PACK]["run"])
-    # The project is named by the images' prefix and the process.
     config = SimpleNamespace(rootpath=tmp_path, getoption=lambda _: None)
-    prefix = Session(cast(Any, config)).project.rpartition("-")[0]
+    prefix = Session(cast(Any, config)).kept_project
 
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"].values()
     for image in {service["image"] for service in services if "build" in service}:

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from windtunnel.pytest_plugin.session import SESSION
+from windtunnel.stack.errors import StackError, Unmet
+from windtunnel.stack.repository import TIME_BUDGET
 
 # Everything else is imported once the option is given: pytest starts in other repositories, too.
 if TYPE_CHECKING:
     from windtunnel.pytest_plugin.static_checks.checks import Checks
-
-# In the repository's configuration: how long a DAG file may take, in seconds.
-TIME_BUDGET = "dag_time_budget"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -45,11 +44,9 @@ def _checks(config: pytest.Config) -> "Checks":
     from windtunnel.pytest_plugin.static_checks import checks
 
     session = config.stash[SESSION]
-    budget: object = session.named.get(TIME_BUDGET, checks.TIME_BUDGET)
-    if isinstance(budget, bool) or not isinstance(budget, int | float) or budget <= 0:
-        raise pytest.UsageError(f"[tool.windtunnel]: {TIME_BUDGET} = {budget!r} is no number of seconds")
+    budget = session.repository.configuration.get(TIME_BUDGET, checks.TIME_BUDGET)
     stack = session.make_stack("check")
-    # Whichever it is: there are no Python environments but this one's.
+    # Whichever engine runs the stack: venvs are this one's.
     local = ProcessStack(stack.settings)
     return checks.Checks(local, config.rootpath, budget)
 
@@ -62,11 +59,9 @@ class CheckCollector(pytest.Collector):
 
         :raises CollectError: when they cannot be found, or a setting cannot be used.
         """
-        from windtunnel.stack.errors import StackError
-
         try:
             found = _checks(self.config).find(self._say)
-        except (StackError, pytest.UsageError) as error:
+        except (StackError, Unmet) as error:
             raise self.CollectError(str(error)) from error
         for check in found:
             node = f"{check.subject}::{check.fact}"
@@ -103,7 +98,6 @@ class CheckItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """What is wrong, without the way that led there."""
         from windtunnel.pytest_plugin.static_checks.checks import CheckFailed
-        from windtunnel.stack.errors import StackError
 
         if isinstance(excinfo.value, CheckFailed | StackError):
             return str(excinfo.value)

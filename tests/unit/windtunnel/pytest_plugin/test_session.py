@@ -1,20 +1,16 @@
-"""The plugin in pytest sessions of their own, with a stack that stands in for a real one."""
+"""The plugin in pytest sessions of their own, with a stand-in for the stack."""
 
 import fcntl
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from windtunnel.stack.settings import ROOT
+from .repository import Repository
 
-# In place of a real stack: what was asked of it stands in `asked.txt`.
-CONFTEST = """
+TEST = """
 import json
 import os
 from pathlib import Path
@@ -90,46 +86,40 @@ def test_without():
 """
 
 
-class Repository:
-    """A user's repository, in which pytest is run."""
+class Example(Repository):
+    """A user's repository with three tests, of which two use the stack."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        (path / "conftest.py").write_text(CONFTEST)
-        (path / "pyproject.toml").write_text("[tool.windtunnel]\n")
-        (path / "requirements.txt").touch()
+        super().__init__(path, Path(__file__).with_name("stack_stand_in.py"))
         self.test("True")
 
     def test(self, outcome: str) -> None:
         (self.path / "test_it.py").write_text(TEST.replace("OUTCOME", outcome))
 
-    def pytest(
-        self, *arguments: str, folder: str = ".", **environment: str
-    ) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", "-p", "no:cacheprovider"]
-        variables = {**os.environ, "PYTHONPATH": str(ROOT / "src"), **environment}
-        return subprocess.run(
-            [*command, *arguments],
-            cwd=self.path / folder,
-            env=variables,
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
-
     @property
     def asked(self) -> list[str]:
-        """What was asked of the stack: the verb, and whether the project was this session's own."""
+        """What the stack was asked: the verb, and the project."""
         file = self.path / "asked.txt"
         return file.read_text().splitlines() if file.exists() else []
 
+    @property
+    def verbs(self) -> list[str]:
+        """What the stacks were asked, without the project."""
+        return [line.rpartition(" ")[0] for line in self.asked]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """The settings that the stack was started with."""
+        found: dict[str, str] = json.loads((self.path / "settings.json").read_text())
+        return found
+
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Repository:
-    return Repository(tmp_path)
+def repository(tmp_path: Path) -> Example:
+    return Example(tmp_path)
 
 
-def test_one_stack_serves_a_session_and_is_gone_afterwards(repository: Repository) -> None:
+def test_one_stack_serves_a_session_and_is_gone_afterwards(repository: Example) -> None:
     result = repository.pytest()
 
     assert result.returncode == 0, result.stdout
@@ -139,24 +129,19 @@ def test_one_stack_serves_a_session_and_is_gone_afterwards(repository: Repositor
     assert list((repository.path / ".windtunnel" / "projects").iterdir()) == []
 
 
-def test_tests_that_want_no_stack_start_none(repository: Repository) -> None:
+def test_tests_that_want_no_stack_start_none(repository: Example) -> None:
     assert repository.pytest("-k", "without").returncode == 0
     assert repository.asked == []
 
 
-def verbs(repository: Repository) -> list[str]:
-    """What was asked of its stacks."""
-    return [line.rpartition(" ")[0] for line in repository.asked]
-
-
-def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
+def test_a_kept_stack_is_taken_again(repository: Example) -> None:
+    repository.pytest("--windtunnel-reuse")
     repository.pytest("--windtunnel-reuse")
 
-    assert verbs(repository) == ["up", "look at"]
+    assert repository.verbs == ["up", "look at"]
 
     assert repository.pytest("--windtunnel-stop").returncode == 0
-    assert verbs(repository) == ["up", "look at", "down"]
+    assert repository.verbs == ["up", "look at", "down"]
 
 
 @pytest.mark.parametrize(
@@ -164,28 +149,28 @@ def test_a_kept_stack_is_taken_again(repository: Repository) -> None:
     [
         ("def test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)", ()),
         ("def test_it(windtunnel): os.kill(os.getpid(), signal.SIGKILL)", ("-n", "1")),
-        ("def test_it(windtunnel, _undone): _undone.callback(lambda: 1 / 0)", ()),
-        ("def test_it(windtunnel, _undone): _undone.callback(lambda: 1 / 0)", ("-n", "1")),
+        ("def test_it(windtunnel, _cleanup): _cleanup.callback(lambda: 1 / 0)", ()),
+        ("def test_it(windtunnel, _cleanup): _cleanup.callback(lambda: 1 / 0)", ("-n", "1")),
     ],
     ids=["killed", "worker killed", "not undone", "worker, not undone"],
 )
-def test_a_kept_stack_is_made_anew_where_a_test_could_not_undo_what_it_had_set(
-    repository: Repository, test: str, workers: tuple[str, ...]
+def test_a_kept_stack_starts_from_nothing_if_a_test_could_not_undo_what_it_had_set(
+    repository: Example, test: str, workers: tuple[str, ...]
 ) -> None:
     (repository.path / "test_dirty.py").write_text(f"import os, signal\n{test}\n")
 
     repository.pytest("--windtunnel-reuse", "test_dirty.py", *workers)
-    before = len(verbs(repository))
+    before = len(repository.verbs)
     result = repository.pytest("--windtunnel-reuse", "test_it.py")
     repository.pytest("--windtunnel-reuse", "test_it.py")
 
     assert result.returncode == 0, result.stdout
-    assert "could not undo what a test had set: the stack is made anew" in result.stdout
-    assert verbs(repository)[before:] == ["down", "up", "look at"]
+    assert "could not undo what a test had set: starting from nothing" in result.stdout
+    assert repository.verbs[before:] == ["down", "up", "look at"]
 
 
 @contextmanager
-def in_use(repository: Repository) -> Iterator[Path]:
+def in_use(repository: Example) -> Iterator[Path]:
     """Another session uses the kept stack; what is noted of that."""
     (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
     with (repository.path / ".windtunnel" / "locks" / note.name).open() as lock:
@@ -193,132 +178,132 @@ def in_use(repository: Repository) -> Iterator[Path]:
         yield note
 
 
-def test_a_kept_stack_is_not_made_anew_while_another_session_uses_it(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
+def test_a_kept_stack_is_not_removed_while_another_session_uses_it(repository: Example) -> None:
+    repository.pytest("--windtunnel-reuse")
     with in_use(repository) as note:
         content = json.loads(note.read_text())
-        assert content["begun"] == []
-        note.write_text(json.dumps(content | {"begun": ["killed", "alive"]}))
+        assert content["users"] == []
+        note.write_text(json.dumps(content | {"users": ["killed", "alive"]}))
 
         repository.pytest("--windtunnel-reuse")
 
-        assert verbs(repository) == ["up", "look at"]
-        assert json.loads(note.read_text())["begun"] == ["killed", "alive"]
+        assert repository.verbs == ["up", "look at"]
+        assert json.loads(note.read_text())["users"] == ["killed", "alive"]
     # Nobody uses it now, so both were killed.
     repository.pytest("--windtunnel-reuse")
-    assert verbs(repository) == ["up", "look at", "down", "up"]
+    assert repository.verbs == ["up", "look at", "down", "up"]
 
 
-def test_a_kept_stack_is_not_stopped_while_another_session_uses_it(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
+def test_a_kept_stack_is_not_stopped_while_another_session_uses_it(repository: Example) -> None:
+    repository.pytest("--windtunnel-reuse")
     (repository.path / "requirements.txt").write_text("pandas==3")
 
     with in_use(repository):
         refused = repository.pytest("--windtunnel-reuse")
 
     assert refused.returncode == 1
-    assert "is used by another session of pytest, and has to be started anew" in refused.stdout
-    assert verbs(repository) == ["up"]
+    assert "is used by another session of pytest, and has to be started again" in refused.stdout
+    assert repository.verbs == ["up"]
     assert repository.pytest("--windtunnel-reuse").returncode == 0
-    assert verbs(repository) == ["up", "stop", "up"]
+    assert repository.verbs == ["up", "stop", "up"]
 
 
-def test_a_session_without_a_stack_leaves_one_alone_that_is_being_started(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
+def test_a_session_without_a_stack_leaves_one_alone_that_is_being_started(repository: Example) -> None:
+    repository.pytest("--windtunnel-reuse")
     (note,) = (repository.path / ".windtunnel" / "projects").iterdir()
-    starting = '{"engine": "local", "session": "another", "begun": ["another"]}'
+    starting = '{"engine": "local", "session": "another", "users": ["another"]}'
     note.write_text(starting)
 
     repository.pytest("--windtunnel-reuse", "-k", "without")
 
-    assert verbs(repository) == ["up"]
+    assert repository.verbs == ["up"]
     assert note.read_text() == starting
 
 
-def test_a_kept_stack_keeps_its_data_where_it_does_not_start_again(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
+def test_a_kept_stack_keeps_its_data_if_it_does_not_start_again(repository: Example) -> None:
+    repository.pytest("--windtunnel-reuse")
     (repository.path / "requirements.txt").write_text("pandas==3")
 
     repository.pytest("--windtunnel-reuse", BROKEN="1")
     repository.pytest("--windtunnel-reuse")
 
-    assert verbs(repository) == ["up", "stop", "up", "stop", "up"]
+    assert repository.verbs == ["up", "stop", "up", "stop", "up"]
 
 
-def test_a_kept_stack_outlives_a_dag_that_cannot_be_imported(repository: Repository) -> None:
+def test_a_kept_stack_outlives_a_dag_that_cannot_be_imported(repository: Example) -> None:
     repository.pytest("--windtunnel-reuse")
 
     broken = repository.pytest("--windtunnel-reuse", TYPO="yes")
-    mended = repository.pytest("--windtunnel-reuse")
+    corrected = repository.pytest("--windtunnel-reuse")
 
     assert broken.returncode == 1
     assert "the stack is not ready:\nDAG files with import errors:\na.py: SyntaxError: bad" in broken.stdout
-    assert mended.returncode == 0, mended.stdout
-    assert verbs(repository) == ["up", "look at", "look at"]
+    assert corrected.returncode == 0, corrected.stdout
+    assert repository.verbs == ["up", "look at", "look at"]
 
 
-def test_a_kept_stack_outlives_requirements_that_cannot_be_installed(repository: Repository) -> None:
+def test_a_kept_stack_outlives_requirements_that_cannot_be_installed(repository: Example) -> None:
     repository.pytest("--windtunnel-reuse")
     (repository.path / "requirements.txt").write_text("no-such==1")
 
     broken = repository.pytest("--windtunnel-reuse")
     (repository.path / "requirements.txt").write_text("")
-    mended = repository.pytest("--windtunnel-reuse")
+    corrected = repository.pytest("--windtunnel-reuse")
 
     assert broken.returncode == 1
     assert "no-such cannot be installed" in broken.stdout
-    assert mended.returncode == 0, mended.stdout
-    assert verbs(repository) == ["up", "look at"]
+    assert corrected.returncode == 0, corrected.stdout
+    assert repository.verbs == ["up", "look at"]
 
 
-def test_a_kept_stack_that_is_gone_is_started_anew(repository: Repository) -> None:
-    repository.pytest("--windtunnel-keep")
+def test_a_kept_stack_that_is_gone_is_started_again(repository: Example) -> None:
+    repository.pytest("--windtunnel-reuse")
     (repository.path / "asked.txt").write_text("")
 
     # The last answer of its health checks, which says nothing of what does not run.
     result = repository.pytest("--windtunnel-reuse", TYPO="yes")
 
     assert result.returncode == 0, result.stdout
-    assert verbs(repository) == ["stop", "up"]
+    assert repository.verbs == ["stop", "up"]
 
 
-def test_a_kept_stack_is_started_anew_where_its_requirements_have_changed(repository: Repository) -> None:
+def test_a_kept_stack_is_started_again_if_its_requirements_have_changed(repository: Example) -> None:
     repository.pytest("--windtunnel-reuse")
     (repository.path / "requirements.txt").write_text("another")
     repository.pytest("--windtunnel-reuse")
 
-    assert verbs(repository) == ["up", "stop", "up"]
+    assert repository.verbs == ["up", "stop", "up"]
 
 
-def test_a_stack_that_was_to_stay_and_does_not_start_is_removed(repository: Repository) -> None:
+def test_a_stack_that_was_to_stay_and_does_not_start_is_removed(repository: Example) -> None:
     repository.pytest("--windtunnel-reuse", BROKEN="1")
 
-    assert verbs(repository) == ["up", "down"]
+    assert repository.verbs == ["up", "down"]
 
 
-def test_a_kept_stack_of_another_engine_is_removed(repository: Repository) -> None:
+def test_a_kept_stack_of_another_engine_is_removed(repository: Example) -> None:
     repository.pytest("--windtunnel-reuse")
     repository.pytest("--windtunnel-reuse", "--windtunnel-engine", "compose")
 
-    assert verbs(repository) == ["up", "down", "up"]
+    assert repository.verbs == ["up", "down", "up"]
 
 
-def test_the_workers_of_xdist_start_one_stack_and_do_not_touch_it_again(repository: Repository) -> None:
+def test_the_workers_of_xdist_start_one_stack_and_do_not_touch_it_again(repository: Example) -> None:
     result = repository.pytest("-n", "2", "--dist", "each")
 
     assert result.returncode == 0, result.stdout
-    assert verbs(repository) == ["up", "down"]
+    assert repository.verbs == ["up", "down"]
 
 
-def test_the_workers_of_xdist_say_why_a_stack_does_not_start(repository: Repository) -> None:
+def test_the_workers_of_xdist_say_why_a_stack_does_not_start(repository: Example) -> None:
     result = repository.pytest("-n", "2", "--dist", "each", BROKEN="1")
 
     assert result.returncode == 1, result.stdout
     assert "the stack is not ready:\nscheduler ended with exit code 1" in result.stdout
-    assert verbs(repository) == ["up", "down"]
+    assert repository.verbs == ["up", "down"]
 
 
-def test_a_stack_that_is_not_removed_fails_the_session_and_hides_nothing(repository: Repository) -> None:
+def test_a_stack_that_is_not_removed_fails_the_session_and_hides_nothing(repository: Example) -> None:
     repository.test("False")
 
     result = repository.pytest(STUCK="1")
@@ -328,7 +313,7 @@ def test_a_stack_that_is_not_removed_fails_the_session_and_hides_nothing(reposit
     assert "1 failed, 2 passed" in result.stdout
 
 
-def test_errors_of_others_are_shown_as_they_are(repository: Repository) -> None:
+def test_errors_of_others_are_shown_as_they_are(repository: Example) -> None:
     with (repository.path / "conftest.py").open("a") as conftest:
         conftest.write("import pytest\ndef pytest_configure(): raise pytest.UsageError('set FOO first')\n")
 
@@ -338,19 +323,19 @@ def test_errors_of_others_are_shown_as_they_are(repository: Repository) -> None:
     assert "Traceback" not in result.stderr
 
 
-def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository: Repository) -> None:
+def test_a_stack_that_does_not_start_ends_the_session_and_is_removed(repository: Example) -> None:
     result = repository.pytest(BROKEN="1")
 
     assert result.returncode == 1
     for said in ("the stack is not ready", "scheduler ended with exit code 1", "No module named x"):
         assert said in result.stdout + result.stderr
-    assert "./windtunnel" not in result.stdout + result.stderr
-    assert verbs(repository) == ["up", "down"]
+    assert "windtunnel logs" not in result.stdout + result.stderr
+    assert repository.verbs == ["up", "down"]
     (log,) = (repository.path / ".windtunnel" / "evidence").glob("*/start/scheduler.log")
     assert log.read_text() == "the scheduler's"
 
 
-def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository: Repository) -> None:
+def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository: Example) -> None:
     repository.test("False")
 
     result = repository.pytest()
@@ -364,7 +349,7 @@ def test_a_failed_test_says_why_its_runs_failed_and_where_the_rest_is(repository
     assert "ValueError: bad" in (folder / "runs.txt").read_text()
 
 
-def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repository) -> None:
+def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Example) -> None:
     repository.pytest()
     own = repository.asked[0].split()[1]
     gone, alive = f"{own.rpartition('-')[0]}-1", f"{own.rpartition('-')[0]}-2"
@@ -386,58 +371,70 @@ def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Repos
     [
         (
             'dag = "dags"',
-            "dag; there are: dags, lambdas, custom, config, requirements, aws, dag_time_budget, engine",
+            "dag; there are: dags, lambdas, custom, config, requirements, aws, dag_time_budget, engine, with",
         ),
         ('lambdas = "functions"', "lambdas = 'functions' is not there"),
-        ("dags = 3", "dags = 3 is no text"),
-        ('engine = "podman"', "engine = 'podman'; there are: compose, local"),
+        ("dags = 3", "dags = 3 is not a path"),
+        ('engine = "podman"', "engine = 'podman' is not one of compose, local"),
+        ('with = "celery"', "with = 'celery' is not a list of names and paths"),
+        ('with = ["./no-such.yml"]', "no-such.yml is not there"),
+        ("dag_time_budget = true", "dag_time_budget = True is not a number of seconds"),
     ],
 )
-def test_a_wrong_setting_is_named(repository: Repository, setting: str, said: str) -> None:
-    (repository.path / "pyproject.toml").write_text(f"[tool.windtunnel]\n{setting}\n")
+def test_a_wrong_setting_is_named(repository: Example, setting: str, said: str) -> None:
+    repository.configure(setting)
 
     result = repository.pytest()
 
     assert result.returncode != 0
-    assert said in result.stdout + result.stderr
-    assert "INTERNALERROR" not in result.stdout
+    assert f"[tool.windtunnel] in {repository.path / 'pyproject.toml'}: " in result.stdout
+    assert said in result.stdout
+    assert "Traceback" not in result.stdout
     assert not (repository.path / ".windtunnel" / "projects").exists()
-
-
-def settings(repository: Repository) -> dict[str, str]:
-    """The settings that its stack was started with."""
-    found: dict[str, str] = json.loads((repository.path / "settings.json").read_text())
-    return found
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "1")])
 def test_an_option_wins_over_the_configuration_and_counts_from_where_pytest_is_started(
-    repository: Repository, workers: tuple[str, ...]
+    repository: Example, workers: tuple[str, ...]
 ) -> None:
     for folder in ("jobs", "below/flows", "below/lambdas"):
         (repository.path / folder).mkdir(parents=True)
-    (repository.path / "pyproject.toml").write_text('[tool.windtunnel]\ndags = "jobs"\nlambdas = "jobs"\n')
+    repository.configure('dags = "jobs"', 'lambdas = "jobs"', 'with = ["emr"]')
+    (repository.path / "below" / "mine.yml").touch()
 
-    result = repository.pytest("..", "--windtunnel-dags", "flows", *workers, folder="below")
+    options = ("--windtunnel-dags", "flows", "--windtunnel-with", "celery", "--windtunnel-with", "mine.yml")
+    result = repository.pytest("..", *options, *workers, folder="below")
 
     assert result.returncode == 0, result.stdout
-    found = settings(repository)
+    found = repository.settings
     assert found["DAGS_FOLDER"] == str(repository.path / "below" / "flows")
     assert found["LAMBDAS_FOLDER"] == str(repository.path / "jobs")
+    assert found["WINDTUNNEL_WITH"] == f"celery,{repository.path / 'below' / 'mine.yml'}"
 
 
-def test_a_kept_stack_is_stopped_from_another_folder(repository: Repository) -> None:
+def test_the_overlays_of_the_configuration_count_from_the_repository(repository: Example) -> None:
+    repository.configure('with = ["celery", "deploy/mine.yml"]')
+    (repository.path / "deploy").mkdir()
+    (repository.path / "deploy" / "mine.yml").touch()
+
+    result = repository.pytest()
+
+    assert result.returncode == 0, result.stdout
+    assert repository.settings["WINDTUNNEL_WITH"] == f"celery,{repository.path / 'deploy' / 'mine.yml'}"
+
+
+def test_a_kept_stack_is_stopped_from_another_folder(repository: Example) -> None:
     (repository.path / "below" / "flows").mkdir(parents=True)
     option = ("..", "--windtunnel-dags", "flows")
-    repository.pytest(*option, "--windtunnel-keep", folder="below")
+    repository.pytest(*option, "--windtunnel-reuse", folder="below")
 
     result = repository.pytest(*option, "--windtunnel-stop", folder="below")
 
     assert result.returncode == 0, result.stderr
-    assert verbs(repository) == ["up", "down"]
+    assert repository.verbs == ["up", "down"]
 
 
-def test_an_option_for_what_is_not_there_is_named(repository: Repository) -> None:
+def test_an_option_for_what_is_not_there_is_named(repository: Example) -> None:
     result = repository.pytest("--windtunnel-requirements", "no-such.txt")
 
     assert result.returncode != 0
@@ -447,7 +444,7 @@ def test_an_option_for_what_is_not_there_is_named(repository: Repository) -> Non
     assert repository.asked == []
 
 
-def test_tests_of_long_or_equal_names_have_bundles_of_their_own(repository: Repository) -> None:
+def test_tests_of_long_or_equal_names_have_bundles_of_their_own(repository: Example) -> None:
     (repository.path / "test_it.py").write_text(
         "import pytest\n"
         "@pytest.mark.parametrize('long', ['a' * 300, 'a' * 301])\n"

@@ -9,8 +9,7 @@ import pytest
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
-from windtunnel.pytest_plugin import session
-from windtunnel.stack import choose, overlays
+from windtunnel.stack import choose, overlays, repository
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import Settings
 
@@ -109,7 +108,7 @@ def test_what_an_engine_is_made_with_is_the_same_for_both(checkout: Path, name: 
 
 
 def test_command_line_and_plugin_take_the_engines_that_there_are() -> None:
-    assert list(session.ENGINES) == list(choose.ENGINES)
+    assert list(repository.ENGINES) == list(choose.ENGINES)
     assert [ComposeStack.engine, ProcessStack.engine] == list(choose.ENGINES)
 
 

@@ -1,0 +1,158 @@
+"""The plugin's options, the end of its sessions, and the bundle of a failed test."""
+
+import gc
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from windtunnel.pytest_plugin.session import SESSION, Session
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.repository import ENGINES, PATHS, absolute_overlay
+
+# Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
+if TYPE_CHECKING:
+    from windtunnel.testing.stack import RunningStack
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options for the stack."""
+    group = parser.getgroup("windtunnel", "Airflow on AWS on this machine")
+    group.addoption(
+        "--windtunnel-engine",
+        choices=ENGINES,
+        help="what runs the stack; compose if a Docker Engine answers, else local",
+    )
+    for name in PATHS:
+        group.addoption(
+            f"--windtunnel-{name}", metavar="PATH", help=f"in place of {name} of [tool.windtunnel]"
+        )
+    group.addoption(
+        "--windtunnel-with",
+        metavar="NAME",
+        action="append",
+        help="an overlay, or a compose file of your own, in place of with of [tool.windtunnel]; repeatable",
+    )
+    group.addoption(
+        "--windtunnel-reuse",
+        action="store_true",
+        help="take the stack that an earlier session has left, or start one, and leave it running",
+    )
+    group.addoption(
+        "--windtunnel-stop", action="store_true", help="stop what --windtunnel-reuse has left; run no test"
+    )
+
+
+def pytest_cmdline_main(config: pytest.Config) -> int | None:
+    """Stop the stack that is left, if that is asked for."""
+    if not config.getoption("windtunnel_stop"):
+        return None
+    _make_paths_absolute(config)
+    try:
+        Session(config).stop_kept()
+    except StackError as error:
+        raise pytest.UsageError(str(error)) from error
+    return 0
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Know the session's project, in the workers of pytest-xdist, too."""
+    _make_paths_absolute(config)
+    config.stash[SESSION] = Session(config)
+
+
+def _make_paths_absolute(config: pytest.Config) -> None:
+    """Count the paths of options from where pytest was started; a worker gets them as they are then."""
+    start = config.invocation_params.dir
+    for name in PATHS:
+        if path := config.getoption(f"windtunnel_{name}"):
+            setattr(config.option, f"windtunnel_{name}", str(start / path))
+    if overlays := config.getoption("windtunnel_with"):
+        config.option.windtunnel_with = [absolute_overlay(name, start) for name in overlays]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist which session it belongs to."""
+    session = node.config.stash[SESSION]
+    node.workerinput["windtunnel_project"] = session.project
+    node.workerinput["windtunnel_session"] = session.id
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Remember that nobody has undone what the test of a crashed worker of pytest-xdist had set."""
+    if error:
+        node.config.stash[SESSION].mark_unclean()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Take the stack down after all workers have ended; if that fails, the session fails."""
+    own = session.config.stash[SESSION]
+    try:
+        own.finish()
+    except Exception as error:
+        own.problem = f"the stack of {own.project} is not removed: {error}"
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    """Say why the stack is still there, if it should be gone."""
+    if problem := config.stash[SESSION].problem:
+        terminalreporter.section("windtunnel", red=True)
+        terminalreporter.line(problem)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let the process end without a last look at all that was imported: it takes 0.5 s of each session."""
+    own = config.stash.get(SESSION, None)
+    if own and own.running:
+        gc.freeze()
+
+
+# The failure bundle
+
+
+# How many runs there were before a test.
+RUNS = pytest.StashKey[int]()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Remember which runs are not this test's."""
+    running = item.config.stash[SESSION].running
+    item.stash[RUNS] = len(running.runs) if running else 0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[Any]") -> "Iterator[None]":
+    """Gather what says why a test that used the stack has failed."""
+    report: pytest.TestReport = yield  # type: ignore[assignment]
+    session = item.config.stash[SESSION]
+    if report.failed and session.running and "windtunnel" in getattr(item, "fixturenames", ()):
+        folder = session.evidence / _folder_name(item.nodeid)
+        own = session.running.runs[item.stash.get(RUNS, 0) :]
+        report.sections.append(("windtunnel", "\n".join(_bundle(session.running, folder, own))))
+    return report  # type: ignore[return-value]
+
+
+def _folder_name(nodeid: str) -> str:
+    """Return a test's name as a folder's; the hash tells long or similar ids apart."""
+    name = re.sub(r"[^\w.-]+", "_", nodeid.rpartition("/")[2])
+    return f"{name[:100]}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
+
+
+def _bundle(running: "RunningStack", folder: Path, runs: Sequence[Any]) -> list[str]:
+    """Write the bundle, and return what is shown of it below the test."""
+    from windtunnel.airflow_api.client import TELLING_LINES
+    from windtunnel.diagnosis import evidence
+
+    try:
+        # The run, the task, and the end of that task's log, where the exception is.
+        lines = evidence.write(running, folder, runs)[: 2 + TELLING_LINES]
+    except OSError as error:
+        return [f"{folder} cannot be written: {error}"]
+    return [*lines, f"all of it: {folder}"]
