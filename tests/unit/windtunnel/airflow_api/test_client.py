@@ -7,7 +7,8 @@ from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, LogRec
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.waiting import WaitTimeout
 
-from ..conftest import Docker, Server
+from ..stand_ins.docker import Docker
+from ..stand_ins.web_server import Server
 
 RUN_PATH = "/api/v2/dags/demo-dag/dagRuns/run-1"
 TASKS_PATH = f"{RUN_PATH}/taskInstances"

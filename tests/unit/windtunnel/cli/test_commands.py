@@ -16,8 +16,10 @@ from windtunnel.stack import choose
 from windtunnel.stack.settings import ROOT
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
-from ..conftest import ALL_READY, Docker, Server, answer_stack, change, container, done
+from ..conftest import change
 from ..diagnosis.test_status import DAG, IMPORT_ERROR, running
+from ..stand_ins.docker import ALL_READY, Docker, answer_stack, container, done
+from ..stand_ins.web_server import Server
 from .test_follow import log, tasks
 
 # The fixture of a healthy stack with one DAG and one function.

@@ -6,7 +6,7 @@ from windtunnel.airflow_api.client import AirflowClient, LogRecord
 from windtunnel.cli.follow import Follower, Key
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
-from ..conftest import Server
+from ..stand_ins.web_server import Server
 
 
 def tasks(*listed: dict[str, Any]) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from windtunnel.compose.docker import size
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.stack.errors import Unmet
 
-from ..conftest import Docker, problems
+from ..conftest import problems
+from ..stand_ins.docker import Docker
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ from windtunnel.compose import images
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.stack.errors import Unmet
 
-from ..conftest import Docker, offline_script
+from ..conftest import offline_script
+from ..stand_ins.docker import Docker
 
 
 def test_base_images_are_those_that_are_not_built_here(compose: ComposeStack) -> None:

@@ -7,7 +7,7 @@ import pytest
 from windtunnel.compose import resources
 from windtunnel.compose.stack import ComposeStack
 
-from ..conftest import Docker
+from ..stand_ins.docker import Docker
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ from windtunnel.stack.errors import ServiceFailed, StackError
 from windtunnel.stack.service import Service
 from windtunnel.stack.settings import ROOT, Settings
 
-from ..conftest import ALL_READY, Docker, answer_stack, change, container, done
+from ..conftest import change
+from ..stand_ins.docker import ALL_READY, Docker, answer_stack, container, done
 
 
 def probe(output: str, *, exit_code: int = 1, start: str = "12:01") -> dict[str, object]:

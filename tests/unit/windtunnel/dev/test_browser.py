@@ -3,7 +3,7 @@ from pathlib import Path
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import browser
 
-from ..conftest import Docker
+from ..stand_ins.docker import Docker
 
 
 def test_a_browser_that_is_there_is_taken(compose: ComposeStack, docker: Docker) -> None:

@@ -9,7 +9,8 @@ from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
 from windtunnel.stack.settings import ROOT
 
-from ..conftest import Docker, change
+from ..conftest import change
+from ..stand_ins.docker import Docker
 
 
 def commands(steps: Iterable[suite.Step]) -> list[str]:

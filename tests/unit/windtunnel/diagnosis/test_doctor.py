@@ -8,7 +8,8 @@ from windtunnel.diagnosis import doctor
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
 
-from ..conftest import Docker, answer_stack, change, container
+from ..conftest import change
+from ..stand_ins.docker import Docker, answer_stack, container
 
 KNOWN = {"core": ["executor", "fernet_key", "fernet_key_cmd"], "common.io": ["xcom_objectstorage_path"]}
 

@@ -13,7 +13,8 @@ from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Unmet
 from windtunnel.stack.settings import Port
 
-from ..conftest import Docker, answer_stack, change, container, problems
+from ..conftest import change, problems
+from ..stand_ins.docker import Docker, answer_stack, container
 
 
 def test_a_checkout_as_it_should_be_has_no_findings(compose: ComposeStack, local: ProcessStack) -> None:

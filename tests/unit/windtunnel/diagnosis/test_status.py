@@ -8,7 +8,8 @@ from windtunnel.diagnosis import status
 from windtunnel.stack.service import Service
 
 from ..airflow_api.test_client import run
-from ..conftest import ALL_READY, Docker, Server, answer_stack
+from ..stand_ins.docker import ALL_READY, Docker, answer_stack
+from ..stand_ins.web_server import Server
 
 DAG = {
     "dag_id": "demo-dag",

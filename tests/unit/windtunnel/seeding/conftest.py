@@ -6,7 +6,7 @@ import pytest
 
 from windtunnel.seeding import watch
 
-from ..conftest import Server
+from ..stand_ins.web_server import Server
 
 HANDLER = "def lambda_handler(event, context): ...\n"
 PATH = "/2015-03-31/functions"

@@ -13,7 +13,7 @@ import pytest
 from windtunnel.seeding import functions
 from windtunnel.seeding.validation import SeedingError
 
-from ..conftest import Server
+from ..stand_ins.web_server import Server
 from .conftest import HANDLER, PATH, writes
 
 # Reading functions

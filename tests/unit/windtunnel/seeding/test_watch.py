@@ -6,7 +6,7 @@ import pytest
 
 from windtunnel.seeding import account, watch
 
-from ..conftest import Server
+from ..stand_ins.web_server import Server
 from .conftest import HANDLER, PATH, writes
 
 

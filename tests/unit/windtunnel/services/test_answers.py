@@ -11,7 +11,8 @@ import pytest
 from windtunnel.services import answers
 from windtunnel.stack.settings import ROOT
 
-from ..conftest import Database, Server
+from ..stand_ins.database import Database
+from ..stand_ins.web_server import Server
 
 
 @pytest.fixture(autouse=True)

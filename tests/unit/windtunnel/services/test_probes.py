@@ -14,7 +14,8 @@ import pytest
 from windtunnel.seeding import account
 from windtunnel.services import probes
 
-from ..conftest import Database, Server
+from ..stand_ins.database import Database
+from ..stand_ins.web_server import Server
 
 Probe = Callable[[Mapping[str, str], float], None]
 

@@ -13,7 +13,7 @@ from windtunnel.stack import choose, overlays, repository
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import Settings
 
-from ..conftest import Docker
+from ..stand_ins.docker import Docker
 
 
 @pytest.fixture(autouse=True)

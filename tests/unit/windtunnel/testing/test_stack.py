@@ -9,7 +9,7 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.testing.stack import RunningStack
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
-from ..conftest import Server
+from ..stand_ins.web_server import Server
 
 # What the API tells of a pool, beside what it was made with.
 POOL = {"slots": 2, "include_deferred": False} | dict.fromkeys(
