@@ -75,13 +75,20 @@ def get_beside(stack: Stack) -> None:
         suite.get_beside(stack, say, BuildProgress(say, show))
 
 
-@app.command(epilog=example("./windtunnel check"))
-def check(engine_name: EngineName = None) -> None:
-    """Check the code: format, lint, types, shell scripts."""
+@app.command(epilog=example("./windtunnel check", "./windtunnel check --quick"))
+def check(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Leave out the types, and with them all that has to be installed.")
+    ] = False,
+    engine_name: EngineName = None,
+) -> None:
+    """Check the code: format, lint, shell scripts, secrets, types."""
     stack = with_tools(engine_name)
     with failures_explained():
-        get_beside(stack)
-    run_steps(stack, list(suite.check_steps(stack)))
+        if not quick:
+            get_beside(stack)
+        steps = list(suite.quick_steps(stack) if quick else suite.check_steps(stack))
+    run_steps(stack, steps)
 
 
 def run_steps(stack: Stack, steps: list[suite.Step]) -> None:

@@ -4,6 +4,7 @@ Code that runs beside Airflow or in LocalStack is tested and checked with their 
 network, or in a venv of the local engine.
 """
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -56,6 +57,9 @@ BESIDE = (
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
 
+# What tests and examples use where a secret would stand: none of these is one.
+NO_SECRETS = r"^(test|secret|hunter2|pw|A[KS]IAIOSFODNN7EXAMPLE)$"
+
 
 @dataclass(frozen=True)
 class Step:
@@ -106,17 +110,21 @@ def test_steps(stack: Stack, floor: str, arguments: Sequence[str]) -> Iterator[S
         return
     apart = [f"--ignore={path}" for beside in BESIDE for path in beside.tests]
     # A worker for each core: most of these tests wait for processes.
-    yield Step("unit", [*pytest, folder, *apart, "-n", "auto", *arguments])
+    # A part of the tests covers a part of the code, which says nothing.
+    coverage = [] if arguments else ["--cov", "--cov-report="]
+    yield Step("unit", [*pytest, folder, *apart, "-n", "auto", *coverage, *arguments])
+    if coverage:
+        least = f"{sys.executable} -m coverage report --sort=cover | sed -n '1,12p;$p'"
+        yield Step("unit, coverage of src and lambdas", ["sh", "-c", least])
     for beside in BESIDE:
         options = ["-m", "pytest", "-p", "no:cacheprovider", *beside.tests, *arguments]
         yield step_beside(stack, beside, "unit", beside.test_venv, *options)
 
 
 def check_steps(stack: Stack) -> Iterator[Step]:
-    """Format, lint, types and shell scripts."""
+    """Format, lint, shell scripts, secrets and types."""
+    yield from quick_steps(stack)
     python = [sys.executable, "-m"]
-    yield Step("ruff format", [*python, "ruff", "format", "--check", "--output-format", "concise", "."])
-    yield Step("ruff check", [*python, "ruff", "check", "--quiet", "--output-format", "concise", "."])
     apart = "|".join(path for beside in BESIDE for path in (*beside.tests, *beside.sources))
     sources = ["src", "lambdas", "benchmarks", "tests"]
     yield Step("mypy", [*python, "mypy", *sources, "--exclude", f"^({apart})/"])
@@ -125,8 +133,20 @@ def check_steps(stack: Stack) -> Iterator[Step]:
     for beside in BESIDE:
         options = ["-m", "mypy", *beside.sources, *beside.tests]
         yield step_beside(stack, beside, "mypy", beside.name, *options)
+
+
+def quick_steps(stack: Stack) -> Iterator[Step]:
+    """What is checked within seconds, with no package of Airflow or LocalStack."""
+    python = [sys.executable, "-m"]
+    yield Step("ruff format", [*python, "ruff", "format", "--check", "--output-format", "concise", "."])
+    yield Step("ruff check", [*python, "ruff", "check", "--quiet", "--output-format", "concise", "."])
     shellcheck = str(Path(sys.executable).with_name("shellcheck"))
     yield Step("shellcheck", [shellcheck, "--external-sources", *shell_scripts(stack.root)])
+    # Hashes of packages look like secrets.
+    options = ["--no-verify", "--exclude-secrets", NO_SECRETS, "--exclude-files", r"^locks/.*\.txt$"]
+    scan = shlex.join([*python, "detect_secrets.pre_commit_hook", *options])
+    files = "git ls-files -z --cached --others --exclude-standard"
+    yield Step("secrets", ["sh", "-c", f"{files} | xargs -0 {scan}"])
 
 
 def shell_scripts(root: Path) -> list[str]:

@@ -1,3 +1,4 @@
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -145,3 +146,28 @@ def test_test_images_are_built_with_the_machines_certificates(compose: ComposeSt
         "localstack-test --tag checkout-localstack-test .",
     ]
     assert all("--secret id=ca_bundle,src=/bundle" in call for call in builds)
+
+
+def test_a_whole_unit_floor_prints_its_coverage_and_a_part_does_not(compose: ComposeStack) -> None:
+    assert [step.name for step in suite.test_steps(compose, "unit", [])][1].startswith("unit, coverage")
+    assert not any("--cov" in step.command for step in suite.test_steps(compose, "unit", ["-x"]))
+
+
+def test_a_secret_in_any_file_is_found(compose: ComposeStack, capfd: pytest.CaptureFixture[str]) -> None:
+    root = compose.root
+    subprocess.run(["git", "init", "--quiet", root], check=True)
+    planted = root / "dags" / "planted.py"
+    planted.write_text("KEY = 'AKIA" + "QWERTYUIOPASDFGH'\n")
+    (root / "dags" / "example.py").write_text("KEY = 'AKIAIOSFODNN7EXAMPLE'\n")
+
+    def scan() -> int:
+        (step,) = [step for step in suite.quick_steps(compose) if step.name == "secrets"]
+        return step.run(compose)
+
+    assert scan() != 0
+    found = capfd.readouterr().out
+    assert "dags/planted.py:1" in found
+    assert "example.py" not in found
+
+    planted.unlink()
+    assert scan() == 0
