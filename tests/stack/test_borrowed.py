@@ -72,7 +72,7 @@ def _used(tree: ast.Module) -> Iterator[str]:
         if not (isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)):
             continue
         base = node.value
-        if isinstance(base, ast.Call) and isinstance(base.func, ast.Name) and base.func.id == "super":
-            yield node.attr
-        elif node.attr not in defined and not (isinstance(base, ast.Name) and base.id in ("os", "sys")):
+        is_super = isinstance(base, ast.Call) and ast.unparse(base.func) == "super"
+        is_standard = isinstance(base, ast.Name) and base.id in ("os", "sys")
+        if is_super or not (is_standard or node.attr in defined):
             yield node.attr

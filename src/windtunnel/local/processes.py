@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,6 +82,28 @@ def end(folder: Path, service: str = "") -> None:
             with suppress(psutil.Error):
                 process.kill()
         time.sleep(POLL)
+
+
+def memory(folder: Path, labels: Iterable[str]) -> dict[str, float]:
+    """Return the bytes that each process has alone and its share of what it shares (PSS).
+
+    :param folder: that of the running stack.
+    :param labels: of processes; what belongs to none of them is supervision.
+    """
+    left = {process.pid: process for process in processes(folder)}
+    found = {}
+    for label in labels:
+        own = [left.pop(one.pid, None) for one in processes(folder, label)]
+        found[label] = _pss(filter(None, own))
+    return {label: used for label, used in found.items() if used} | {"supervision": _pss(left.values())}
+
+
+def _pss(processes: Iterable[psutil.Process]) -> float:
+    total = 0.0
+    for process in processes:
+        with suppress(psutil.Error):  # it has ended meanwhile
+            total += process.memory_full_info().pss
+    return total
 
 
 def main(folder: str, service: str, *_: str) -> None:

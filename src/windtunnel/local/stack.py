@@ -2,17 +2,13 @@
 
 import contextlib
 import json
-import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from windtunnel import locks
 from windtunnel.local import composefile, logs, postgres, processes, resources
@@ -44,15 +40,10 @@ class ProcessStack(Stack):
         # While a start is watched.
         self._watch: Watch | None = None
 
-    @property
-    def project(self) -> str:
-        """The project's name, by Compose's own rule."""
-        return self.settings.project
-
     @cached_property
     def layout(self) -> Layout:
         """Where the files of this stack are."""
-        return Layout(self.state_folder / "local" / self.project)
+        return Layout(self.state_folder / "local" / self.settings.project)
 
     @cached_property
     def supervisor(self) -> Supervisor:
@@ -172,20 +163,11 @@ class ProcessStack(Stack):
         self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
         """Return a command of a venv's Python."""
-        path = [str(self.root / folder) for folder in (*folders, "src")]
-        variables = self.venvs.for_tests([*path, str(self.venvs.test_tools)])
-        cache = {"MYPY_CACHE_DIR": str(self.root / ".mypy_cache" / part)}
-        return [str(self.venvs.python(venv)), *arguments], variables | cache
+        return self.venvs.test_command(part, venv, arguments, folders)
 
     def ask_unstarted(self, question: str) -> Any:
         """Ask in Airflow's venv, with a home of its own."""
-        if self.venvs.missing(["airflow"]):
-            return None
-        command = (str(self.venvs.python("airflow")), "-m", "windtunnel.services.answers", question)
-        with tempfile.TemporaryDirectory() as home:
-            variables = {"AIRFLOW_HOME": home, "PYTHONPATH": str(self.root / "src"), "PATH": os.defpath}
-            answer = self.run(*command, what="asking Airflow", env=variables)
-        return json.loads(answer.splitlines()[-1])
+        return self.venvs.ask_airflow(question)
 
     def resource_findings(self) -> Iterator[Finding]:
         """Yield a lack of memory or disk."""
@@ -286,16 +268,11 @@ class ProcessStack(Stack):
                     self.supervisor.call("stopProcess", label, False)
                 wait_until(
                     f"{', '.join(group)} to stop",
-                    partial(self._are_stopped, group),
+                    partial(self.supervisor.have_stopped, self._labels(group)),
                     timeout=STOP_GRACE_PERIOD * 3,
                 )
                 left = [name for name in left if name in needed]
             self.supervisor.stop()
-
-    def _are_stopped(self, names: Sequence[str]) -> bool:
-        found = self.supervisor.processes() or {}
-        running = ("STARTING", "RUNNING", "STOPPING")
-        return not any(found.get(label, {}).get("statename") in running for label in self._labels(names))
 
     def _remove_remains(self) -> None:
         """Remove what an earlier stack has left: processes, a shared memory segment, the folder."""
@@ -347,20 +324,7 @@ class ProcessStack(Stack):
 
     def memory(self) -> dict[str, float]:
         """What each process has alone and its share of what it shares (PSS), by service."""
-        left = {process.pid: process for process in processes.processes(self.layout.run)}
-        found: dict[str, float] = {}
-        for label in self._labels(self.service_names):
-            own = [left.pop(one.pid, None) for one in processes.processes(self.layout.run, label)]
-            found[label] = _pss(filter(None, own))
-        return {label: used for label, used in found.items() if used} | {"supervision": _pss(left.values())}
-
-
-def _pss(processes: Iterable[psutil.Process]) -> float:
-    total = 0.0
-    for process in processes:
-        with contextlib.suppress(psutil.Error):  # it has ended meanwhile
-            total += process.memory_full_info().pss
-    return total
+        return processes.memory(self.layout.run, self._labels(self.service_names))
 
 
 def _is_met(service: Service, condition: str) -> bool:

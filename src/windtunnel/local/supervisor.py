@@ -94,6 +94,12 @@ class Supervisor:
         info = (self.processes() or {}).get(label)
         return STATES.get(info["statename"], "exited") if info else "exited"
 
+    def have_stopped(self, labels: Iterable[str]) -> bool:
+        """Whether none of these processes runs or is about to."""
+        found = self.processes() or {}
+        running = ("STARTING", "RUNNING", "STOPPING")
+        return not any(found.get(label, {}).get("statename") in running for label in labels)
+
     def call(self, method: str, label: str, *arguments: Any) -> None:
         """Let it do something with a process; that it is so already is no failure.
 

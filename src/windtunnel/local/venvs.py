@@ -5,6 +5,7 @@ what it was made from, so that a change of a lock, of ``requirements.txt`` or of
 """
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from windtunnel import locks
 from windtunnel.stack.base import Stack
@@ -137,16 +139,32 @@ class Venvs:
                 self._into_folder("test")
                 (self.test_tools / FINGERPRINT).write_text(self.fingerprint("test"))
 
-    def for_tests(self, python_path: Sequence[str]) -> dict[str, str]:
-        """What a Python of an environment needs besides, to run tests of this checkout.
+    def test_command(
+        self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
+    ) -> tuple[list[str], dict[str, str]]:
+        """Return a command of a venv's Python for tests of this checkout, and its variables.
 
-        :param python_path: where it finds modules.
+        :param part: gets a cache of types of its own.
+        :param folders: folders of the checkout in which that Python finds modules.
         """
-        return {
-            "PYTHONPATH": os.pathsep.join(python_path),
+        path = [str(self._root / folder) for folder in (*folders, "src")]
+        variables = {
+            "PYTHONPATH": os.pathsep.join([*path, str(self.test_tools)]),
             "AIRFLOW_HOME": str(self.test_tools / "airflow_home"),
             "LAMBDA_RUNTIME_PYTHON": str(self.python("lambda")),
+            "MYPY_CACHE_DIR": str(self._root / ".mypy_cache" / part),
         }
+        return [str(self.python(venv)), *arguments], variables
+
+    def ask_airflow(self, question: str) -> Any:
+        """Return what ``windtunnel.services.answers`` answers in Airflow's venv; None if that is missing."""
+        if self.missing(["airflow"]):
+            return None
+        command = (str(self.python("airflow")), "-m", "windtunnel.services.answers", question)
+        with tempfile.TemporaryDirectory() as home:
+            variables = {"AIRFLOW_HOME": home, "PYTHONPATH": str(self._root / "src"), "PATH": os.defpath}
+            answer = self._stack.run(*command, what="asking Airflow", env=variables)
+        return json.loads(answer.splitlines()[-1])
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:

@@ -287,8 +287,10 @@ def test_tools_for_tests_are_apart(installed: Venvs, uv: Uv) -> None:
 
     (call,) = uv.about("locks/test.txt")
     assert f"--target {installed.test_tools}" in call
-    environment = installed.for_tests(["/a", "/b"])
-    assert environment["PYTHONPATH"] == "/a:/b"
+    command, environment = installed.test_command("airflow", "lambda", ["-m", "pytest"], ["emulator/src"])
+    assert command == [str(installed.python("lambda")), "-m", "pytest"]
+    first, *_, last = environment["PYTHONPATH"].split(":")
+    assert (Path(first).name, last) == ("src", str(installed.test_tools))
     assert environment["LAMBDA_RUNTIME_PYTHON"] == str(installed.python("lambda"))
     # Tests write nothing into a home folder of Airflow that someone uses.
     assert Path(environment["AIRFLOW_HOME"]).is_relative_to(installed.folder)
