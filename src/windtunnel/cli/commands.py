@@ -24,6 +24,7 @@ from windtunnel.cli.output import (
     working,
 )
 from windtunnel.diagnosis import preflight, status
+from windtunnel.services import dag_files
 from windtunnel.stack import choose, overlays
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding, ServiceFailed, StackError
@@ -150,11 +151,8 @@ def welcome(stack: Stack, seconds: float) -> None:
     lines.add_row("AWS", stack.address("localstack"), "LocalStack; keys test and test")
     out.print(f"\n[green]Ready[/green] in {seconds:.1f} s.\n")
     out.print(lines)
-    used = set(stack.ask("webserver", "dag_files"))
-    for name in status.files_without_dag(stack.settings.folder("DAGS_FOLDER"), used):
-        out.print(
-            f"[yellow]warning:[/yellow] dags/{escape(name)} defines no DAG, and no other file imports it"
-        )
+    for name in status.files_without_dag(stack, stack.ask("webserver", "known_dag_files")):
+        out.print(f"[yellow]warning:[/yellow] no DAG comes of dags/{escape(name)}: {dag_files.REMEDY}")
     tries = Table.grid(padding=(0, 2))
     tries.add_row("./windtunnel run demo-dag --follow", "run the demo and watch its log")
     tries.add_row("./windtunnel status", "services, DAGs, functions")

@@ -1,18 +1,16 @@
 """What runs, what is in it, and what is wrong with it."""
 
-import ast
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import pathspec
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
 from windtunnel.seeding import functions
 from windtunnel.seeding.validation import SeedingError
+from windtunnel.services import dag_files
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import StackError
@@ -34,7 +32,7 @@ class Report:
     dags: list[tuple[str, bool, list[str]]] = field(default_factory=list)
     # File and traceback.
     import_errors: list[tuple[str, str]] = field(default_factory=list)
-    # Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
+    # Files that make a DAG, but Airflow gets none from them.
     without_dag: list[str] = field(default_factory=list)
     # Function and its state.
     functions: list[tuple[str, str]] = field(default_factory=list)
@@ -73,16 +71,15 @@ class Report:
 
         try:
             airflow = AirflowClient.of(stack)
-            used = set()
+            known = set()
             for dag in airflow.dags():
-                used.add(str(dag.relative_fileloc))
+                known.add(str(dag.relative_fileloc))
                 states = [run.state.value for run in airflow.runs(dag.dag_id, RUNS)]
                 self.dags.append((dag.dag_id, dag.is_paused, states))
             for error in airflow.import_errors():
-                used.add(error.filename)
+                known.add(error.filename)
                 self.import_errors.append((error.filename, error.stack_trace))
-            folder = stack.settings.folder("DAGS_FOLDER")
-            self.without_dag.extend(files_without_dag(folder, used))
+            self.without_dag.extend(files_without_dag(stack, known))
         except (AirflowApiError, StackError) as error:
             self.silent["Airflow"] = str(error)
 
@@ -127,43 +124,16 @@ def function_folders(stack: Stack) -> dict[str, str]:
     return names
 
 
-def files_without_dag(folder: Path, used: set[str]) -> list[str]:
-    """Files of the DAGs folder that define no DAG, that no other one imports, and that are not ignored.
+def files_without_dag(stack: Stack, known: Collection[str]) -> list[str]:
+    """Return the files of the DAGs folder that Airflow looks at, and that make a DAG but give it to nobody.
 
-    :param used: the files, relative to the folder, of which Airflow knows a DAG or an import error.
+    :param known: the files, relative to the folder, of which Airflow knows a DAG or an import error.
+    :raises windtunnel.stack.errors.StackError: if the webserver does not run.
     """
-    files = list(dag_files(folder))
-    imported = {name for path in files for name in _imports(path)}
-    unused = []
-    for path in files:
-        name = str(path.relative_to(folder))
-        module = name.removesuffix(".py").replace("/", ".")
-        if name not in used and path.name != "__init__.py" and module not in imported:
-            unused.append(name)
-    return unused
-
-
-def dag_files(folder: Path) -> Iterator[Path]:
-    """The Python files that Airflow looks at: all but those that ``.airflowignore`` names."""
-    ignore = folder / ".airflowignore"
-    lines = ignore.read_text().splitlines() if ignore.exists() else []
-    ignored = pathspec.GitIgnoreSpec.from_lines(lines)
-    for path in sorted(folder.rglob("*.py")):
-        if not ignored.match_file(str(path.relative_to(folder))):
-            yield path
-
-
-def _imports(path: Path) -> Iterator[str]:
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    found = dag_files.suspects(stack.settings.folder("DAGS_FOLDER"), known)
+    # To answer, Airflow is imported, which takes 2 s.
+    listed = stack.ask("webserver", "listed_dag_files") if found else []
+    return [name for name in found if name in listed]
 
 
 # How it looks
@@ -198,7 +168,7 @@ def sections(report: Report) -> Iterator[RenderableType]:
     for file, traceback in report.import_errors:
         yield f"\n[red]Import error[/red] in {escape(file)}\n" + escape(_indented(traceback))
     for file in report.without_dag:
-        yield f"\n[yellow]No DAG[/yellow] in {escape(file)}, and no other file imports it"
+        yield f"\n[yellow]No DAG[/yellow] comes of {escape(file)}: {dag_files.REMEDY}"
     if report.functions:
         table = _table()
         for name, state in report.functions:

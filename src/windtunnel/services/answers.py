@@ -1,7 +1,7 @@
 """What ``./windtunnel`` asks where a service runs; each answer is JSON on standard output.
 
-Run there as ``python -m windtunnel.services.answers settings``, ``… aws FUNCTION...``, ``… dag_files``,
-``… login``, ``… database`` or ``… rename TABLE OLD NEW...``.
+Run there as ``python -m windtunnel.services.answers settings``, ``… aws FUNCTION...``, ``… known_dag_files``,
+``… listed_dag_files``, ``… login``, ``… database`` or ``… rename TABLE OLD NEW...``.
 """
 
 import json
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from itertools import batched
 
-from windtunnel.services import secrets
+from windtunnel.services import dag_files, secrets
 
 # Airflow's tables of what tasks look up, each with the column of the name.
 NAMES = {"connection": "conn_id", "variable": "key"}
@@ -52,8 +52,16 @@ def aws(functions: list[str]) -> dict[str, str]:
     return unreachable
 
 
-def dag_files() -> list[str]:
-    """The files, relative to the DAGs folder, of which Airflow knows a DAG or an import error."""
+def listed_dag_files() -> list[str]:
+    """Return the files, relative to the DAGs folder, that Airflow looks at."""
+    from airflow.configuration import conf
+
+    folder = os.path.realpath(conf.get("core", "dags_folder"))
+    return [os.path.relpath(os.path.realpath(file), folder) for file in dag_files.listed(folder)]
+
+
+def known_dag_files() -> list[str]:
+    """Return the files, relative to the DAGs folder, of which Airflow knows a DAG or an import error."""
     statement = (
         "SELECT relative_fileloc FROM dag WHERE NOT is_stale AND relative_fileloc IS NOT NULL"
         " UNION SELECT filename FROM import_error WHERE filename IS NOT NULL"
@@ -90,7 +98,8 @@ def _execute(statement: str, *parameters: str) -> list[tuple[object, ...]]:
 ANSWERS: dict[str, Callable[[list[str]], object]] = {
     "settings": lambda _: settings(),
     "aws": aws,
-    "dag_files": lambda _: dag_files(),
+    "listed_dag_files": lambda _: listed_dag_files(),
+    "known_dag_files": lambda _: known_dag_files(),
     "rename": rename,
     "login": lambda _: secrets.admin_login(os.environ),
     "database": lambda _: secrets.database_dsn(os.environ),

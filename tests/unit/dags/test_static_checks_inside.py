@@ -39,7 +39,7 @@ class Dags:
         variables = {
             "PATH": os.environ["PATH"],
             "HOME": str(self.home),
-            "PYTHONPATH": str(self.home),
+            "PYTHONPATH": f"{self.home}:{Path(inside.__file__).parents[3]}",
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTHONUNBUFFERED": "1",
             "AIRFLOW_HOME": str(self.home),

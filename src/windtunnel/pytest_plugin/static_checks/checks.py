@@ -18,6 +18,7 @@ from typing import Any
 
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding.functions import LIBRARY, Function, read_functions
+from windtunnel.services import dag_files
 from windtunnel.stack.base import ignore
 from windtunnel.stack.commands import TAIL
 from windtunnel.stack.errors import StackError
@@ -306,10 +307,7 @@ def _problems(
             yield f"the DAG {dag_id} is also in {', '.join(others)}: give one of them another id"
     # One that others import is a helper.
     if answer["makes_dags"] and not (answer["dag_ids"] or answer["errors"] or is_imported):
-        yield (
-            "no DAG comes of it: give it a name at the top of the file, or call the function that makes it. "
-            "A file that is to have none can be named in .airflowignore."
-        )
+        yield f"no DAG comes of it: {dag_files.REMEDY}"
 
 
 def _fail(reason: str) -> None:

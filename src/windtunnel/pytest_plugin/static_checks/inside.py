@@ -5,7 +5,6 @@ JSON in the last line of standard output; ``… function FOLDER HANDLER SECONDS`
 code 1 where the handler cannot be had.
 """
 
-import ast
 import faulthandler
 import importlib
 import json
@@ -22,21 +21,18 @@ from typing import Any
 # Of an Airflow without a bundle of its own, by airflow.cfg's reference.
 BUNDLE = "dags-folder"
 
-# By which a file makes a DAG, from airflow.sdk.
-MAKERS = ("DAG", "dag")
-
 
 def parse_all(folder: str) -> dict[str, dict[str, Any]]:
     """What comes of each file that Airflow takes for a DAG file, by its path."""
     # As in the dag-processor: Airflow itself, and what files import of it, is there before any is parsed.
     from airflow.configuration import conf
     from airflow.dag_processing import processor  # noqa: F401
-    from airflow.dag_processing.importers import get_importer_registry
     from airflow.utils.file import iter_airflow_imports
 
-    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
+    from windtunnel.services import dag_files
+
     limit = conf.getint("dag_processor", "dag_file_processor_timeout")
-    files = sorted(get_importer_registry().list_dag_files(folder, safe_mode=safe_mode))
+    files = dag_files.listed(folder)
     for file in files:
         for module in iter_airflow_imports(file):
             # Where that fails, the file says so itself.
@@ -75,6 +71,8 @@ def _in_fork(file: str, folder: str, limit: int) -> dict[str, Any]:
 def _parse(file: str, folder: str) -> dict[str, Any]:
     from airflow.dag_processing.processor import DagFileParseRequest, _parse_file
 
+    from windtunnel.services import dag_files
+
     request = DagFileParseRequest(file=file, bundle_path=Path(folder), bundle_name=BUNDLE)
     began = time.perf_counter()
     # What the dag-processor itself does: import, validation, serialization.
@@ -84,20 +82,9 @@ def _parse(file: str, folder: str) -> dict[str, Any]:
         "seconds": seconds,
         "errors": list((result.import_errors or {}).values()),
         "dag_ids": sorted(dag.dag_id for dag in result.serialized_dags),
-        "makes_dags": _makes_dags(file),
+        "makes_dags": dag_files.makes_dags(Path(file)),
         "imports": _imported_from(folder, file),
     }
-
-
-def _makes_dags(file: str) -> bool:
-    """Whether there is a call of ``DAG`` or ``dag`` in a file, or a function that is decorated so."""
-    try:
-        nodes = list(ast.walk(ast.parse(Path(file).read_bytes())))
-    except (SyntaxError, ValueError):  # a zip, for example
-        return False
-    used = [node.func for node in nodes if isinstance(node, ast.Call)]
-    used += [name for node in nodes if isinstance(node, ast.FunctionDef) for name in node.decorator_list]
-    return any(getattr(name, "id", getattr(name, "attr", None)) in MAKERS for name in used)
 
 
 def _imported_from(folder: str, file: str) -> list[str]:

@@ -17,7 +17,7 @@ from windtunnel.stack.settings import ROOT
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
 from ..conftest import change
-from ..diagnosis.test_status import DAG, IMPORT_ERROR, running
+from ..diagnosis.test_status import DAG, IMPORT_ERROR, answers_listed, running
 from ..stand_ins.docker import ALL_READY, Docker, answer_stack, container, done
 from ..stand_ins.web_server import Server
 from .test_follow import log, tasks
@@ -54,7 +54,8 @@ def startable(running: ComposeStack, docker: Docker) -> ComposeStack:
     docker.answers("compose --progress plain build", "#7 [airflow 2/3] RUN it\n#7 DONE 12.0s\n")
     docker.answers("compose up", "")
     docker.answers(
-        "compose exec --no-TTY webserver python -m windtunnel.services.answers dag_files", '["demo_dag.py"]'
+        "compose exec --no-TTY webserver python -m windtunnel.services.answers known_dag_files",
+        '["demo_dag.py"]',
     )
     answer_stack(docker, [], [], ALL_READY)
     return running
@@ -72,13 +73,16 @@ def test_up_ends_with_address_login_and_what_next(startable: ComposeStack, serve
     assert "./windtunnel run demo-dag --follow" in result.stdout
 
 
-def test_up_names_empty_dag_files(startable: ComposeStack, checkout: Path) -> None:
-    for name in ("empty.py", "demo_dag.py"):
-        (checkout / "dags" / name).touch()
+def test_up_names_files_that_make_a_dag_and_give_it_to_nobody(
+    startable: ComposeStack, checkout: Path, docker: Docker
+) -> None:
+    for name in ("nameless.py", "demo_dag.py"):
+        (checkout / "dags" / name).write_text("DAG('one')\n")
+    answers_listed(docker, "nameless.py", "demo_dag.py")
 
     output = windtunnel("up").output
 
-    assert "dags/empty.py defines no DAG" in output
+    assert "no DAG comes of dags/nameless.py: give it a name" in " ".join(output.split())
     assert "dags/demo_dag.py" not in output
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -174,27 +175,44 @@ def test_functions_are_known_by_name_and_a_broken_one_by_its_folder(
 # Files without a DAG
 
 
-def test_files_without_a_dag_are_named(running: ComposeStack, checkout: Path, server: Server) -> None:
-    dags = checkout / "dags"
-    (dags / "package").mkdir()
-    (dags / "demo_dag.py").write_text("import helper\nfrom package import part\n")
-    for name in (
-        "helper.py",
-        "empty.py",
-        "ignored.py",
-        "package/__init__.py",
-        "package/part.py",
-        "broken.py",
-    ):
-        (dags / name).touch()
-    (dags / "package/odd.py").write_text("syntax error")
-    (dags / ".airflowignore").write_text("ignored*\n")
+def answers_listed(docker: Docker, *files: str) -> None:
+    """Let Airflow look at these files of the DAGs folder."""
+    question = "python -m windtunnel.services.answers listed_dag_files"
+    docker.answers(f"compose exec --no-TTY webserver {question}", json.dumps(files))
+
+
+@pytest.fixture
+def dags(checkout: Path) -> Path:
+    """A DAGs folder in which every file but two makes a DAG."""
+    folder = checkout / "dags"
+    (folder / "sub").mkdir()
+    (folder / "demo_dag.py").write_text("import helper\nfrom dags.sub import part\nDAG('demo-dag')\n")
+    for name in ("helper", "nameless", "broken", "sub/part", "sub/ignored"):
+        (folder / f"{name}.py").write_text("@dag()\ndef make(): ...\n")
+    (folder / "no_python.py").write_text("syntax error")
+    (folder / "makes_none.py").touch()
+    return folder
+
+
+@pytest.mark.usefixtures("dags")
+def test_files_whose_dag_nobody_gets_are_named(running: ComposeStack, docker: Docker, server: Server) -> None:
     server.answers("GET /api/v2/importErrors", {"import_errors": [IMPORT_ERROR], "total_entries": 1})
+    # As with `sub/.airflowignore`: only Airflow knows what it looks at.
+    answers_listed(docker, "demo_dag.py", "helper.py", "nameless.py", "broken.py", "sub/part.py")
 
     report = status.Report.of(running)
 
-    assert report.without_dag == ["empty.py", "package/odd.py"]
-    assert any("No DAG[/yellow] in empty.py" in str(section) for section in status.sections(report))
+    assert report.without_dag == ["nameless.py"]
+    assert "No DAG comes of nameless.py: give it a name" in " ".join(shown(report).split())
+
+
+def test_without_a_suspect_airflow_is_not_imported(
+    running: ComposeStack, checkout: Path, docker: Docker
+) -> None:
+    (checkout / "dags/demo_dag.py").write_text("DAG('demo-dag')\n")
+
+    assert status.Report.of(running).without_dag == []
+    assert not [call for call in docker.calls if "listed_dag_files" in call]
 
 
 def test_overlays_and_replicas_are_shown() -> None:

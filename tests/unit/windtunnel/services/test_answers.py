@@ -49,7 +49,7 @@ def test_no_localstack_at_all(aws: Server) -> None:
 def test_the_files_that_airflow_knows(database: Callable[..., Database]) -> None:
     asked = database([("package/two.py",), ("one.py",)]).asked
 
-    assert answers.dag_files() == ["one.py", "package/two.py"]
+    assert answers.known_dag_files() == ["one.py", "package/two.py"]
     ((statement, _),) = asked
     # A file that cannot be imported is no file without a DAG.
     assert re.search(r"FROM dag\b.* UNION .*FROM import_error\b", statement)

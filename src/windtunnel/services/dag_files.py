@@ -1,0 +1,68 @@
+"""Which files of the DAGs folder are DAG files, and which of these make a DAG that Airflow does not get.
+
+Used where Airflow runs and on the user's machine: only ``listed`` imports Airflow, which takes 2 s.
+"""
+
+import ast
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+# The calls or decorators of airflow.sdk by which a file makes a DAG.
+MAKERS = ("DAG", "dag")
+
+REMEDY = (
+    "give it a name at the top of the file, or call the function that makes it. "
+    "If the file is to have none, name it in .airflowignore."
+)
+
+
+def listed(folder: str) -> list[str]:
+    """Return the files that Airflow looks at: each ``.airflowignore`` and its settings are followed."""
+    from airflow.configuration import conf
+    from airflow.dag_processing.importers import get_importer_registry
+
+    safe_mode = conf.getboolean("core", "dag_discovery_safe_mode")
+    return sorted(get_importer_registry().list_dag_files(folder, safe_mode=safe_mode))
+
+
+def suspects(folder: Path, known: Collection[str]) -> list[str]:
+    """Return the files, relative to the folder, that make a DAG of which nothing is known.
+
+    Airflow may not look at all of these files. A file that another one imports is a helper.
+
+    :param known: the files of which Airflow knows a DAG or an import error.
+    """
+    files = sorted(folder.rglob("*.py"))
+    imported = {name for path in files for name in _imports(path)}
+    names = [str(path.relative_to(folder)) for path in files]
+    modules = {name: name.removesuffix(".py").replace("/", ".") for name in names}
+    return [
+        name
+        for name, module in modules.items()
+        # The folder's parent is on the path, too.
+        if not {module, f"dags.{module}"} & imported and name not in known and makes_dags(folder / name)
+    ]
+
+
+def makes_dags(path: Path) -> bool:
+    """Return whether a file calls ``DAG`` or ``dag``, or decorates a function with it."""
+    nodes = list(_nodes(path))
+    used = [node.func for node in nodes if isinstance(node, ast.Call)]
+    used += [name for node in nodes if isinstance(node, ast.FunctionDef) for name in node.decorator_list]
+    return any(getattr(name, "id", getattr(name, "attr", None)) in MAKERS for name in used)
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in _nodes(path):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _nodes(path: Path) -> Iterator[ast.AST]:
+    try:
+        yield from ast.walk(ast.parse(path.read_bytes()))
+    except (SyntaxError, ValueError):  # a zip, for example
+        return
