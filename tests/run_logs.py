@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from airflow_relay import contract
 from tests.support import BUCKET
-from windtunnel.airflow_api.client import AirflowClient, TaskLog
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.airflow_api.task_log import TaskLog
 from windtunnel.testing.runs import log_key
 from windtunnel.waiting import wait_until
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from windtunnel.airflow_api.client import AirflowClient, UnknownDag
+from windtunnel.airflow_api.lookups import Lookups
 from windtunnel.diagnosis import evidence
 from windtunnel.testing.function_stubs import FunctionError
 from windtunnel.testing.runs import DagRun
@@ -107,8 +108,9 @@ def test_a_function_is_replaced_for_a_test(
 
 def looked_up(airflow: AirflowClient, name: str) -> tuple[Any, Any, Any]:
     """Host of a connection, value of a variable, slots of a pool; None each where there is none."""
-    connection, pool = airflow.connection(name), airflow.pool(name)
-    return connection and connection["host"], airflow.variable(name), pool and pool.slots
+    lookups = Lookups(airflow)
+    connection, pool = lookups.connection(name), lookups.pool(name)
+    return connection and connection["host"], lookups.variable(name), pool and pool.slots
 
 
 def test_what_tasks_look_up_is_there_during_a_block(windtunnel: RunningStack, airflow: AirflowClient) -> None:
@@ -165,10 +167,11 @@ def test_what_was_there_is_put_back_as_it_was(
             windtunnel.connection("aws_default", "aws", host="other.test"),
             windtunnel.pool("default_pool", 1),
         ):
-            pool = airflow.pool("default_pool")
-            assert (airflow.variable("version"), pool and pool.slots) == ("4", 1)
-            assert airflow.connection("with-password") == {"conn_type": "ftp"}
-            assert airflow.connection("aws_default") == {"conn_type": "aws", "host": "other.test"}
+            lookups = Lookups(airflow)
+            pool = lookups.pool("default_pool")
+            assert (lookups.variable("version"), pool and pool.slots) == ("4", 1)
+            assert lookups.connection("with-password") == {"conn_type": "ftp"}
+            assert lookups.connection("aws_default") == {"conn_type": "aws", "host": "other.test"}
 
         assert {table: rows(metadata_db, table) for table in before} == before
 

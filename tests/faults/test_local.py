@@ -7,6 +7,7 @@ import psutil
 import pytest
 
 from tests.support import StackUnderTest
+from windtunnel.airflow_api.lookups import Lookups
 from windtunnel.diagnosis import status
 from windtunnel.local import processes
 from windtunnel.local.stack import ProcessStack
@@ -95,13 +96,13 @@ def test_without_supervisord_the_stack_is_known_ended_and_started_anew(
     states = {found.name: found.state for found in local.services()}
     assert {states[name] for name in SERVICES} == {"unsupervised"}
     # Committed just before the end, which Postgres writes down at the end only (`synchronous_commit=off`).
-    airflow.add_variable("last_word", "kept")
+    Lookups(airflow).add_variable("last_word", "kept")
 
     local.up()
 
     assert {found.name for found in local.services() if not found.ready} == set()
     assert stack.airflow.run(run.dag_id, run.dag_run_id).state == "success"
-    stack.airflow.delete_variable("last_word")
+    Lookups(stack.airflow).delete_variable("last_word")
 
     kill_supervisord(local)
     for name in SERVICES:

@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from windtunnel.airflow_api.client import FINISHED, INTERVAL, AirflowApiError, AirflowClient, LogRecord
+from windtunnel.airflow_api.client import FINISHED, INTERVAL, AirflowApiError, AirflowClient
+from windtunnel.airflow_api.task_log import LogRecord
 from windtunnel.waiting import wait_until
 
 # A task in one of these states has no log yet.

@@ -147,7 +147,7 @@ def _folder_name(nodeid: str) -> str:
 
 def _bundle(running: "RunningStack", folder: Path, runs: Sequence[Any]) -> list[str]:
     """Write the bundle, and return what is shown of it below the test."""
-    from windtunnel.airflow_api.client import TELLING_LINES
+    from windtunnel.airflow_api.task_log import TELLING_LINES
     from windtunnel.diagnosis import evidence
 
     try:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 from airflow_client.client.models.task_instance_response import TaskInstanceResponse
 
-from windtunnel.airflow_api.client import LogRecord
+from windtunnel.airflow_api.task_log import LogRecord
 from windtunnel.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -18,13 +18,8 @@ import botocore.config
 import botocore.session
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from windtunnel.airflow_api.client import (
-    AirflowApiError,
-    AirflowClient,
-    NotThere,
-    UnknownDag,
-    check_connection_fields,
-)
+from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, NotThere, UnknownDag
+from windtunnel.airflow_api.lookups import Lookups, check_connection_fields
 from windtunnel.seeding.functions import load_functions
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.stack.errors import StackError
@@ -64,6 +59,10 @@ class RunningStack:
     def airflow(self) -> AirflowClient:
         """Airflow's API, as the administrator."""
         return AirflowClient.of(self.stack)
+
+    @cached_property
+    def _lookups(self) -> Lookups:
+        return Lookups(self.airflow)
 
     @cached_property
     def _variables(self) -> dict[str, str]:
@@ -147,9 +146,9 @@ class RunningStack:
         :raises TypeError: for a field that connections do not have.
         """
         check_connection_fields(fields)
-        there = self.airflow.connection(connection_id) is not None
-        add = partial(self.airflow.add_connection, conn_type=conn_type, **fields)
-        with self._replaced("connection", connection_id, there, add, self.airflow.delete_connection):
+        there = self._lookups.connection(connection_id) is not None
+        add = partial(self._lookups.add_connection, conn_type=conn_type, **fields)
+        with self._replaced("connection", connection_id, there, add, self._lookups.delete_connection):
             yield
 
     @contextmanager
@@ -158,9 +157,9 @@ class RunningStack:
 
         :param value: a text, or what becomes JSON.
         """
-        there = self.airflow.variable(key) is not None
-        add = partial(self.airflow.add_variable, value=value)
-        with self._replaced("variable", key, there, add, self.airflow.delete_variable):
+        there = self._lookups.variable(key) is not None
+        add = partial(self._lookups.add_variable, value=value)
+        with self._replaced("variable", key, there, add, self._lookups.delete_variable):
             yield
 
     @contextmanager
@@ -196,18 +195,18 @@ class RunningStack:
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:
         """A pool of Airflow's during the block; one of that name has so many slots."""
-        before = self.airflow.pool(name)
+        before = self._lookups.pool(name)
         if before:
-            self.airflow.resize_pool(before, slots)
+            self._lookups.resize_pool(before, slots)
         else:
-            self.airflow.add_pool(name, slots)
+            self._lookups.add_pool(name, slots)
         try:
             yield
         finally:
             if before:
-                self.airflow.resize_pool(before, before.slots)
+                self._lookups.resize_pool(before, before.slots)
             else:
-                self.airflow.delete_pool(name)
+                self._lookups.delete_pool(name)
 
     @contextmanager
     def paused(self, dag_id: str) -> Iterator[None]:

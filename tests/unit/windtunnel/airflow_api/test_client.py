@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, LogRecord, UnknownDag
+from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, UnknownDag
+from windtunnel.airflow_api.task_log import LogRecord
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.waiting import WaitTimeout
 
@@ -237,19 +238,6 @@ def test_clear_runs_the_named_tasks_again(server: Server, airflow: AirflowClient
     assert body["dag_run_id"] == "run-1"
     assert body["dry_run"] is False
     assert body["only_failed"] is False
-
-
-def test_a_record_with_an_exception_reads_as_python_prints_it() -> None:
-    frames = [{"filename": "/dags/a.py", "lineno": 3, "name": "go"}]
-    error = {"exc_type": "ValueError", "exc_value": "bad", "frames": frames}
-
-    assert LogRecord(None, "error", "Task failed", "task", {"error_detail": [error]}).lines() == [
-        "Task failed",
-        "Traceback (most recent call last):",
-        '  File "/dags/a.py", line 3, in go',
-        "ValueError: bad",
-    ]
-    assert LogRecord(None, "info", "", "task").lines() == []
 
 
 def test_failures_are_the_ends_of_logs_and_what_the_scheduler_noted(

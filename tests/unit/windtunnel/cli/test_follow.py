@@ -2,7 +2,8 @@ from typing import Any
 
 import pytest
 
-from windtunnel.airflow_api.client import AirflowClient, LogRecord
+from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.airflow_api.task_log import LogRecord
 from windtunnel.cli.follow import Follower, Key
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task

@@ -11,7 +11,8 @@ import urllib3
 from airflow_client.client.models.dag_run_state import DagRunState
 from airflow_client.client.models.task_instance_state import TaskInstanceState
 
-from windtunnel.airflow_api.client import AirflowApiError, LogRecord, TaskLog
+from windtunnel.airflow_api.client import AirflowApiError
+from windtunnel.airflow_api.task_log import LogRecord, TaskLog
 from windtunnel.diagnosis import evidence
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import Settings

@@ -1,0 +1,112 @@
+"""What tasks look up: Airflow's connections, variables and pools."""
+
+import json
+from collections.abc import Collection
+from typing import Any
+
+from airflow_client.client.api.connection_api import ConnectionApi
+from airflow_client.client.api.pool_api import PoolApi
+from airflow_client.client.api.variable_api import VariableApi
+from airflow_client.client.models.connection_body import ConnectionBody
+from airflow_client.client.models.pool_body import PoolBody
+from airflow_client.client.models.pool_patch_body import PoolPatchBody
+from airflow_client.client.models.pool_response import PoolResponse
+from airflow_client.client.models.variable_body import VariableBody
+
+from windtunnel.airflow_api.client import AirflowClient, NotThere
+
+# Pytest shows the test's line that failed, and not the way through here.
+__tracebackhide__ = True
+
+
+class Lookups:
+    """The connections, variables and pools of one Airflow."""
+
+    def __init__(self, airflow: AirflowClient) -> None:
+        """Log in, unless the client has done so."""
+        self._ask = airflow.ask
+        self._connections = ConnectionApi(airflow.api)
+        self._variables = VariableApi(airflow.api)
+        self._pools = PoolApi(airflow.api)
+
+    def connection(self, connection_id: str) -> dict[str, Any] | None:
+        """Return what ``add_connection`` takes, secrets as ``***``; None if there is no such connection."""
+        call = self._connections.get_connection
+        try:
+            found = self._ask(f"reading the connection {connection_id}", call, connection_id)
+        except NotThere:
+            return None
+        return {name: value for name, value in found.to_dict().items() if name != "connection_id"}
+
+    def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
+        """Add a connection that is not there yet.
+
+        :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``; ``extra`` as text or dict.
+        :raises TypeError: for a field that connections do not have.
+        """
+        check_connection_fields(fields)
+        if not isinstance(extra := fields.get("extra"), str | None):
+            fields["extra"] = json.dumps(extra)
+        body = ConnectionBody.from_dict({"connection_id": connection_id, "conn_type": conn_type, **fields})
+        call = self._connections.post_connection
+        self._ask(f"adding the connection {connection_id}", call, body)
+
+    def delete_connection(self, connection_id: str) -> None:
+        """Delete a connection."""
+        call = self._connections.delete_connection
+        self._ask(f"deleting the connection {connection_id}", call, connection_id)
+
+    def variable(self, key: str) -> str | None:
+        """Return a variable's text, ``***`` if it is named like a secret; None if there is none."""
+        try:
+            found = self._ask(f"reading the variable {key}", self._variables.get_variable, key)
+        except NotThere:
+            return None
+        return str(found.value)
+
+    def add_variable(self, key: str, value: Any) -> None:
+        """Add a variable that is not there yet.
+
+        :param value: text; anything else is written as JSON.
+        """
+        text = value if isinstance(value, str) else json.dumps(value)
+        body = VariableBody.from_dict({"key": key, "value": text})
+        self._ask(f"adding the variable {key}", self._variables.post_variable, body)
+
+    def delete_variable(self, key: str) -> None:
+        """Delete a variable."""
+        self._ask(f"deleting the variable {key}", self._variables.delete_variable, key)
+
+    def pool(self, name: str) -> PoolResponse | None:
+        """Return a pool, None if there is none."""
+        try:
+            found: PoolResponse = self._ask(f"reading the pool {name}", self._pools.get_pool, name)
+        except NotThere:
+            return None
+        return found
+
+    def resize_pool(self, pool: PoolResponse, slots: int) -> None:
+        """Give a pool another number of slots."""
+        # Airflow wants all three, even if two stay.
+        body = PoolPatchBody(pool=pool.name, include_deferred=pool.include_deferred, slots=slots)
+        call = self._pools.patch_pool
+        self._ask(f"resizing the pool {pool.name}", call, pool.name, body, update_mask=["slots"])
+
+    def add_pool(self, name: str, slots: int) -> None:
+        """Add a pool that is not there yet."""
+        body = PoolBody.from_dict({"name": name, "slots": slots})
+        self._ask(f"adding the pool {name}", self._pools.post_pool, body)
+
+    def delete_pool(self, name: str) -> None:
+        """Delete a pool."""
+        self._ask(f"deleting the pool {name}", self._pools.delete_pool, name)
+
+
+def check_connection_fields(fields: Collection[str]) -> None:
+    """Refuse what is no field of a connection; Airflow's client would ignore it.
+
+    :raises TypeError: naming the fields that there are.
+    """
+    known = {field.alias or name for name, field in ConnectionBody.model_fields.items()}
+    if unknown := sorted(set(fields) - known):
+        raise TypeError(f"a connection has no {', '.join(unknown)}; there are: {', '.join(sorted(known))}")

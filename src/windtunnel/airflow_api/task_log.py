@@ -1,0 +1,80 @@
+"""A task's log, as the API answers it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+# So many lines of a failed task's log are named, the last ones.
+TELLING_LINES = 10
+
+# The lines between which a task log says where it was read from.
+SOURCES_BEGIN = "::group::Log message source details"
+SOURCES_END = "::endgroup::"
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """One record of a task log."""
+
+    # None if it is no log record: a line that a crashing process printed, for example.
+    time: datetime | None
+    level: str
+    message: str
+    logger: str
+    # Whatever else the record carries: exceptions are under "error_detail".
+    fields: dict[str, Any] = field(default_factory=dict, compare=False)
+
+    def lines(self) -> list[str]:
+        """Return the message and, as Python would print them, the exceptions that it carries."""
+        lines = self.message.splitlines()
+        for number, error in enumerate(reversed(self.fields.get("error_detail") or [])):
+            if number:
+                lines.append("During handling of the above exception, another exception occurred:")
+            lines.append("Traceback (most recent call last):")
+            for frame in error.get("frames") or []:
+                lines.append(
+                    f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+                )
+            lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
+        return lines
+
+
+@dataclass(frozen=True)
+class TaskLog:
+    """A task's log, and the places that the server says it was read from."""
+
+    records: list[LogRecord]
+    sources: list[str]
+
+    def telling_lines(self) -> list[str]:
+        """Return the last lines that say why a task failed."""
+        lines = (line for record in self.records for line in record.lines())
+        return [line for line in lines if _is_telling(line)][-TELLING_LINES:]
+
+
+def read_task_log(content: list[dict[str, Any]]) -> TaskLog:
+    """Read the records of a log, with those apart that say where it was read from."""
+    sources: list[str] = []
+    events = [entry["event"] for entry in content]
+    if SOURCES_BEGIN in events:
+        begin = events.index(SOURCES_BEGIN)
+        end = events.index(SOURCES_END, begin)
+        sources = events[begin + 1 : end]
+        content = content[:begin] + content[end + 1 :]
+    return TaskLog([_record(dict(entry)) for entry in content], sources)
+
+
+def _record(entry: dict[str, Any]) -> LogRecord:
+    timestamp = entry.pop("timestamp", None)
+    return LogRecord(
+        time=datetime.fromisoformat(timestamp) if timestamp else None,
+        level=entry.pop("level", "info"),
+        message=entry.pop("event"),
+        logger=entry.pop("logger", ""),
+        fields=entry,
+    )
+
+
+def _is_telling(line: str) -> bool:
+    """Whether a line neither folds others on the web page nor is a frame of an installed package."""
+    return not line.startswith(("::group::", "::endgroup::")) and "/site-packages/" not in line
