@@ -66,9 +66,9 @@ export_start() {
   export WINDTUNNEL_STARTED
 }
 
-# The local engine has a process that has imported Airflow, and from which services are forked.
+# The local engine has a fork server: a process that has imported Airflow, and that services are forked from.
 become() {
-  [ -z "${PRELOAD_SOCKET:-}" ] || exec python -IS "$WINDTUNNEL_HOME/windtunnel/local/fork_client.py" "$@"
+  [ -z "${FORK_SERVER_SOCKET:-}" ] || exec python -IS "$WINDTUNNEL_HOME/windtunnel/local/fork_client.py" "$@"
   exec "$@"
 }
 
@@ -88,7 +88,7 @@ case $service in
     export_start
     become python -m windtunnel.services.init "$@"
     ;;
-  preload)
+  fork-server)
     refuse_real_aws
     exec python -m windtunnel.local.fork_server
     ;;
@@ -104,5 +104,5 @@ case $service in
     refuse_real_aws
     exec python -m localstack.runtime.main "$@"
     ;;
-  *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, preload" ;;
+  *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, fork-server" ;;
 esac

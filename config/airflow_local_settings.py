@@ -96,6 +96,6 @@ logging.getLogger("airflow.utils.log.file_task_handler").addFilter(
     lambda record: record.msg != "Could not read served logs"
 )
 
-# On the local engine the process that the scheduler is forked from asks for it.
+# On the local engine the fork server, which the scheduler is forked from, calls it.
 if sys.argv[1:2] == ["scheduler"]:
     preload()

@@ -5,6 +5,7 @@ import urllib.request
 
 import pytest
 
+from tests.support import StackUnderTest
 from windtunnel.airflow_api.client import AirflowClient
 
 # A route of both versions that wants a task's token.
@@ -32,3 +33,8 @@ def test_older_versions_are_there_for_other_images(airflow: AirflowClient) -> No
 @pytest.mark.engine("local")
 def test_no_older_version_is_built_where_nobody_speaks_it(airflow: AirflowClient) -> None:
     assert status(airflow, OLDEST) == 404
+
+
+@pytest.mark.engine("local")
+def test_services_are_forked_from_the_fork_server(airflow_stack: StackUnderTest) -> None:
+    assert airflow_stack.stack.warnings() == []

@@ -62,9 +62,9 @@ def test_services_come_back_when_what_they_are_forked_from_is_killed(
 ) -> None:
     # This floor gives scheduler and web server settings of their own, so these are not.
     forked = {name: service(local, name).id for name in ("dag-processor", "triggerer")}
-    preload = local.supervisor.calls.getProcessInfo("preload")["pid"]
+    fork_server = local.supervisor.calls.getProcessInfo("fork-server")["pid"]
 
-    os.kill(preload, signal.SIGKILL)
+    os.kill(fork_server, signal.SIGKILL)
 
     wait_until(
         "another process of each",
@@ -76,7 +76,7 @@ def test_services_come_back_when_what_they_are_forked_from_is_killed(
     run = stack.airflow.trigger("test-once", {"payloads": [{"max_len": 0}]})
     assert stack.airflow.wait(run, timeout=60).state == "success"
     # From then on it serves again.
-    assert local.supervisor.calls.getProcessInfo("preload")["pid"] != preload
+    assert local.supervisor.calls.getProcessInfo("fork-server")["pid"] != fork_server
 
 
 def alive(pids: set[int]) -> set[int]:

@@ -126,7 +126,7 @@ def test_every_service_is_started_through_the_entrypoint(
     stack: ProcessStack, definitions: Definitions
 ) -> None:
     assert set(stack.service_names) == AIRFLOW_SERVICES | {"postgres", "localstack"}
-    assert set(definitions) == {*stack.service_names, "preload"}
+    assert set(definitions) == {*stack.service_names, "fork-server"}
     for name, definition in definitions.items():
         assert Path(definition["command"][0]).samefile(ROOT / "entrypoint.sh")
         assert definition["command"][1] == name

@@ -202,7 +202,7 @@ def logs(
     stack = chosen(engine_name)
     with failures_explained():
         if service:
-            known(service, stack.service_names, "service")
+            known(service, stack.log_names, "service")
         stack.show_logs(service, follow=follow, tail=tail, on_line=say)
 
 

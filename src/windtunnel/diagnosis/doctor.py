@@ -28,6 +28,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("files, memory and disk", stack.resource_findings),
         ("Airflow settings", lambda: airflow_settings(stack)),
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
+        ("what makes starts slower", stack.warnings),
     ]
     findings: list[Finding] = []
     for what, check in checks:

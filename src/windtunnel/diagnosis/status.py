@@ -13,7 +13,7 @@ from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
-from windtunnel.stack.errors import StackError
+from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.service import Service
 
 # How many of the latest runs of each DAG are shown.
@@ -36,6 +36,8 @@ class Report:
     without_dag: list[str] = field(default_factory=list)
     # Function and its state.
     functions: list[tuple[str, str]] = field(default_factory=list)
+    # What makes the stack slower; it works nevertheless.
+    warnings: list[Finding] = field(default_factory=list)
     # What could not be asked, and why.
     silent: dict[str, str] = field(default_factory=dict)
 
@@ -55,7 +57,7 @@ class Report:
 
         :raises windtunnel.stack.errors.StackError: when the engine does not answer.
         """
-        report = cls(stack.services(), overlays.described(stack.settings))
+        report = cls(stack.services(), overlays.described(stack.settings), warnings=stack.warnings())
         running = {service.name for service in report.services if service.state == "running"}
         for name in ("webserver", "localstack"):
             if name in running:
@@ -174,8 +176,14 @@ def sections(report: Report) -> Iterator[RenderableType]:
         for name, state in report.functions:
             table.add_row("", escape(name), _word(state))
         yield Group("\nFunctions", table)
+    yield from _notes(report)
+
+
+def _notes(report: Report) -> Iterator[str]:
     for what, reason in report.silent.items():
         yield f"\n[red]No answer[/red] from {what}: {escape(reason)}"
+    for warning in report.warnings:
+        yield f"\n[yellow]Warning[/yellow]: {escape(warning.problem)}\n  → {escape(warning.remedy)}"
 
 
 def _services(report: Report) -> Table:

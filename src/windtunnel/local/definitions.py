@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.local import composefile, processes
-from windtunnel.local.fork_client import SOCKET_SETTING
+from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.layout import Layout
 from windtunnel.local.venvs import Venvs
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import PORTS, Settings
 
-# Beside the compose file's services: what Airflow's are forked from.
-PRELOAD = "preload"
+# The process that Airflow's services are forked from; it stands beside the compose file's services.
+FORK_SERVER = "fork-server"
 
 SERVICES_BY_PORT = {str(port.number): service for service, port in PORTS.items()}
 
@@ -78,16 +78,16 @@ class Definitions:
         }
 
     def all(self, labels: Mapping[str, str]) -> dict[str, Definition]:
-        """Return the definition of each process, and that of the process that Airflow's are forked from.
+        """Return the definition of each process, and that of the fork server.
 
         :param labels: of each process, its service.
         """
         found = {label: self.of(name, label) for label, name in labels.items()}
-        folder = str(processes.temporary_folder(self.layout.run, PRELOAD))
+        folder = str(processes.temporary_folder(self.layout.run, FORK_SERVER))
         # As the plainest of them: another file may give one of the others a setting of its own.
         plain = found["init"]
-        found[PRELOAD] = {
-            "command": [plain["command"][0], PRELOAD],
+        found[FORK_SERVER] = {
+            "command": [plain["command"][0], FORK_SERVER],
             "environment": {**plain["environment"], "HOME": folder, "TMPDIR": folder},
             "folder": folder,
         }
@@ -124,7 +124,7 @@ class Definitions:
             "AIRFLOW__CORE__DAGS_FOLDER": str((home / "dags").resolve()),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ports["webserver"]),
-            SOCKET_SETTING: str(self.layout.fork_server_socket),
+            SOCKET_VARIABLE: str(self.layout.fork_server_socket),
         }
 
     def _localstack(self) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Stands in for a fork of the preload (see ``windtunnel.local.fork_server``) with whoever started it.
+"""Asks the fork server (``windtunnel.local.fork_server``) for a fork, and represents it to supervisord.
 
-Run as ``python -IS become.py COMMAND…`` in each start of a service, so it imports next to nothing.
+Runs as ``python -IS fork_client.py COMMAND…`` in each start of a service, so it imports next to nothing.
 """
 
 import json
@@ -10,10 +10,10 @@ import socket
 import struct
 import sys
 
-# In the environment of a service: where the preload listens.
-SOCKET_SETTING = "PRELOAD_SOCKET"
+# A variable of each service that can be forked: where the fork server listens.
+SOCKET_VARIABLE = "FORK_SERVER_SOCKET"
 
-# On the wire: the length of a request, a process's id (0: no), the status of its end as by wait(2).
+# On the wire: the length of a request, a process's id (0: refused), its status at the end as by wait(2).
 NUMBER = struct.Struct("=i")
 
 # Passed on; supervisord sends one of the first two.
@@ -21,10 +21,10 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.
 
 
 def become(path: str, argv: list[str]) -> None:
-    """Have a command run by a fork of the preload, and end as it ends; run it here where that cannot be.
+    """Have a command run by a fork of the fork server, and end as it ends; run it here if that fails.
 
-    The request: the standard streams, a length, and so many bytes of JSON with the command, its folder and
-    its environment.
+    The request: the standard streams, a length, and that many bytes of JSON with the command, its folder and
+    its variables.
 
     :param path: of the socket.
     :param argv: the command.
@@ -44,18 +44,18 @@ def become(path: str, argv: list[str]) -> None:
         signal.signal(number, lambda number, _: send(pid, number))
     status = received(server)
     if status is None:
-        sys.exit(f"{' '.join(argv)}: the preload has ended, and with it this fork of it")
+        sys.exit(f"{' '.join(argv)}: the fork server has ended, and this fork of it too")
     code = os.waitstatus_to_exitcode(status)
     if code < 0:
         if -code in SIGNALS:
-            # Not by the handler that passes it on.
+            # Not by the handler, which passes it on.
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
 
 
 def received(connection: socket.socket) -> int | None:
-    """The next number; None where the other side has gone."""
+    """Return the next number, or None if the other side is gone."""
     data = connection.recv(NUMBER.size, socket.MSG_WAITALL)
     return int(NUMBER.unpack(data)[0]) if len(data) == NUMBER.size else None
 
@@ -69,4 +69,4 @@ def send(pid: int, number: int) -> None:
 
 
 if __name__ == "__main__":
-    become(os.environ[SOCKET_SETTING], sys.argv[1:])
+    become(os.environ[SOCKET_VARIABLE], sys.argv[1:])

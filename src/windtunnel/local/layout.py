@@ -36,8 +36,8 @@ class Layout:
 
     @property
     def fork_server_socket(self) -> Path:
-        """Of the process that Airflow's services are forked from."""
-        return self.run / "preload.sock"
+        """Of the fork server."""
+        return self.run / "fork-server.sock"
 
     @property
     def database(self) -> Path:

@@ -13,7 +13,9 @@ from typing import Any
 from windtunnel import locks
 from windtunnel.local import composefile, logs, postgres, processes, resources
 from windtunnel.local import ports as own_ports
-from windtunnel.local.definitions import PRELOAD, Definitions
+from windtunnel.local.definitions import FORK_SERVER, Definitions
+from windtunnel.local.fork_client import SOCKET_VARIABLE
+from windtunnel.local.fork_server import WARNING
 from windtunnel.local.healthcheck import probe_of, probed
 from windtunnel.local.layout import REMEDY, Layout, link, remove
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
@@ -26,6 +28,8 @@ from windtunnel.stack.service import Service
 from windtunnel.stack.settings import Settings
 from windtunnel.stack.start import Advance, Progress
 from windtunnel.waiting import WaitTimeout, wait_until
+
+NOT_FORKED = "the fork server does not work: services import Airflow one by one, so a start is slower"
 
 
 class ProcessStack(Stack):
@@ -57,8 +61,13 @@ class ProcessStack(Stack):
 
     def labels(self, name: str) -> list[str]:
         """Return the names of a service's processes: its own, or ``worker-1``, ``worker-2`` for replicas."""
-        number = self.replicas(name)
+        number = 1 if name == FORK_SERVER else self.replicas(name)
         return [name] if number == 1 else [f"{name}-{replica}" for replica in range(1, number + 1)]
+
+    @property
+    def log_names(self) -> list[str]:
+        """What has a log: the services, and the fork server."""
+        return [*self.service_names, FORK_SERVER]
 
     def _labels(self, names: Iterable[str]) -> list[str]:
         return [label for name in names for label in self.labels(name)]
@@ -169,6 +178,20 @@ class ProcessStack(Stack):
         """Ask in Airflow's venv, with a home of its own."""
         return self.venvs.ask_airflow(question)
 
+    def warnings(self) -> list[Finding]:
+        """Return what the fork server cannot do for this stack."""
+        forkable = (
+            service.ready and service.state == "running" and SOCKET_VARIABLE in self.variables(service.name)
+            for service in self.services()
+        )
+        if not any(forkable):
+            return []
+        said = logs.lines(self.layout, FORK_SERVER)
+        found = [line.removeprefix(WARNING) for line in said if line.startswith(WARNING)]
+        if not self.supervisor.has_children(FORK_SERVER):
+            found.append(NOT_FORKED)
+        return [Finding(what, f"Its log: ./windtunnel logs {FORK_SERVER}") for what in dict.fromkeys(found)]
+
     def resource_findings(self) -> Iterator[Finding]:
         """Yield a lack of memory or disk."""
         return resources.memory_and_disk(self)
@@ -190,7 +213,7 @@ class ProcessStack(Stack):
                 self.layout.run.mkdir()
                 self._write(own_ports.chosen(self.settings, on_line))
                 self.supervisor.start(self)
-            self._start_preload()
+            self._start_fork_server()
             waiting = set(self.service_names)
             with Watch(len(self._labels(waiting))) as self._watch:
                 try:
@@ -202,24 +225,25 @@ class ProcessStack(Stack):
         """Lay out the folder of a running stack: container paths, definitions, supervisord's settings."""
         services = self.configuration["services"]
         labels = {label: name for name in self.service_names for label in self.labels(name)}
-        self.layout.make([*labels, PRELOAD], chosen)
+        self.layout.make([*labels, FORK_SERVER], chosen)
         for name in self.service_names:
             for volume in services[name].get("volumes", []):
                 self.layout.mount(volume, self.root)
         link(self.layout.place(LOCALSTACK_LIBRARY), self.venvs.service_index)
         definitions = self._definitions(chosen).all(labels)
         (self.layout.run / processes.SERVICES).write_text(json.dumps(definitions, indent=1))
-        parts = {label: services[name] for label, name in labels.items()} | {PRELOAD: {"restart": "always"}}
+        parts = {label: services[name] for label, name in labels.items()}
+        parts[FORK_SERVER] = {"restart": "always"}
         self.supervisor.configure(definitions, parts, map(self.venvs.fingerprint, NAMES))
 
-    def _start_preload(self) -> None:
+    def _start_fork_server(self) -> None:
         """Start it before the services, which go on without it if it is not there."""
-        self.supervisor.call("startProcess", PRELOAD, False)
+        self.supervisor.call("startProcess", FORK_SERVER, False)
         with contextlib.suppress(WaitTimeout):
-            wait_until("the preload to listen", self._preload_decided, timeout=5, interval=0.02)
+            wait_until("the fork server to listen", self._fork_server_decided, timeout=5, interval=0.02)
 
-    def _preload_decided(self) -> bool:
-        return self.layout.fork_server_socket.exists() or self.supervisor.state(PRELOAD) != "running"
+    def _fork_server_decided(self) -> bool:
+        return self.layout.fork_server_socket.exists() or self.supervisor.state(FORK_SERVER) != "running"
 
     def _advance(self, waiting: set[str], watch: Watch, services: Sequence[Service]) -> Progress:
         """Start what may be started now.
@@ -311,14 +335,14 @@ class ProcessStack(Stack):
     def show_logs(
         self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
     ) -> None:
-        """Hand over the lines of one service's log, or of all."""
+        """Hand over the lines of one log, or of all services."""
         labels = self._labels([service] if service else self.service_names)
         logs.show(self.layout, labels, follow=follow, tail=tail, on_line=on_line)
 
     def write_logs(self, folder: Path) -> None:
         """Write the logs as any stack does, and those of what is beside the services."""
         super().write_logs(folder)
-        for own in (self.supervisor.log_file, self.layout.log(PRELOAD)):
+        for own in (self.supervisor.log_file, self.layout.log(FORK_SERVER)):
             if own.exists():
                 shutil.copy(own, folder)
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
 from windtunnel.local import composefile, processes
@@ -99,6 +100,13 @@ class Supervisor:
         found = self.processes() or {}
         running = ("STARTING", "RUNNING", "STOPPING")
         return not any(found.get(label, {}).get("statename") in running for label in labels)
+
+    def has_children(self, label: str) -> bool:
+        """Whether a process of the stack has processes of its own."""
+        try:
+            return bool(psutil.Process((self.processes() or {})[label]["pid"]).children())
+        except (KeyError, psutil.NoSuchProcess):
+            return False
 
     def call(self, method: str, label: str, *arguments: Any) -> None:
         """Let it do something with a process; that it is so already is no failure.

@@ -56,6 +56,11 @@ class Stack(Commands, ABC):
         """The services in the order in which they start."""
         return sorted(self.configuration["services"], key=lambda name: (len(self.dependencies(name)), name))
 
+    @property
+    def log_names(self) -> list[str]:
+        """What has a log: the services, and what an engine runs beside them."""
+        return self.service_names
+
     def dependencies(self, name: str) -> set[str]:
         """Return the services that one waits for, directly or through others."""
         direct = set(self.configuration["services"][name].get("depends_on", {}))
@@ -180,6 +185,13 @@ class Stack(Commands, ABC):
     @abstractmethod
     def resource_findings(self) -> Iterator[Finding]:
         """Yield what this machine lacks: memory, disk, images, access to files."""
+
+    def warnings(self) -> list[Finding]:
+        """Return what does not keep the running stack from working, but makes it slower.
+
+        :raises StackError: if the engine does not answer.
+        """
+        return []
 
     # What can be done with it
 

@@ -7,6 +7,7 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.diagnosis import doctor
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
+from windtunnel.stack.errors import Finding
 
 from ..conftest import change
 from ..stand_ins.docker import Docker, answer_stack, container
@@ -49,6 +50,13 @@ def test_without_an_engine_the_other_findings_are_still_told(healthy: ComposeSta
         "WEBSERVER_PORT is 'abc'",
         "no Docker Engine answers",
     ]
+
+
+def test_what_makes_starts_slower_is_found(healthy: ComposeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Finding("the fork server does not work", "Its log: ./windtunnel logs fork-server")
+    monkeypatch.setattr(healthy, "warnings", lambda: [slow])
+
+    assert doctor.examine(healthy, lambda _: None) == [slow]
 
 
 # Airflow's settings

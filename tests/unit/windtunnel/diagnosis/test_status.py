@@ -6,6 +6,7 @@ from rich.console import Console
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.diagnosis import status
+from windtunnel.stack.errors import Finding
 from windtunnel.stack.service import Service
 
 from ..airflow_api.test_client import run
@@ -110,6 +111,18 @@ def test_a_function_that_is_not_active_is_unhealthy(running: ComposeStack, serve
 
     assert not report.healthy
     assert "good  Failed" in shown(report)
+
+
+def test_what_makes_starts_slower_is_shown_and_healthy(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = Finding("the fork server does not work", "Its log: ./windtunnel logs fork-server")
+    monkeypatch.setattr(running, "warnings", lambda: [slow])
+
+    report = status.Report.of(running)
+
+    assert report.healthy
+    assert f"Warning: {slow.problem}\n  → {slow.remedy}" in shown(report)
 
 
 def test_a_webserver_that_does_not_answer_is_part_of_the_report(

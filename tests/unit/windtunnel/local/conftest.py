@@ -86,7 +86,7 @@ def entrypoint(root: Path, **services: str) -> None:
     script = root / "entrypoint.sh"
     script.write_text(
         f'#!/usr/bin/env bash\necho "$* begins"\ncase $1 in\n{cases}esac\n'
-        '[ "$1" != init ] || exit 0\n[ "$1" != preload ] || touch "$PRELOAD_SOCKET"\n'
+        '[ "$1" != init ] || exit 0\n[ "$1" != fork-server ] || touch "$FORK_SERVER_SOCKET"\n'
         'touch "$TMPDIR/ready"\nexec sleep 600\n'
     )
     script.chmod(0o755)

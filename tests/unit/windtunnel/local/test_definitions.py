@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from windtunnel.local import fork_server, processes
-from windtunnel.local.definitions import PRELOAD
-from windtunnel.local.fork_client import SOCKET_SETTING
+from windtunnel.local.definitions import FORK_SERVER
+from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack.errors import StackError
 
@@ -102,9 +102,9 @@ def test_another_image_is_refused(root: Path) -> None:
 def test_what_airflows_services_are_forked_from_has_their_environment(running: ProcessStack) -> None:
     """Otherwise none could be forked from it."""
     found = json.loads((running.layout.run / processes.SERVICES).read_text())
-    forked, own = found["scheduler"], found[PRELOAD]
+    forked, own = found["scheduler"], found[FORK_SERVER]
 
-    assert own["command"][1:] == ["preload"]
-    assert fork_server.shared(own["environment"]) == fork_server.shared(forked["environment"])
+    assert own["command"][1:] == ["fork-server"]
+    assert fork_server.differing(own["environment"], forked["environment"]) == []
     assert own["folder"] == own["environment"]["TMPDIR"] != forked["folder"]
-    assert SOCKET_SETTING not in found["postgres"]["environment"]
+    assert SOCKET_VARIABLE not in found["postgres"]["environment"]

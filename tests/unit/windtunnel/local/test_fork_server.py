@@ -1,4 +1,4 @@
-"""Forks of a server that has imported something, and what stands in for them; with real processes."""
+"""Forks of a server that has imported something, and the clients that wait for them; with real processes."""
 
 import os
 import re
@@ -12,10 +12,12 @@ from subprocess import PIPE, Popen
 import psutil
 import pytest
 
-from windtunnel.local import fork_client, processes
-from windtunnel.local.fork_client import SOCKET_SETTING
+from windtunnel.local import fork_client, fork_server, processes
+from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.stack.settings import ROOT
 from windtunnel.waiting import wait_until
+
+from .execution_api import Parts
 
 # As `python -m windtunnel.local.fork_server`, with a module of this test in place of Airflow.
 SERVER = """
@@ -54,7 +56,7 @@ Client = Callable[..., "Popen[str]"]
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
-    """That of a service."""
+    """The variables of a service."""
     (tmp_path / "imported_once.py").write_text(IMPORTED_ONCE)
     (tmp_path / "imported_for_others.py").touch()
     (tmp_path / "command.py").write_text(COMMAND)
@@ -64,7 +66,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
         "PYTHONPATH": f"{tmp_path}:{ROOT / 'src'}",
         "HOME": "/home/service",
         "TMPDIR": str(tmp_path),
-        SOCKET_SETTING: str(tmp_path / "socket"),
+        SOCKET_VARIABLE: str(tmp_path / "socket"),
     }
 
 
@@ -187,23 +189,26 @@ def test_all_end_with_the_server(server: "Popen[str]", client: Client) -> None:
 
     _, said = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert "the preload has ended" in said
+    assert "the fork server has ended" in said
     wait_until("the fork to be gone", lambda: not processes.is_alive(fork.pid), timeout=10)
 
 
-def test_it_is_itself_what_it_was_to_be_where_the_environment_differs(
+def test_a_client_runs_the_command_itself_if_its_variables_differ(
     server: "Popen[str]", client: Client
 ) -> None:
-    """What was imported may have taken up that variable."""
-    process = client("python", "-m", "command", AIRFLOW__CORE__PARALLELISM="1")
+    """What was imported may have read that variable. The server's log names it, without its value."""
+    process = client("python", "-m", "command", AIRFLOW__CORE__PARALLELISM="17")
 
     output, _ = process.communicate("read\n", timeout=10)
 
     assert output.split()[0] == str(process.pid)
     assert server.poll() is None
+    assert server.stderr is not None
+    said = server.stderr.readline()
+    assert said == "fork server: python -m command differs in AIRFLOW__CORE__PARALLELISM\n"
 
 
-def test_it_is_itself_what_it_was_to_be_without_a_server(client: Client) -> None:
+def test_a_client_runs_the_command_itself_without_a_server(client: Client) -> None:
     process = client("python", "-m", "command")
 
     output, _ = process.communicate("read\n", timeout=10)
@@ -211,10 +216,10 @@ def test_it_is_itself_what_it_was_to_be_without_a_server(client: Client) -> None
     assert output.split()[0] == str(process.pid)
 
 
-def test_it_is_itself_what_it_was_to_be_where_the_import_fails(
+def test_a_client_runs_the_command_itself_if_the_import_fails(
     server: "Popen[str]", client: Client, tmp_path: Path
 ) -> None:
-    """It says then what is wrong, in its own log."""
+    """It then says what is wrong, in its own log."""
     (tmp_path / "imported_once.py").write_text("import no_such_module\n")
 
     process = client("python", "-m", "command")
@@ -225,7 +230,9 @@ def test_it_is_itself_what_it_was_to_be_where_the_import_fails(
     assert server.wait(timeout=10) == 1
 
 
-def test_it_serves_without_what_only_saves_time(server: "Popen[str]", client: Client, tmp_path: Path) -> None:
+def test_the_server_serves_without_what_only_saves_time(
+    server: "Popen[str]", client: Client, tmp_path: Path
+) -> None:
     """A config folder of another repository need not have what is imported for tasks."""
     (tmp_path / "imported_for_others.py").unlink()
 
@@ -234,7 +241,7 @@ def test_it_serves_without_what_only_saves_time(server: "Popen[str]", client: Cl
     assert process.communicate("read\n", timeout=10)[0].split()[0] == str(server.pid)
 
 
-def test_a_client_that_says_nothing_useful_is_left_alone(
+def test_a_client_that_asks_for_nothing_useful_is_refused(
     server: "Popen[str]", client: Client, tmp_path: Path
 ) -> None:
     import socket
@@ -249,8 +256,8 @@ def test_a_client_that_says_nothing_useful_is_left_alone(
     assert process.communicate("read\n", timeout=10)[0].split()[0] == str(server.pid)
 
 
-def test_it_imports_next_to_nothing() -> None:
-    """It is in each start of a service."""
+def test_a_client_imports_next_to_nothing() -> None:
+    """It runs in each start of a service."""
     code = "import sys; sys.path.insert(0, sys.argv[1]); import fork_client; print(*sys.modules)"
     command = [sys.executable, "-IS", "-c", code, str(Path(fork_client.__file__).parent)]
 
@@ -258,3 +265,36 @@ def test_it_imports_next_to_nothing() -> None:
 
     assert "json" in modules
     assert not {"typing", "pathlib", "dataclasses", "subprocess"} & set(modules)
+
+
+# Airflow's execution API
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> Parts:
+    return Parts(monkeypatch)
+
+
+def test_older_versions_of_the_api_are_dropped(parts: Parts, capsys: pytest.CaptureFixture[str]) -> None:
+    fork_server.speak_newest_version_only()
+
+    assert (parts.bundle.versions, parts.router.routes) == (["new"], [parts.new])
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("gone", ["the private name", "versions", "routes"])
+def test_older_versions_stay_if_a_name_is_gone(
+    parts: Parts, capsys: pytest.CaptureFixture[str], gone: str
+) -> None:
+    if gone == "versions":
+        del parts.bundle.versions
+    elif gone == "routes":
+        del parts.router.routes
+    else:
+        del sys.modules["cadwyn.route_generation"]._DELETED_ROUTE_TAG
+
+    fork_server.speak_newest_version_only()
+
+    assert vars(parts.bundle).get("versions", ["new", "old"]) == ["new", "old"]
+    assert vars(parts.router).get("routes", [parts.old, parts.new]) == [parts.old, parts.new]
+    assert capsys.readouterr().err.startswith(fork_server.WARNING)
