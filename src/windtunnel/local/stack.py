@@ -11,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel import locks
-from windtunnel.local import composefile, logs, postgres, processes, resources
+from windtunnel.local import composefile, forks, logs, postgres, processes, resources
 from windtunnel.local import ports as own_ports
 from windtunnel.local.definitions import FORK_SERVER, Definitions
 from windtunnel.local.fork_client import SOCKET_VARIABLE
-from windtunnel.local.fork_server import WARNING
 from windtunnel.local.healthcheck import probe_of, probed
 from windtunnel.local.layout import REMEDY, Layout, link, remove
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
@@ -28,8 +27,6 @@ from windtunnel.stack.service import Service
 from windtunnel.stack.settings import Settings
 from windtunnel.stack.start import Advance, Progress
 from windtunnel.waiting import WaitTimeout, wait_until
-
-NOT_FORKED = "the fork server does not work: services import Airflow one by one, so a start is slower"
 
 
 class ProcessStack(Stack):
@@ -184,13 +181,7 @@ class ProcessStack(Stack):
             service.ready and service.state == "running" and SOCKET_VARIABLE in self.variables(service.name)
             for service in self.services()
         )
-        if not any(forkable):
-            return []
-        said = logs.lines(self.layout, FORK_SERVER)
-        found = [line.removeprefix(WARNING) for line in said if line.startswith(WARNING)]
-        if not self.supervisor.has_children(FORK_SERVER):
-            found.append(NOT_FORKED)
-        return [Finding(what, f"Its log: ./windtunnel logs {FORK_SERVER}") for what in dict.fromkeys(found)]
+        return forks.warnings(self.layout, self.supervisor) if any(forkable) else []
 
     def resource_findings(self) -> Iterator[Finding]:
         """Yield a lack of memory or disk."""
@@ -213,7 +204,7 @@ class ProcessStack(Stack):
                 self.layout.run.mkdir()
                 self._write(own_ports.chosen(self.settings, on_line))
                 self.supervisor.start(self)
-            self._start_fork_server()
+            forks.start(self.layout, self.supervisor)
             waiting = set(self.service_names)
             with Watch(len(self._labels(waiting))) as self._watch:
                 try:
@@ -235,15 +226,6 @@ class ProcessStack(Stack):
         parts = {label: services[name] for label, name in labels.items()}
         parts[FORK_SERVER] = {"restart": "always"}
         self.supervisor.configure(definitions, parts, map(self.venvs.fingerprint, NAMES))
-
-    def _start_fork_server(self) -> None:
-        """Start it before the services, which go on without it if it is not there."""
-        self.supervisor.call("startProcess", FORK_SERVER, False)
-        with contextlib.suppress(WaitTimeout):
-            wait_until("the fork server to listen", self._fork_server_decided, timeout=5, interval=0.02)
-
-    def _fork_server_decided(self) -> bool:
-        return self.layout.fork_server_socket.exists() or self.supervisor.state(FORK_SERVER) != "running"
 
     def _advance(self, waiting: set[str], watch: Watch, services: Sequence[Service]) -> Progress:
         """Start what may be started now.
