@@ -17,12 +17,11 @@ FROM builder AS airflow-builder
 COPY locks/airflow.txt /locks/
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
     uv venv --quiet /opt/venv && with-ca uv pip sync --quiet --python /opt/venv --require-hashes /locks/airflow.txt
-# What the user's DAGs need beyond that; it must agree with the lock.
+# What the user's DAGs need beyond that; it must agree with the lock, whose hashes are checked, too.
 ARG REQUIREMENTS_FILE=requirements.txt
 COPY ${REQUIREMENTS_FILE} /locks/requirements.txt
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
-    sed 's/ *\\$//; /^ *--hash/d; /^ *#/d' /locks/airflow.txt >/locks/constraints.txt \
- && with-ca uv pip install --quiet --python /opt/venv --constraints /locks/constraints.txt -r /locks/requirements.txt
+    with-ca uv pip install --quiet --python /opt/venv --constraints /locks/airflow.txt -r /locks/requirements.txt
 
 FROM base AS airflow
 ENV AIRFLOW_HOME=/opt/airflow AIRFLOW_CONFIG=/opt/airflow/config/airflow.cfg \

