@@ -1,8 +1,10 @@
-"""LocalStack keeps S3 alone over a restart, and may go away in the middle of a call."""
+"""LocalStack keeps only S3 over a restart, and may go away in the middle of a call."""
 
 import time
+from collections.abc import Iterator
 from functools import partial
 
+import pytest
 from botocore.exceptions import ClientError
 
 from tests.run_logs import (
@@ -47,14 +49,34 @@ def start_slow_run(stack: StackUnderTest) -> Try:
     return this
 
 
-def test_a_missing_bucket_does_not_fail_the_task(stack: StackUnderTest) -> None:
-    """The run's state is right and its log can be read from the local copy."""
-    s3, airflow = stack.aws("s3"), stack.airflow
-    this = start_slow_run(stack)
+def delete_bucket(stack: StackUnderTest) -> None:
+    """Delete the bucket of the task logs and all that is in it."""
+    s3 = stack.aws("s3")
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=BUCKET):
         for found in page.get("Contents", []):
             s3.delete_object(Bucket=BUCKET, Key=found["Key"])
     s3.delete_bucket(Bucket=BUCKET)
+
+
+def restart(stack: StackUnderTest) -> None:
+    """Restart LocalStack, which then makes again what is missing."""
+    stack.restart("localstack")
+    stack.wait_for_health("localstack")
+
+
+@pytest.fixture
+def bucket_comes_back(stack: StackUnderTest) -> Iterator[None]:
+    """Other tests need the bucket that this test deletes."""
+    yield
+    restart(stack)
+
+
+@pytest.mark.usefixtures("bucket_comes_back")
+def test_a_missing_bucket_does_not_fail_the_task(stack: StackUnderTest) -> None:
+    """The run's state is right and its log can be read from the local copy."""
+    airflow = stack.airflow
+    this = start_slow_run(stack)
+    delete_bucket(stack)
 
     run = airflow.wait(airflow.run(this.dag_id, this.run_id), timeout=60)
 
@@ -72,9 +94,10 @@ def test_a_missing_bucket_does_not_fail_the_task(stack: StackUnderTest) -> None:
 
 
 def test_after_a_restart_everything_is_there_again(stack: StackUnderTest) -> None:
-    """Also what the test before has taken away."""
-    stack.restart("localstack")
-    stack.wait_for_health("localstack")
+    """A bucket that was deleted is there again, too."""
+    delete_bucket(stack)
+
+    restart(stack)
 
     run = stack.airflow.wait(stack.airflow.trigger("test-once", QUICK), timeout=60)
 

@@ -1,6 +1,9 @@
-"""The end of every stack; by its name the last file of this floor, because it stops the stack for good."""
+"""The end of every stack: services stop in order when they are asked."""
 
 import re
+from collections.abc import Iterator
+
+import pytest
 
 from tests.support import StackUnderTest
 from windtunnel.local.stack import ProcessStack
@@ -14,14 +17,23 @@ IN_ORDER = {0, 128 + 15}
 MAY_BE_KILLED = {"triggerer"}
 
 
+@pytest.fixture
+def started_again(stack: StackUnderTest) -> Iterator[None]:
+    """Other tests need the stack that this test stops."""
+    yield
+    stack.stack.up()
+
+
+@pytest.mark.usefixtures("started_again")
 def test_every_service_stops_in_order_when_asked(stack: StackUnderTest) -> None:
     project = stack.stack
     if isinstance(project, ProcessStack):
+        # Other tests of this floor may have killed services before.
+        before = len(project.supervisor.log_file.read_text())
         project.supervisor.calls.stopAllProcesses()
-        log = (project.layout.run / "supervisord.log").read_text()
+        log = project.supervisor.log_file.read_text()[before:]
         asked = set(re.findall(r"stopped: (\S+) \(", log))
         assert asked >= {service.label for service in project.services() if not service.one_shot}
-        # Since the stop: what tests of this floor have killed stands before it.
         killed = set(re.findall(r"WARN killing '(\S+)'", log))
     else:
         project.run("docker", "compose", "stop", "--timeout", PATIENCE, what="stopping the stack")
