@@ -1,4 +1,4 @@
-"""Lambda execution environments as processes, and an S3 that outlives a restart: plugins for LocalStack.
+"""Plugins for LocalStack: Lambda execution environments as processes, and an S3 that outlives a restart.
 
-Everything but `executor`, `gateway` and `s3_provider` can be used and tested without LocalStack.
+Runs inside LocalStack. Everything but its `executor`, `gateway` and S3 `provider` can be used without it.
 """
