@@ -1,5 +1,5 @@
 # Two images from one base. Each target is built in two stages, so that no build tool ends up in it.
-# Base image names are plain: where no registry answers, offline/images.sh makes images of the same names.
+# Base image names are plain: if no registry answers, offline/images.sh makes images of the same names.
 FROM python:3.13-slim-trixie AS base
 FROM base AS builder
 # Certificates for a proxy that inspects TLS: those of the base image, or a bundle given as the secret `ca_bundle`.

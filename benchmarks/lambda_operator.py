@@ -136,7 +136,7 @@ def relay_lag(stack: Stack, client: AirflowClient, report: Report, seconds: int 
 
 
 def deferred(client: AirflowClient, report: Report) -> None:
-    """Thirty functions of 20 s, where four tasks run at a time: held slots would make that 150 s."""
+    """Thirty functions of 20 s, while four tasks run at a time: held slots would make that 150 s."""
     tasks = ended(client, client.trigger("bench-deferred"), timeout=300)
     starts = [task.start_date for task in tasks if task.start_date]
     ends = [task.end_date for task in tasks if task.end_date]

@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: how figures are told, and the stack that they are measured on."""
+"""What the benchmarks have in common: how figures are printed, and the stack that they are measured on."""
 
 import os
 import platform
@@ -36,7 +36,7 @@ class Report:
         sys.stdout.write(f"{part}, on {self.machine}\n")
 
     def add(self, name: str, value: float, unit: str, bar: float | None = None) -> None:
-        """One figure; ``bar`` is what it should not exceed, None where it only explains another."""
+        """One figure; ``bar`` is what it should not exceed, None if it only explains another."""
         self.figures[name] = {"value": round(value, 3), "unit": unit, "bar": bar}
         verdict = "" if bar is None else f" at most {bar:g}: {'ok' if value <= bar else 'OVER'}"
         sys.stdout.write(f"{name:<54} {value:9.3f} {unit:<3}{verdict}\n")

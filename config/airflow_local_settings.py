@@ -24,7 +24,7 @@ PRELOADED = (
     "airflow.sdk.execution_time.task_runner",
 )
 # Ours: 20 ms, most of it compiling, as their folders are mounted read-only and keep no bytecode. They may be
-# edited, or put in the shade by files of CUSTOM_FOLDER: then a task imports them anew.
+# edited, or hidden by files of CUSTOM_FOLDER: then a task imports them again.
 PRELOADED_UNLESS_EDITED = ("custom.hooks.lambda_function", "custom.operators.lambda_function")
 EDITABLE_PACKAGES = ("custom", "airflow_relay")
 # What tasks of this stack talk to, as boto3 names it.

@@ -52,7 +52,7 @@ class Call:
         deadline = time.monotonic() + seconds
         while not self._answer.done() and (left := deadline - time.monotonic()) > 0:
             check()
-            # Airflow kills a task that has not stopped 5 s after it was told to.
+            # Airflow kills a task that has not stopped 5 s after it was asked to.
             wait([self._answer], timeout=min(left, 1))
         return self._answer.done()
 

@@ -44,7 +44,7 @@ class LambdaTimedOut(LambdaFunctionFailed):
 
 
 class LambdaAbandoned(LambdaError):
-    """The task was told to stop while its function was running, which goes on."""
+    """The task was asked to stop while its function was running, which goes on."""
 
 
 class RelayIncomplete(LambdaError):

@@ -90,7 +90,7 @@ class OwnLog:
 
     :param stream_name: the stream of the execution environment that ran it; empty while nothing is there.
     :param ended: whether Lambda has reported its end.
-    :param reason: why it ended, where that was not by returning or raising.
+    :param reason: why it ended, if that was not by returning or raising.
     """
 
     stream_name: str = ""
@@ -134,7 +134,7 @@ class LambdaFunctionHook(LambdaHook):
     def get_connection(cls, conn_id: str) -> Any:
         """Return an Airflow connection.
 
-        :raises ConnectionMissing: where the provider would go on with whatever credentials boto3 finds.
+        :raises ConnectionMissing: if the provider would go on with whatever credentials boto3 finds.
         """
         try:
             return super().get_connection(conn_id)

@@ -62,7 +62,7 @@ def log_stream_url(
     The first three are in a boto3 client's ``meta``: region_name, partition, endpoint_url.
 
     :param endpoint_url: of CloudWatch Logs; decides which of the two it is.
-    :param stream: empty where it is not known: then all streams of the group are meant.
+    :param stream: empty if it is not known: then all streams of the group are meant.
     :param filter_pattern: shows only these events of the group, in CloudWatch's syntax: ``'"a phrase"'``.
         Not used with a stream.
     :return: relative to the address of the web page, when it is the webserver's.

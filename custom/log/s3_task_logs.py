@@ -15,7 +15,7 @@ class S3TaskLogs(S3RemoteLogIO):
     """
 
     def read(self, relative_path: str, ti: Any) -> tuple[list[str], list[str] | None]:
-        """Return where the log was found, and the log; the reason, and None, where S3 cannot be read."""
+        """Return where the log was found, and the log; the reason, and None, if S3 cannot be read."""
         try:
             found: tuple[list[str], list[str] | None] = super().read(relative_path, ti)
         except (BotoCoreError, ClientError) as error:

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25
 # A triggerer follows many streams, and GetLogEvents has a quota of 10 to 25 a second for the account.
 DEFERRED_POLL_SECONDS = 1.0
-# CloudWatch may show events some seconds after it took them: so long the end marker is waited for.
+# CloudWatch may show events some seconds after it took them: that is how long the end marker is awaited.
 DRAIN_SECONDS = 10.0
 # As long as Lambda takes to scale out a function that is suddenly in demand, several times over.
 START_SECONDS = 60
 # An XCom lies in Airflow's metadata database.
 MAX_RESULT_BYTES = 262_144
-# So long a triggerer may be away before a deferred task fails for that.
+# How long a triggerer may be away before a deferred task fails because of it.
 TRIGGERER_AWAY = timedelta(minutes=10)
 
 
@@ -252,7 +252,7 @@ class LambdaOperator(BaseOperator):
         )
 
     def _pause(self, seconds: float) -> None:
-        """Sleep, unless the task is told to stop."""
+        """Sleep, unless the task is asked to stop."""
         deadline = time.monotonic() + seconds
         while (left := deadline - time.monotonic()) > 0:
             self._check_kill()
@@ -309,9 +309,9 @@ class LambdaOperator(BaseOperator):
         return call.answer(), settings, relay
 
     def _check_kill(self) -> None:
-        """Raise if the task is told to stop."""
+        """Raise if the task is asked to stop."""
         if self._kill_asked:
-            raise LambdaAbandoned(f"the task for {self.function_name} was told to stop while it waited")
+            raise LambdaAbandoned(f"the task for {self.function_name} was asked to stop while it waited")
 
     def _drain_seconds(
         self, answer: "Answer", relay: StreamRelay, tail_end: contract.EndMarker | None

@@ -25,7 +25,7 @@ PATIENCE_SECONDS = 60.0
 def unread_bytes() -> int:
     """Return how much of what this process has logged its supervisor has not read yet, in bytes.
 
-    Zero also where the system cannot tell: outside of a triggerer, and on others than Linux.
+    Zero also if the system cannot tell: outside a triggerer, and on systems other than Linux.
     """
     count = array("i", [0])
     try:

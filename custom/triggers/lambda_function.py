@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 # A cold start takes its time, and the clocks of worker and triggerer differ.
 START_MARGIN_SECONDS = 30
-# The last events, and the end marker, may come so long after the function's timeout.
+# The last events, and the end marker, may come this long after the function's timeout.
 END_MARGIN_SECONDS = 30
-# A stream that is quiet for so long may be one that nobody writes any more: the function's own log tells. It
+# A stream that is quiet for this long may be one that nobody writes to: the function's own log says so. It
 # is asked with pauses that double, as FilterLogEvents has a quota of 5 to 10 a second for the account.
 QUIET_SECONDS = 5.0
 LONGEST_QUIET_SECONDS = 60.0
@@ -32,7 +32,7 @@ LONGEST_QUIET_SECONDS = 60.0
 CHARS_AT_ONCE = 16_384
 
 # Reading blocks, so it is done in threads: a few, and not asyncio's own, so that an AWS that hangs holds up
-# nothing else. One client serves all triggers of a connection, and is made anew every five minutes, in case
+# nothing else. One client serves all triggers of a connection, and is made again every five minutes, in case
 # the connection was changed.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lambda-trigger")
 _hooks: TTLCache[tuple[str | None, str | None], "LambdaFunctionHook"] = TTLCache(maxsize=32, ttl=300)

@@ -88,7 +88,7 @@ def _is_caught_as_record(handler: logging.Handler) -> bool:
     """Say whether what is being written is a record that this handler has seen.
 
     Lambda's own handler prints each record to standard output, where it would be caught a second time. But
-    a logger that was cut off from the root during the call, or a root that was set up anew, goes past us.
+    a logger that was cut off from the root during the call, or a root that was set up again, goes past us.
     """
     frame: FrameType | None = sys._getframe(1)
     in_logging = False

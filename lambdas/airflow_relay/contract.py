@@ -30,7 +30,7 @@ for: the level, so that the task log can show it, and a number, without which "i
 cannot be kept. PutLogEvents knows no idempotency: a call that timed out may have been stored, sending it
 again stores it twice, and two equal lines of the same millisecond are not a repetition. The number tells
 them apart, and shows what is missing. As each line gets a prefix, no line can pass for an end marker, and
-an empty line is a lawful event (CloudWatch refuses an empty message).
+an empty line is a valid event (CloudWatch refuses an empty message).
 """
 
 import json
@@ -61,7 +61,7 @@ MAX_BATCH_EVENTS = 10_000
 # PutLogEvents: "A batch of log events in a single request must be in chronological order" and "cannot span
 # more than 24 hours. Otherwise, the operation fails."
 MAX_BATCH_SPAN_MS = 24 * 60 * 60 * 1000
-# Newer pages allow 1 MB for one event, older ones and some regions 256 KB. The smaller is lawful everywhere.
+# Newer pages allow 1 MB for one event, older ones and some regions 256 KB. The smaller is valid everywhere.
 MAX_EVENT_BYTES = 262_144
 # CreateLogStream: 1 to 512 characters, "[^:*]*".
 MAX_STREAM_NAME_CHARS = 512
@@ -111,7 +111,7 @@ class Destination:
         """Read the caller's block from a function's event.
 
         :param event: what Lambda handed to the function; any type.
-        :return: None where the event carries no block: the caller wants no relay.
+        :return: None if the event carries no block: the caller wants no relay.
         :raises ContractError: when there is a block that cannot be followed.
         """
         if not isinstance(event, Mapping) or RELAY_KEY not in event:
@@ -156,8 +156,8 @@ class EndMarker:
     :param clamped: how many carried a time outside of the call, and were given the nearest one inside.
     :param request_id: Lambda's id of this invocation.
     :param error: what the handler raised, in one line.
-    :param result: what the handler returned, for an asynchronous caller; None where it is too long.
-    :param result_bytes: the result's length as JSON; 0 where none was asked for.
+    :param result: what the handler returned, for an asynchronous caller; None if it is too long.
+    :param result_bytes: the result's length as JSON; 0 if none was asked for.
     :param number: the marker's own number in the stream.
     """
 
@@ -214,7 +214,7 @@ def stream_name(day: datetime, qualifier: str | None, key: str, unique_id: str) 
     """Name the log stream of one try: ``2025/11/20/[$LATEST]<dag>/<run>/<task>/<map>/<try>/<unique id>``.
 
     The front is as in Lambda's own streams. What CloudWatch does not allow (``:`` and ``*``) is
-    percent-encoded. A name over 512 characters is cut in the middle, where a hash of the whole then stands,
+    percent-encoded. A name over 512 characters is cut in the middle, and a hash of the whole is put there,
     so names stay distinct.
 
     :param day: the date to file the stream under.

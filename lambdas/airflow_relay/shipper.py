@@ -48,7 +48,7 @@ def event_bytes(event: LogEvent) -> int:
     return len(event["message"].encode()) + contract.EVENT_OVERHEAD_BYTES
 
 
-def lawful_batches(events: Sequence[LogEvent]) -> Iterator[list[LogEvent]]:
+def valid_batches(events: Sequence[LogEvent]) -> Iterator[list[LogEvent]]:
     """Divide events in chronological order into batches that PutLogEvents accepts."""
     batch: list[LogEvent] = []
     size = 0
@@ -104,8 +104,8 @@ class Shipper:
 
     A thread for each call, joined at its end: between calls Lambda freezes the process.
 
-    :param destination: the stream to write; it is made, and its group too where that is missing.
-    :param remaining_seconds: tells how long the function may still run, or None where nobody knows.
+    :param destination: the stream to write; it is made, and its group too if that is missing.
+    :param remaining_seconds: returns how long the function may still run; None if nobody knows.
     :param flush_seconds: how long a line may wait before it is sent.
     :param client: makes the CloudWatch Logs client; called in the sending thread.
     """
@@ -173,7 +173,7 @@ class Shipper:
                 return
             for message in contract.encode_line(level, text, self._numbered + 1):
                 self._numbered += 1
-                self._keep({"timestamp": self._lawful_time(created), "message": message})
+                self._keep({"timestamp": self._valid_time(created), "message": message})
             if self._is_due():
                 self._changed.notify()
 
@@ -184,7 +184,7 @@ class Shipper:
 
         :param status: ``contract.SUCCEEDED`` or ``contract.FAILED``.
         :param error: what the handler raised, in one line.
-        :param result: from :func:`contract.result_fields`, where the caller wants it.
+        :param result: from :func:`contract.result_fields`, if the caller wants it.
         :return: the end marker; ``delivered`` says whether it reached the stream.
         """
         with self._changed:
@@ -217,12 +217,12 @@ class Shipper:
             "All of them are in the function's own log"
         )
 
-    def _lawful_time(self, created: float) -> int:
+    def _valid_time(self, created: float) -> int:
         wanted = int(created * 1000)
-        lawful = max(self._last_ms, min(wanted, _now_ms()))
-        self._clamped += abs(lawful - wanted) > CLAMP_TOLERANCE_MS
-        self._last_ms = lawful
-        return lawful
+        valid = max(self._last_ms, min(wanted, _now_ms()))
+        self._clamped += abs(valid - wanted) > CLAMP_TOLERANCE_MS
+        self._last_ms = valid
+        return valid
 
     def _keep(self, event: LogEvent) -> None:
         size = event_bytes(event)
@@ -245,7 +245,7 @@ class Shipper:
             with self._changed:
                 self._changed.wait_for(self._is_due, timeout=self._wait_seconds())
                 ending = self._marker is not None
-                batches = list(lawful_batches(self._pending))
+                batches = list(valid_batches(self._pending))
             if not (self._open_stream() and all(map(self._send, batches))):
                 self._given_up.wait(RETRY_SECONDS)
             elif ending and self._send_end():
@@ -272,7 +272,7 @@ class Shipper:
         return self._stream_is_open
 
     def _create_stream(self, client: Any) -> bool:
-        """Make the stream, and its group where that is missing; False if the stream was there."""
+        """Make the stream, and its group if that is missing; False if the stream was there."""
         try:
             return _tolerating(_EXISTS, client.create_log_stream, **self._names)
         except Exception as error:
@@ -294,7 +294,7 @@ class Shipper:
 
     def _send_end(self) -> bool:
         message = contract.encode_end(self._final_marker())
-        refused = self._put([{"timestamp": self._lawful_time(time.time()), "message": message}])
+        refused = self._put([{"timestamp": self._valid_time(time.time()), "message": message}])
         self.delivered = refused == 0 and not self.error
         return refused is not None
 

@@ -11,7 +11,7 @@ from typing import IO, Any
 def exclusive(path: Path, on_wait: Callable[[], Any] = lambda: None) -> Iterator[None]:
     """Hold a lock during the block; wait until nobody else holds it.
 
-    :param path: of the file, which is made where it is missing.
+    :param path: of the file, which is made if it is missing.
     :param on_wait: is called once if another process holds it.
     """
     with path.open("w") as lock:

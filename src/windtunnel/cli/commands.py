@@ -181,7 +181,7 @@ def down(
 
 @app.command("status", epilog=example("./windtunnel status"))
 def show_status(engine_name: EngineName = None) -> None:
-    """Show services, addresses, DAGs, functions and the last runs; exit 1 where something is not healthy."""
+    """Show services, addresses, DAGs, functions and the last runs; exit 1 if something is not healthy."""
     stack = chosen(engine_name)
     with failures_explained():
         report = status.Report.of(stack)
@@ -193,7 +193,7 @@ def show_status(engine_name: EngineName = None) -> None:
 
 @app.command(epilog=example("./windtunnel logs", "./windtunnel logs scheduler --follow --tail 20"))
 def logs(
-    service: Annotated[str | None, typer.Argument(help="One service; all where none is given.")] = None,
+    service: Annotated[str | None, typer.Argument(help="One service; all if none is given.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
     tail: Annotated[int | None, typer.Option(min=0, help="Only that many of the last lines of each.")] = None,
     engine_name: EngineName = None,
@@ -220,7 +220,7 @@ def run(
         typer.Option(help="In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."),
     ] = None,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 where the run fails.")
+        bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 if the run fails.")
     ] = False,
     engine_name: EngineName = None,
 ) -> None:
@@ -251,7 +251,7 @@ def run(
 
 
 def parsed_conf(text: str | None) -> dict[str, Any] | None:
-    """The run's configuration; refused where it is not a JSON object."""
+    """The run's configuration; refused if it is not a JSON object."""
     if text is None:
         return None
     try:
@@ -271,7 +271,7 @@ def parsed_conf(text: str | None) -> dict[str, Any] | None:
 
 
 def require_running(stack: Stack, service: str) -> None:
-    """Refuse where a service does not run."""
+    """Refuse if a service does not run."""
     if not stack.is_running(service):
         refuse(f"{service} does not run", "./windtunnel up")
 
@@ -280,7 +280,7 @@ LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug":
 
 
 def show_run(airflow: Any, started: Any) -> None:
-    """Follow a run to its end; exit 1 where it fails."""
+    """Follow a run to its end; exit 1 if it fails."""
     from windtunnel.cli.follow import Follower, Key
 
     if out.is_terminal:
@@ -311,7 +311,7 @@ def show_run(airflow: Any, started: Any) -> None:
 
 @app.command(epilog=example("./windtunnel deploy", "./windtunnel deploy airflow-test"))
 def deploy(
-    function: Annotated[str | None, typer.Argument(help="One function; all where none is given.")] = None,
+    function: Annotated[str | None, typer.Argument(help="One function; all if none is given.")] = None,
     engine_name: EngineName = None,
 ) -> None:
     """Deploy Lambda functions and say what is wrong with them. A saved file is deployed by itself, too."""
@@ -332,7 +332,7 @@ def deploy(
 
 @app.command(epilog=example("./windtunnel doctor"))
 def doctor(engine_name: EngineName = None) -> None:
-    """Look for what keeps the stack from working, and say how to mend it; exit 1 where something is found."""
+    """Look for what keeps the stack from working, and say how to fix it; exit 1 if something is found."""
     from windtunnel.diagnosis import doctor as examination
 
     stack = chosen(engine_name)

@@ -15,7 +15,7 @@ NOT_STARTED = frozenset({"", "none", "scheduled", "queued", "removed", "skipped"
 # Names a task's log: its id, map index and try.
 Key = tuple[str, int, int]
 
-# So long the API may be out of reach, in seconds: a restart of the web server takes 6 s and more.
+# How long the API may be out of reach, in seconds: a restart of the web server takes 6 s and more.
 PATIENCE = 60.0
 
 

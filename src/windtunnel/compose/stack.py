@@ -283,7 +283,7 @@ class ComposeStack(Stack):
         return ["docker", "compose", "exec", "--no-TTY", service]
 
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all where none is named."""
+        """The services' logs so far, of all if none is named."""
         options = ["--no-log-prefix"] if len(services) == 1 else []
         options += ["--tail", str(tail)] if tail is not None else []
         options += ["--timestamps"] if timestamps else []

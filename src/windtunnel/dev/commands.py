@@ -61,7 +61,7 @@ def chosen_floors(stack: Stack, floor: str | None) -> list[str]:
 
 
 def with_tools(engine_name: str | None) -> Stack:
-    """The engine that the project's own tests run on, and the tools for them; both are got where needed."""
+    """Return the stack that the tests run on; it and the tools for them are installed if they are missing."""
     stack = chosen(engine_name)
     with failures_explained():
         tools.install(say)
@@ -92,7 +92,7 @@ def check(
 
 
 def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
-    """Run all of them, say at the end how each went, and exit with 1 where one failed."""
+    """Run all of them, say at the end how each went, and exit with 1 if one failed."""
     outcomes = []
     for step in steps:
         out.print(f"[bold]── {step.name}[/bold]")
@@ -114,7 +114,7 @@ def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
 )
 def bench(
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="stack, operator or harness; all where none is given.")
+        list[str] | None, typer.Argument(help="stack, operator or harness; all if none is given.")
     ] = None,
     engine_name: EngineName = None,
 ) -> None:

@@ -21,9 +21,9 @@ def install(say: Callable[[str], None]) -> None:
     """Install the tools into the environment of this process, every package checked against its hash.
 
     A copy of the lock file in the environment, ``tools.txt``, says that they are there. Where the launcher
-    makes the environment anew, that copy is gone with the tools.
+    makes the environment again, that copy is gone with the tools.
 
-    :param say: is told before an installation begins.
+    :param say: gets a line before an installation begins.
     :raises windtunnel.stack.errors.StackError: with the last words of what failed.
     """
     EXCLUSIVE.parent.mkdir(exist_ok=True)

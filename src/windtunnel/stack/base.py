@@ -43,7 +43,7 @@ class Stack(Commands, ABC):
     def configuration(self) -> dict[str, Any]:
         """The compose file with every variable filled in.
 
-        :raises StackError: when it cannot be used.
+        :raises StackError: if it cannot be used.
         """
 
     @property
@@ -78,7 +78,7 @@ class Stack(Commands, ABC):
     def services(self) -> list[Service]:
         """Every service of the compose file, also those that do not run.
 
-        :raises StackError: when the engine does not answer.
+        :raises StackError: if the engine does not answer.
         """
 
     @abstractmethod
@@ -93,7 +93,7 @@ class Stack(Commands, ABC):
     def port(self, service: str) -> int:
         """This machine's port for one of the services in ``PORTS``.
 
-        :raises StackError: when it is not published or the service does not run.
+        :raises StackError: if it is not published or the service does not run.
         """
 
     def address(self, service: str) -> str:
@@ -107,7 +107,7 @@ class Stack(Commands, ABC):
     def login(self) -> tuple[str, str]:
         """User and password of the web page.
 
-        :raises StackError: when the webserver does not run.
+        :raises StackError: if the webserver does not run.
         """
         user, password = self.ask("webserver", "login")
         return user, password
@@ -240,32 +240,32 @@ class Stack(Commands, ABC):
     def run_in(
         self, service: str, *argv: str, on_line: Callable[[str], None], what: str, next_step: str
     ) -> None:
-        """Run a command where a service runs, as ``exec`` does, and hand over each line as it comes.
+        """Run a command inside a service, as ``exec`` does, and hand over each line as it comes.
 
-        :raises StackError: when it fails.
+        :raises StackError: if it fails.
         """
 
     @abstractmethod
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
-        """Run a command where a service runs, with its environment; its standard output.
+        """Run a command inside a service, with its variables; return its standard output.
 
         :param stdin: what it reads; secrets go this way, so that no process list shows them.
-        :raises StackError: when it fails.
+        :raises StackError: if it fails.
         """
 
     @abstractmethod
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all where none is named.
+        """The services' logs so far, of all if none is named.
 
         :param tail: that many of the last lines of each.
-        :param timestamps: put the engine's time before each line, where it knows one.
+        :param timestamps: put the engine's time before each line, if it knows one.
         """
 
     @abstractmethod
     def memory(self) -> dict[str, float]:
         """Bytes that each service uses now, as the engine counts them; what is beside the services, too.
 
-        :raises StackError: when the engine does not answer.
+        :raises StackError: if the engine does not answer.
         """
 
     @abstractmethod

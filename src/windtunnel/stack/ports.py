@@ -26,7 +26,7 @@ def free_port() -> int:
 
 
 def process_on(port: int) -> str:
-    """Name and id of the process that listens on the port; empty where this user may not know."""
+    """Name and id of the process that listens on the port; empty if this user may not know."""
     try:
         connections = psutil.net_connections("tcp")
     except psutil.AccessDenied:  # some systems tell root alone

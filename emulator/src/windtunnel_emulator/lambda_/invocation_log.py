@@ -38,7 +38,7 @@ class InvocationLog:
         self.write(text.encode() + b"\n")
 
     def take(self) -> str:
-        """Return everything and begin anew."""
+        """Return everything and start over."""
         parts = [bytes(self._head)]
         if self._dropped:
             parts.append(b"\n[%d bytes of output were dropped here]\n" % self._dropped)

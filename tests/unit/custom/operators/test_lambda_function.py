@@ -579,7 +579,7 @@ class TestKill:
 
         threading.Thread(target=kill).start()
 
-        with pytest.raises(errors.LambdaAbandoned, match="the task for f was told to stop"):
+        with pytest.raises(errors.LambdaAbandoned, match="the task for f was asked to stop"):
             operator.execute({"ti": task_instance()})  # type: ignore[typeddict-item]
 
         assert shown == [(logging.INFO, "one")]

@@ -70,7 +70,7 @@ def test_idempotency_key_can_be_decoded() -> None:
 
 
 @pytest.mark.bad_input(17)
-def test_stream_name_is_lawful_and_tells_the_try() -> None:
+def test_stream_name_is_valid_and_names_the_try() -> None:
     key = contract.idempotency_key("demo-dag", "manual__2025-11-20T00:00:00+00:00", "demo*task", -1, 1)
 
     name = contract.stream_name(datetime(2025, 11, 20, tzinfo=UTC), "$LATEST", key, "abc")

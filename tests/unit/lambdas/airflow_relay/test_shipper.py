@@ -1,4 +1,4 @@
-"""Sending events: lawful batches, and what happens when CloudWatch does not play along."""
+"""Sending events: valid batches, and what happens when CloudWatch does not play along."""
 
 import logging
 import threading
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from airflow_relay import contract, shipper
-from airflow_relay.shipper import LogEvent, Shipper, event_bytes, lawful_batches, rejected_count
+from airflow_relay.shipper import LogEvent, Shipper, event_bytes, rejected_count, valid_batches
 from tests.decoded import decode_lines
 
 GROUP, STREAM = "/airflow/lambda/f", "stream"
@@ -24,7 +24,7 @@ class AwsError(Exception):
         self.response = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
 
 
-def lawful(events: list[LogEvent]) -> bool:
+def valid(events: list[LogEvent]) -> bool:
     """What PutLogEvents asks of a batch; for the size of one event, in the regions that allow the least."""
     sizes = [len(event["message"].encode()) + 26 for event in events]
     times = [event["timestamp"] for event in events]
@@ -48,7 +48,7 @@ class FakeLogs:
         self.put_script: list[Exception | dict[str, int]] = []
         self.create_error: Exception | None = None
         self.arrived = threading.Event()
-        self.unlawful = 0
+        self.invalid = 0
 
     def create_log_group(self, logGroupName: str) -> None:
         self.groups.add(logGroupName)
@@ -70,8 +70,8 @@ class FakeLogs:
             raise answer
         if logStreamName not in self.streams:
             raise AwsError("ResourceNotFoundException")
-        if not lawful(logEvents):
-            self.unlawful += 1
+        if not valid(logEvents):
+            self.invalid += 1
             raise AwsError("InvalidParameterException")
         self.batches.append(logEvents)
         self.arrived.set()
@@ -108,32 +108,32 @@ def event(message: str = "m", timestamp: int = 0) -> LogEvent:
 class TestLawfulBatches:
     @pytest.mark.bad_input(35)
     def test_no_events_no_batch(self) -> None:
-        assert list(lawful_batches([])) == []
+        assert list(valid_batches([])) == []
 
     @pytest.mark.bad_input(36)
     def test_ten_thousand_events_are_one_batch_and_one_more_makes_two(self) -> None:
-        assert [len(batch) for batch in lawful_batches([event()] * 10_000)] == [10_000]
-        assert [len(batch) for batch in lawful_batches([event()] * 25_000)] == [10_000, 10_000, 5_000]
+        assert [len(batch) for batch in valid_batches([event()] * 10_000)] == [10_000]
+        assert [len(batch) for batch in valid_batches([event()] * 25_000)] == [10_000, 10_000, 5_000]
 
     @pytest.mark.bad_input(37)
     def test_bytes_count_with_26_for_each_event(self) -> None:
         # 1,048,576 = 8 * 131,072: eight events of 131,072 - 26 bytes fill a batch to the last byte.
         full = [event("x" * (131_072 - 26))] * 8
 
-        assert [len(batch) for batch in lawful_batches(full)] == [8]
-        assert [len(batch) for batch in lawful_batches([event("x" * (131_072 - 25)), *full[1:]])] == [7, 1]
+        assert [len(batch) for batch in valid_batches(full)] == [8]
+        assert [len(batch) for batch in valid_batches([event("x" * (131_072 - 25)), *full[1:]])] == [7, 1]
 
     @pytest.mark.bad_input(39)
     def test_bytes_count_as_utf8(self) -> None:
         assert event_bytes(event("語")) == 3 + 26
-        assert [len(batch) for batch in lawful_batches([event("語" * 43_681)] * 9)] == [8, 1]
+        assert [len(batch) for batch in valid_batches([event("語" * 43_681)] * 9)] == [8, 1]
 
     @pytest.mark.bad_input(44)
     def test_a_batch_spans_less_than_a_day(self) -> None:
         day = 24 * 60 * 60 * 1000
 
-        assert len(list(lawful_batches([event(timestamp=0), event(timestamp=day - 1)]))) == 1
-        assert len(list(lawful_batches([event(timestamp=0), event(timestamp=day)]))) == 2
+        assert len(list(valid_batches([event(timestamp=0), event(timestamp=day - 1)]))) == 1
+        assert len(list(valid_batches([event(timestamp=0), event(timestamp=day)]))) == 2
 
 
 @pytest.mark.bad_input(44)
@@ -176,7 +176,7 @@ def test_everything_is_sent_in_order_and_ends_with_the_marker(
         pytest.param(["", " ", "\n"], marks=pytest.mark.bad_input(40), id="empty lines"),
     ],
 )
-def test_whatever_a_call_says_is_sent_in_lawful_batches(logs: FakeLogs, lines: list[str]) -> None:
+def test_whatever_a_call_says_is_sent_in_valid_batches(logs: FakeLogs, lines: list[str]) -> None:
     made = Shipper(DESTINATION, lambda: None, client=lambda: logs)
     add(made, *lines)
     # All of it is there when the thread begins, as after a log service that was away for a while.
@@ -184,7 +184,7 @@ def test_whatever_a_call_says_is_sent_in_lawful_batches(logs: FakeLogs, lines: l
     marker = made.close(contract.SUCCEEDED)
 
     assert decode_lines(logs.messages()) == lines
-    assert (logs.unlawful, marker.lost) == (0, 0)
+    assert (logs.invalid, marker.lost) == (0, 0)
     assert made.delivered
 
 
@@ -193,7 +193,7 @@ def test_a_silent_call_sends_the_marker_alone(make: Callable[..., Shipper], logs
     make().close(contract.SUCCEEDED)
 
     assert [len(batch) for batch in logs.batches] == [1]
-    assert logs.unlawful == 0
+    assert logs.invalid == 0
 
 
 def test_lines_are_sent_while_the_call_goes_on(make: Callable[..., Shipper], logs: FakeLogs) -> None:
