@@ -56,7 +56,7 @@ WORKDIR /opt/windtunnel
 ENTRYPOINT ["/entrypoint.sh"]
 
 # For the tests of what runs beside Airflow or in LocalStack. The tools have a folder of their own, so that the
-# environments under test stay as they are shipped.
+# venvs under test stay as they are shipped.
 FROM builder AS test-builder
 COPY locks/test.txt /locks/
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \

@@ -78,7 +78,7 @@ def measure_sessions(stack: Stack, report: Report) -> None:
         repository = Path(shutil.copytree(EXAMPLE, Path(folder) / "repository"))
         # The checkout's: installing them is not what is measured.
         (repository / STATE_FOLDER).mkdir()
-        (repository / STATE_FOLDER / "environments").symlink_to(ROOT / STATE_FOLDER / "environments")
+        (repository / STATE_FOLDER / "venvs").symlink_to(ROOT / STATE_FOLDER / "venvs")
 
         def session(*arguments: str) -> float:
             command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", *arguments]

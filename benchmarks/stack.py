@@ -119,7 +119,7 @@ def memory(stack: Stack, client: AirflowClient, report: Report) -> None:
 def disk(stack: ProcessStack, report: Report) -> None:
     """All that ``up`` has put into the checkout, this stack's data included; the suite's tools apart."""
     state = ROOT / ".windtunnel"
-    tools = {state / "environments" / "test", *tools_of_the_suite()}
+    tools = {state / "venvs" / "test", *tools_of_the_suite()}
     sizes: dict[bool, dict[int, int]] = {True: {}, False: {}}
     for path in state.rglob("*"):
         info = path.lstat()

@@ -68,9 +68,9 @@ class Repository:
         (path / "lambdas").mkdir()
         (path / "pyproject.toml").write_text("[tool.windtunnel]\n")
         # The checkout's, as installing them is not what is tested here.
-        (path / STATE_FOLDER / "environments").mkdir(parents=True)
-        for environment in (ROOT / STATE_FOLDER / "environments").glob("*"):
-            (path / STATE_FOLDER / "environments" / environment.name).symlink_to(environment)
+        (path / STATE_FOLDER / "venvs").mkdir(parents=True)
+        for venv in (ROOT / STATE_FOLDER / "venvs").glob("*"):
+            (path / STATE_FOLDER / "venvs" / venv.name).symlink_to(venv)
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         command = [sys.executable, "-m", "pytest", "-p", "windtunnel.pytest_plugin", "-p", "no:cacheprovider"]
@@ -159,8 +159,8 @@ def test_a_taken_port_ends_the_session_by_its_number(repository: Repository) -> 
 
 def test_requirements_that_do_not_exist_end_the_session_by_their_name(repository: Repository) -> None:
     (repository.path / "requirements.txt").write_text("windtunnel-no-such-package==1\n")
-    # It is installed anew, and must not be the checkout's.
-    (repository.path / STATE_FOLDER / "environments" / "airflow").unlink(missing_ok=True)
+    # It is installed again, and must not be the checkout's.
+    (repository.path / STATE_FOLDER / "venvs" / "airflow").unlink(missing_ok=True)
 
     code, output = repository.pytest()
 

@@ -297,7 +297,7 @@ def test_a_cache_is_the_same_when_nothing_of_it_changes(job: Job) -> None:
     append(job.action / "README.md")
 
     assert job.outputs(KEY, ENGINE="local") == before
-    assert before["path"] == f"{job.workspace}/.windtunnel/environments"
+    assert before["path"] == f"{job.workspace}/.windtunnel/venvs"
     assert re.fullmatch(r"windtunnel-local-Linux-X64-[0-9a-f]{64}", before["key"])
 
 

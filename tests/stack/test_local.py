@@ -148,12 +148,12 @@ def test_no_path_of_a_container_is_left(stack: ProcessStack, definitions: Defini
             outside = value.replace("/usr/local/bin:/usr/bin:/bin", "")
             for checkout in (stack.root, ROOT):
                 outside = outside.replace(str(checkout), "")
-            outside = re.sub(r"/(?:\.windtunnel/local/tunnel/run|\.windtunnel/environments)\S*", "", outside)
+            outside = re.sub(r"/(?:\.windtunnel/local/tunnel/run|\.windtunnel/venvs)\S*", "", outside)
             assert not re.search(r"(?<![\w.])/(?:opt|run|var|etc|tmp)/", outside), (service, name, value)
 
 
 def test_every_place_that_is_named_is_there(stack: ProcessStack, definitions: Definitions) -> None:
-    """But for what is made at the start: environments, and what a service writes."""
+    """Except what is made at the start: venvs, and what a service writes."""
     begin = f"{stack.layout.run}/root/"
     for service, definition in definitions.items():
         for name, value in values(definition).items():

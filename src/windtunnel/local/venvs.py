@@ -1,6 +1,6 @@
 """The venvs of the local engine, installed from the lock files of the images.
 
-They lie in ``.windtunnel/environments/`` and serve every stack of the checkout. Each keeps a fingerprint of
+They lie in ``.windtunnel/venvs/`` and serve every stack of the checkout. Each keeps a fingerprint of
 what it was made from: after a change of a lock, of ``requirements.txt`` or of the Python it is made again.
 """
 
@@ -44,7 +44,7 @@ class Venvs:
         """
         self._stack = stack
         self._root = stack.root
-        self.folder = stack.state_folder / "environments"
+        self.folder = stack.state_folder / "venvs"
 
     def python(self, name: str) -> Path:
         """Return the Python of the venv ``airflow``, ``localstack`` or ``lambda``."""

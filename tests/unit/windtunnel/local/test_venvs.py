@@ -117,7 +117,7 @@ def test_every_package_of_a_lock_is_checked_against_its_hash(stack: ProcessStack
         (call,) = uv.about(f"locks/{name}.txt")
         assert "--require-hashes" in call
     for name in ("lambda", "localstack", "airflow"):
-        (venv,) = [call for call in uv.about(f"environments/{name}") if call.startswith("venv")]
+        (venv,) = [call for call in uv.about(f"venvs/{name}") if call.startswith("venv")]
         assert venv == f"venv --python {sys.executable} {stack.venvs.folder / name}"
 
 

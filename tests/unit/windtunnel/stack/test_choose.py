@@ -121,7 +121,7 @@ def test_state_may_be_kept_elsewhere(checkout: Path, tmp_path: Path, name: str) 
     assert stack.state_folder == tmp_path / "state"
     if isinstance(stack, ProcessStack):
         assert stack.layout.run == tmp_path / "state" / "local" / "mine" / "run"
-        assert stack.venvs.folder == tmp_path / "state" / "environments"
+        assert stack.venvs.folder == tmp_path / "state" / "venvs"
 
 
 # Overlays
