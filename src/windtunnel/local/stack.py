@@ -74,8 +74,7 @@ class ProcessStack(Stack):
         return self._variables(service, self.labels(service)[0])
 
     def _variables(self, service: str, label: str) -> Mapping[str, str]:
-        definition = self._definitions(self._ports()).of(service, label)
-        return definition["environment"]  # type: ignore[no-any-return]
+        return dict(self._definitions(self._ports()).of(service, label)["environment"])
 
     def _definitions(self, chosen: Mapping[str, int]) -> Definitions:
         return Definitions(self.settings, self.layout, self.venvs, self.configuration, chosen)
@@ -93,10 +92,7 @@ class ProcessStack(Stack):
         return found
 
     def port(self, service: str) -> int:
-        """Return this machine's port for a service.
-
-        :raises StackError: if the stack does not run.
-        """
+        """Return this machine's port for a service of the running stack."""
         return self._ports()[service]
 
     # What there is
