@@ -70,7 +70,7 @@ def measure(stack: Stack, report: Report) -> None:
 def measure_sessions(stack: Stack, report: Report) -> None:
     """One test of the example, again and again on the stack that its first session has left.
 
-    :param engine: another stack, that tells which engine to take and may not run meanwhile.
+    :param engine: another stack, whose engine is taken, and which must not run meanwhile.
     """
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         # Services have users of their own.

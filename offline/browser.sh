@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs Chromium from Debian's own packages, for the suite's test of the web page. Needs root on Debian.
-# Does nothing where the command `chromium` is there.
+# Does nothing if the command `chromium` is there.
 set -euo pipefail
 # shellcheck source=offline/common.sh
 . "$(dirname "$0")/common.sh"

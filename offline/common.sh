@@ -18,6 +18,6 @@ mirror() {
   local address
   # shellcheck disable=SC2016  # apt-get fills it in
   address=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 2>/dev/null | grep -m 1 '/debian/$') ||
-    fail "apt knows no Debian mirror on this machine: install Docker and pull the images where a registry answers"
+    fail "apt knows no Debian mirror on this machine: install Docker, and pull the images on a machine that reaches a registry"
   printf '%s\n' "$address"
 }

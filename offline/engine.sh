@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs a Docker engine with Compose and Buildx from Debian's own packages and starts it, for machines
-# where no engine is present. Needs root on Debian 12 or newer. Does nothing where an engine answers already.
+# Installs a Docker Engine with Compose and Buildx from Debian's own packages and starts it, for machines
+# without one. Needs root on Debian 12 or newer. Does nothing if a Docker Engine answers already.
 #
-# Debian 12's own engine (20.10) is older than the health check option `start_interval` (Engine 25), so the
+# Debian 12's own Docker Engine (20.10) is older than the health check option `start_interval` (Engine 25), so the
 # packages come from Debian 13; their dependencies are satisfied by Debian 12.
 set -euo pipefail
 # shellcheck source=offline/common.sh
@@ -17,7 +17,7 @@ answers() { timeout 10 docker version --format '{{.Server.Version}}' >/dev/null 
 plugins() { docker compose version >/dev/null 2>&1 && docker buildx version >/dev/null 2>&1; }
 
 install_packages() {
-  [ "$(id -u)" = 0 ] || fail "installing a Docker engine needs root; install Docker Engine 25 or newer, or run as root"
+  [ "$(id -u)" = 0 ] || fail "installing a Docker Engine needs root; install Docker Engine 25 or newer, or run as root"
   command -v apt-get >/dev/null || fail "no apt-get here; install Docker Engine 25 or newer by hand"
   # shellcheck source=/dev/null
   . /etc/os-release
@@ -34,14 +34,14 @@ install_packages() {
 
 if answers && plugins; then exit 0; fi
 if ! command -v dockerd >/dev/null || ! plugins; then
-  say "no Docker engine here: installing one from Debian's packages (about 30 s)"
+  say "no Docker Engine here: installing one from Debian's packages (about 30 s)"
   install_packages
 fi
 if ! answers; then
-  say "starting the Docker engine (log: $LOG)"
+  say "starting the Docker Engine (log: $LOG)"
   rm -f /var/run/docker.pid
   # Without systemd (a container, a CI sandbox) nothing else starts it; it outlives this shell.
   setsid nohup dockerd >"$LOG" 2>&1 </dev/null &
   for _ in $(seq 150); do answers && break; sleep 0.2; done
-  answers || { tail -n 20 "$LOG" >&2; fail "the Docker engine did not start within 30 s; see $LOG"; }
+  answers || { tail -n 20 "$LOG" >&2; fail "the Docker Engine did not start within 30 s; see $LOG"; }
 fi

@@ -1,4 +1,4 @@
-"""The log of one try of one task, read from each of the places where it lies."""
+"""The log of one try of one task, read from each place that has it."""
 
 import json
 import logging
@@ -13,7 +13,7 @@ from windtunnel.airflow_api.task_log import TaskLog
 from windtunnel.testing.runs import log_key
 from windtunnel.waiting import wait_until
 
-# So long Airflow may take for the upload after the task has its state, in seconds.
+# How long Airflow may take to upload a log after the task has its state, in seconds.
 UPLOAD_TIMEOUT = 15.0
 
 

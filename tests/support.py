@@ -45,7 +45,7 @@ CHROMIUM_FLAGS = [
 
 
 def chromium() -> str | None:
-    """The browser for tests of the web page; None where there is none."""
+    """The browser for tests of the web page; None if there is none."""
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
@@ -57,7 +57,7 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: st
     :param floor: a part of the project's name.
     :param folder: where the copies go.
     :param files: compose files to lay over the stack's own.
-    :param engine: what runs it; as ``./windtunnel`` chooses where None.
+    :param engine: what runs it; as ``./windtunnel`` chooses if None.
     """
     project = f"windtunnel-{floor}-{os.getpid()}"
     return choose.choose(engine, project=project, variables=settings(folder), with_=map(str, files)).stack

@@ -1,4 +1,4 @@
-"""Stands in for the AWS command line, so that commands of a page run on machines without one.
+"""A stand-in for the AWS command line, so that commands of a page run on machines without it.
 
 Operations and options are named by botocore's models, as those of the real one are. Of what that has besides,
 only what the pages use: ``--zip-file`` of a layer, ``--query`` with one name, ``--output text``.

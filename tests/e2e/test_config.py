@@ -6,7 +6,7 @@ import json
 from tests.support import StackUnderTest
 from windtunnel.stack.settings import ROOT
 
-# Airflow says nothing about an option that it does not know or that stands in the wrong section. It ships a
+# Airflow says nothing about an option that it does not know or that is in the wrong section. It ships a
 # description of all, and reading that is much faster than importing Airflow.
 KNOWN_OPTIONS = """
 import importlib.util, json, pathlib, yaml

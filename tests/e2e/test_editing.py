@@ -54,7 +54,7 @@ def save(airflow_stack: StackUnderTest) -> Callable[[Path, str], None]:
 def test_the_next_task_uses_what_was_saved_in_custom(
     airflow_stack: StackUnderTest, airflow: AirflowClient, save: Callable[[Path, str], None]
 ) -> None:
-    """Also where it takes the place of a module that the scheduler has imported."""
+    """Also if it replaces a module that the scheduler has imported."""
     module = airflow_stack.custom / "operators" / "lambda_function.py"
     ours = (ROOT / "custom" / "operators" / "lambda_function.py").read_text()
 
@@ -119,7 +119,7 @@ def test_a_broken_dag_file_is_named_and_the_others_run(
     conf = {"payloads": [{"max_len": 1, "interval": 0, "fails_at": None}]}
     assert airflow.wait(airflow.trigger("test-once", conf), timeout=30).state == "success"
 
-    save(path, DAG_FILE.replace("test-edited", "test-broken").format(task_id="mended"))
+    save(path, DAG_FILE.replace("test-edited", "test-broken").format(task_id="corrected"))
 
     wait_until("the import error to be gone", lambda: not airflow.import_errors(), timeout=SOON)
     assert airflow_stack.health("dag-processor") == ""

@@ -107,7 +107,7 @@ def test_a_function_is_replaced_for_a_test(
 
 
 def looked_up(airflow: AirflowClient, name: str) -> tuple[Any, Any, Any]:
-    """Host of a connection, value of a variable, slots of a pool; None each where there is none."""
+    """Host of a connection, value of a variable, slots of a pool; each None if there is none."""
     lookups = Lookups(airflow)
     connection, pool = lookups.connection(name), lookups.pool(name)
     return connection and connection["host"], lookups.variable(name), pool and pool.slots
@@ -152,7 +152,7 @@ def test_what_was_there_is_put_back_as_it_was(
     windtunnel: RunningStack, airflow: AirflowClient, metadata_db: Any
 ) -> None:
     with (
-        # What the API tells otherwise than it is, or not at all.
+        # What the API shows differently, or not at all.
         windtunnel.variable("version", "3.10"),
         windtunnel.connection("with-password", "http", password="x", extra={"api_key": "y"}),  # noqa: S106
         # Longer than a command's argument may be, which is 128 KiB.

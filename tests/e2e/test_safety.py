@@ -19,7 +19,7 @@ LASTING_SERVICES = [*AIRFLOW_SERVICES, "postgres", "localstack"]
 
 
 def environments(stack: StackUnderTest, service: str) -> list[dict[str, str]]:
-    """Those of a service's processes, but for what has a title of its own, which is written over them."""
+    """The variables of a service's processes, except of those whose own title overwrites them."""
     found = []
     for process in stack.processes(service):
         with suppress(psutil.Error):

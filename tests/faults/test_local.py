@@ -1,4 +1,4 @@
-"""Processes die, supervisord among them: what is left is told, started again or ended."""
+"""Processes die, supervisord among them: what is left is named, started again or ended."""
 
 import os
 import signal

@@ -92,7 +92,7 @@ class Repository:
         return process.returncode, output
 
     def stacks(self) -> list[Stack]:
-        """Those of all sessions, whether there is something of them or not."""
+        """The stacks of all sessions, whether anything of them is left or not."""
         place = hashlib.sha256(str(self.path).encode()).hexdigest()[:8]
         state = self.path / STATE_FOLDER
         return [
@@ -159,7 +159,7 @@ def test_a_taken_port_ends_the_session_by_its_number(repository: Repository) -> 
 
 def test_requirements_that_do_not_exist_end_the_session_by_their_name(repository: Repository) -> None:
     (repository.path / "requirements.txt").write_text("windtunnel-no-such-package==1\n")
-    # It is installed again, and must not be the checkout's.
+    # This venv is installed again, and must not be the checkout's.
     (repository.path / STATE_FOLDER / "venvs" / "airflow").unlink(missing_ok=True)
 
     code, output = repository.pytest()

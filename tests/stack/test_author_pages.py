@@ -19,7 +19,7 @@ FUNCTION_PAGE = ROOT / "docs" / "function-authors.md"
 SERVICES = ("lambda", "logs")
 # Each page, and the code whose calls its policy allows.
 SIDES = [(DAG_PAGE, ROOT / "custom"), (FUNCTION_PAGE, ROOT / "lambdas" / "airflow_relay")]
-# Those of Lambda's actions whose name is not the operation's.
+# Lambda's actions whose name is not the operation's.
 OTHER_NAMES = {"lambda:Invoke": "lambda:InvokeFunction"}
 
 ARN = re.compile(
@@ -114,21 +114,21 @@ def test_a_policy_names_the_resources_of_one_function(page: Path) -> None:
 @pytest.mark.parametrize("page", [DAG_PAGE, FUNCTION_PAGE], ids=["airflow", "function"])
 def test_what_happens_without_a_permission_is_said_of_each(page: Path) -> None:
     heading = "Permissions of the Airflow side" if page == DAG_PAGE else "Permissions of the function's side"
-    told = [row[0].partition("`")[0] for row in rows(page, heading)]
+    listed = [row[0].partition("`")[0] for row in rows(page, heading)]
 
     actions = [action for statement in statements(page) for action in values(statement, "Action")]
-    assert sorted(told) == sorted(actions)
+    assert sorted(listed) == sorted(actions)
 
 
 def test_the_operators_arguments() -> None:
     path = ROOT / "custom" / "operators" / "lambda_function.py"
     named = constants(path)
 
-    told = {name: default for name, default, *_ in rows(DAG_PAGE, "## Arguments")}
-    required = {name for name, default in told.items() if default == "required"}
+    listed = {name: default for name, default, *_ in rows(DAG_PAGE, "## Arguments")}
+    required = {name for name, default in listed.items() if default == "required"}
     arguments = keyword_arguments(path, "__init__")
     assert required == {name for name, default in arguments.items() if default is None}
-    assert {name: ast.literal_eval(told[name]) for name in told.keys() - required} == {
+    assert {name: ast.literal_eval(listed[name]) for name in listed.keys() - required} == {
         name: named[default] if default in named else ast.literal_eval(default)
         for name, default in arguments.items()
         if default is not None
@@ -139,18 +139,18 @@ def test_the_decorators_arguments() -> None:
     folder = ROOT / "lambdas" / "airflow_relay"
     named = constants(folder / "shipper.py")
 
-    told = {name: default for name, default, *_ in rows(FUNCTION_PAGE, "function authors")}
+    listed = {name: default for name, default, *_ in rows(FUNCTION_PAGE, "function authors")}
     arguments = keyword_arguments(folder / "decorator.py", "relay")
-    assert told == {name: str(named.get(str(default), default)) for name, default in arguments.items()}
+    assert listed == {name: str(named.get(str(default), default)) for name, default in arguments.items()}
 
 
 def test_each_error_is_told() -> None:
     module = ast.parse((ROOT / "custom" / "errors.py").read_text())
     errors = {node.name for node in module.body if isinstance(node, ast.ClassDef)}
-    told = re.findall(r"^\| `(\w+)`(?: itself)? \|", DAG_PAGE.read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| `(\w+)`(?: itself)? \|", DAG_PAGE.read_text(), re.MULTILINE)
 
-    assert errors <= set(told)
-    assert {name for name in told if name.startswith(("Lambda", "Relay", "Invalid"))} <= errors
+    assert errors <= set(listed)
+    assert {name for name in listed if name.startswith(("Lambda", "Relay", "Invalid"))} <= errors
 
 
 def test_links_lead_somewhere() -> None:

@@ -1,6 +1,6 @@
 """The GitHub action, the example's workflow and the page on CI fit each other, and the action's scripts work.
 
-GitHub is played by a few lines here, and so are the commands that would need a network or a Docker engine.
+GitHub is played by a few lines here, and so are the commands that would need a network or a Docker Engine.
 """
 
 import fnmatch
@@ -340,8 +340,8 @@ def test_pytest_gets_its_arguments_and_nothing_in_them_is_run(job: Job) -> None:
 
     assert run_pytest(job, "local", "true", arguments) == 3
 
-    told = ["--rootdir", ".", "--windtunnel-engine", "local", "--junit-xml", "out/my junit.xml"]
-    assert job.calls == ["pytest", *told, "COMPOSE_FILE=", f"PYTEST_ADDOPTS= {arguments}"]
+    given = ["--rootdir", ".", "--windtunnel-engine", "local", "--junit-xml", "out/my junit.xml"]
+    assert job.calls == ["pytest", *given, "COMPOSE_FILE=", f"PYTEST_ADDOPTS= {arguments}"]
     assert not list(job.workspace.iterdir())
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.engine("compose")
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 OVERLAYS = sorted((ROOT / "overlays").glob("*.yml"))
 
-# Those that the first block of the design's contracts promises to users.
+# The services that users may rely on, by their names.
 PROMISED_VARIABLES = {
     "WEBSERVER_PORT",
     "LOCALSTACK_PORT",
@@ -46,7 +46,7 @@ def variables(*files: Path) -> set[str]:
 
 
 def required(file: Path) -> set[str]:
-    """Those without which Compose refuses the file."""
+    """The variables without which Compose refuses the file."""
     return set(re.findall(r"\$\{([A-Z_]+):\?", file.read_text()))
 
 
@@ -278,8 +278,8 @@ def test_no_secret_has_a_value_in_the_environment(services: dict[str, Any]) -> N
 def test_every_service_that_has_secrets_is_told_where(services: dict[str, Any]) -> None:
     for name, service in services.items():
         mounted = {volume["target"] for volume in service.get("volumes", []) if volume["source"] == "secrets"}
-        told = (service.get("environment") or {}).get("SECRETS_FOLDER")
-        assert mounted == ({told} if told else set()), name
+        given = (service.get("environment") or {}).get("SECRETS_FOLDER")
+        assert mounted == ({given} if given else set()), name
 
 
 def test_every_service_that_talks_to_aws_talks_to_the_emulator(services: dict[str, Any]) -> None:

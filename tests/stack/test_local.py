@@ -23,7 +23,7 @@ from .test_docker_compose import (
     variables,
 )
 
-# Unlike any port that stands in a file.
+# Unlike any port in a file.
 CHOSEN = {"webserver": 49001, "localstack": 49002, "postgres": 49003}
 
 Definitions = dict[str, dict[str, Any]]
@@ -51,7 +51,7 @@ def definitions(stack: ProcessStack) -> Definitions:
 
 
 def values(definition: Mapping[str, Any]) -> dict[str, str]:
-    """Everything that a service is told, by where it stands."""
+    """Everything that is set for a service, by the place that sets it."""
     words = {f"word {number}": word for number, word in enumerate(definition["command"])}
     return {**definition["environment"], **words}
 

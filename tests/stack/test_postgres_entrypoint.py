@@ -11,7 +11,7 @@ from windtunnel.stack.settings import ROOT
 
 SCRIPT = ROOT / "offline" / "postgres" / "docker-entrypoint.sh"
 
-# Each tells how it was called. Who is root is what ID says: setpriv drops it, unless it is asked for a
+# Each prints how it was called. Who is root is what ID says: setpriv drops it, unless it is asked for a
 # capability that CAPABILITIES does not grant.
 PROGRAMS = {
     "initdb": r"""
@@ -54,7 +54,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def entrypoint(tmp_path: Path, data: Path) -> Run:
-    """Runs the script as an ordinary user, if not told otherwise; what was called, in order."""
+    """Runs the script, as an ordinary user by default; returns what was called, in order."""
     programs = tmp_path / "programs"
     programs.mkdir()
     for name, text in PROGRAMS.items():

@@ -93,7 +93,7 @@ def test_the_environment_is_made_once(
     assert sync.endswith("locks/cli.txt")
 
 
-def test_a_changed_lock_file_or_a_lost_python_makes_it_anew(checkout: Path, launcher: ModuleType) -> None:
+def test_a_changed_lock_file_or_a_lost_python_makes_it_again(checkout: Path, launcher: ModuleType) -> None:
     environment(checkout)
     assert launcher.is_installed()
 
@@ -106,7 +106,7 @@ def test_a_changed_lock_file_or_a_lost_python_makes_it_anew(checkout: Path, laun
 
 
 @pytest.mark.parametrize("version", ["3.11", "3.15"])
-def test_an_environment_of_an_unsuitable_python_is_made_anew(
+def test_an_environment_of_an_unsuitable_python_is_made_again(
     checkout: Path, launcher: ModuleType, version: str
 ) -> None:
     environment(checkout)

@@ -57,7 +57,7 @@ BESIDE = (
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
 
-# What tests and examples use where a secret would stand: none of these is one.
+# Words that tests and examples use as secrets; none of them is one.
 NO_SECRETS = r"^(test|secret|hunter2|pw|A[KS]IAIOSFODNN7EXAMPLE)$"
 
 

@@ -105,19 +105,19 @@ def test_a_step_passes_its_exit_code_on_and_names_the_images(
     compose: ComposeStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change(compose, COMPOSE_PROJECT_NAME="tunnel")
-    told = tmp_path / "told"
-    step = suite.Step("it", ["sh", "-c", f'echo "$WINDTUNNEL_IMAGE-$COMPOSE_PROJECT_NAME" >{told}; exit 5'])
+    noted = tmp_path / "noted"
+    step = suite.Step("it", ["sh", "-c", f'echo "$WINDTUNNEL_IMAGE-$COMPOSE_PROJECT_NAME" >{noted}; exit 5'])
 
     assert step.run(compose) == 5
-    assert told.read_text() == "tunnel-\n"
+    assert noted.read_text() == "tunnel-\n"
 
 
 def test_a_step_runs_on_the_same_engine_with_its_own_environment(local: ProcessStack, tmp_path: Path) -> None:
-    told = tmp_path / "told"
-    command = ["sh", "-c", f'echo "$WINDTUNNEL_ENGINE $OWN [$WINDTUNNEL_IMAGE]" >{told}']
+    noted = tmp_path / "noted"
+    command = ["sh", "-c", f'echo "$WINDTUNNEL_ENGINE $OWN [$WINDTUNNEL_IMAGE]" >{noted}']
 
     assert suite.Step("it", command, {"OWN": "1"}).run(local) == 0
-    assert told.read_text() == "local 1 [tunnel]\n"
+    assert noted.read_text() == "local 1 [tunnel]\n"
 
 
 def test_tools_for_the_local_engine_are_installed(

@@ -68,7 +68,7 @@ def test_a_changed_lock_file_installs_them_again(prefix: Path) -> None:
     assert (prefix / "tools.txt").read_text() == "pytest==9.3.0\n"
 
 
-def test_an_environment_that_was_made_anew_gets_them_again(prefix: Path) -> None:
+def test_an_environment_that_was_made_again_gets_them_again(prefix: Path) -> None:
     tools.install(lambda _: None)
     (prefix / "tools.txt").unlink()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 
 class Database:
-    """Stands in for the metadata database: one answer, and what it was asked."""
+    """A metadata database: one answer, and what it was asked."""
 
     def __init__(self, answer: list[tuple[object, ...]] | Exception) -> None:
         self.answer = answer
