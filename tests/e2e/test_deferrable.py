@@ -93,7 +93,7 @@ def test_the_result_becomes_the_xcom(metadata_db: Any, ended: Any) -> None:
         ("failure", r"LambdaFunctionFailed: airflow-test failed: DemoFailure: failed at step 2"),
         ("timeout", r"LambdaTimedOut: .*Task timed out after 4\.00 seconds"),
         ("exit", r"LambdaFunctionFailed: .*exit status 7"),
-        ("plain", r"LambdaOutcomeUnknown: .*has ended.* wear @airflow_relay\.relay"),
+        ("plain", r"LambdaOutcomeUnknown: .*has ended.* decorated with @airflow_relay\.relay"),
         ("unknown", r"LambdaNotFound: .*no-such-function"),
     ],
 )

@@ -20,8 +20,8 @@ EXCLUSIVE = ROOT / STATE_FOLDER / "venv.lock"
 def install(say: Callable[[str], None]) -> None:
     """Install the tools into the environment of this process, every package checked against its hash.
 
-    A copy of the lock file in the environment, ``tools.txt``, says that they are there. Where the launcher
-    makes the environment again, that copy is gone with the tools.
+    A copy of the lock file in the environment, ``tools.txt``, says that they are there. If the launcher
+    makes another environment, that copy is gone with the tools.
 
     :param say: gets a line before an installation begins.
     :raises windtunnel.stack.errors.StackError: with the last words of what failed.
