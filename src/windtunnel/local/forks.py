@@ -1,9 +1,11 @@
 """The fork server as the stack sees it: its start, and what it cannot do."""
 
 import contextlib
+from collections.abc import Iterable, Mapping
 
 from windtunnel.local import logs
 from windtunnel.local.definitions import FORK_SERVER
+from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.fork_server import WARNING
 from windtunnel.local.layout import Layout
 from windtunnel.local.supervisor import Supervisor
@@ -24,8 +26,13 @@ def start(layout: Layout, supervisor: Supervisor) -> None:
         wait_until("the fork server to listen", is_decided, timeout=5, interval=0.02)
 
 
-def warnings(layout: Layout, supervisor: Supervisor) -> list[Finding]:
-    """Return what the fork server cannot do for a stack whose Airflow services run."""
+def warnings(layout: Layout, supervisor: Supervisor, variables: Iterable[Mapping[str, str]]) -> list[Finding]:
+    """Return what the fork server cannot do for the services that run.
+
+    :param variables: of each service that is ready.
+    """
+    if not any(SOCKET_VARIABLE in each for each in variables):
+        return []
     said = logs.lines(layout, FORK_SERVER)
     found = [line.removeprefix(WARNING) for line in said if line.startswith(WARNING)]
     if not supervisor.has_children(FORK_SERVER):

@@ -14,7 +14,6 @@ from windtunnel import locks
 from windtunnel.local import composefile, forks, logs, postgres, processes, resources
 from windtunnel.local import ports as own_ports
 from windtunnel.local.definitions import FORK_SERVER, Definitions
-from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.healthcheck import probe_of, probed
 from windtunnel.local.layout import REMEDY, Layout, link, remove
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
@@ -173,11 +172,8 @@ class ProcessStack(Stack):
 
     def warnings(self) -> list[Finding]:
         """Return what the fork server cannot do for this stack."""
-        forkable = (
-            service.ready and service.state == "running" and SOCKET_VARIABLE in self.variables(service.name)
-            for service in self.services()
-        )
-        return forks.warnings(self.layout, self.supervisor) if any(forkable) else []
+        ready = [service.name for service in self.services() if service.ready and service.state == "running"]
+        return forks.warnings(self.layout, self.supervisor, map(self.variables, ready))
 
     def resource_findings(self) -> Iterator[Finding]:
         """Yield a lack of memory or disk."""
