@@ -28,6 +28,7 @@ from windtunnel.services import dag_files
 from windtunnel.stack import choose, overlays
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding, ServiceFailed, StackError
+from windtunnel.stack.repository import WITH_SETTING
 from windtunnel.stack.settings import ENGINE_SETTING
 
 # How long `run --follow` waits for a run, in seconds: a day.
@@ -64,7 +65,7 @@ With = Annotated[
         "--with",
         metavar="NAME",
         help=f"An overlay: a name of overlays/, or a compose file of your own. Repeatable. Without it "
-        f"{overlays.WITH_SETTING}, else what runs already.",
+        f"{WITH_SETTING}, else what runs already.",
     ),
 ]
 

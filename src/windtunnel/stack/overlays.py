@@ -12,17 +12,14 @@ from typing import Any
 import yaml
 
 from windtunnel.stack.errors import Finding, Unmet, did_you_mean
+from windtunnel.stack.repository import WITH_SETTING, absolute_overlay
 from windtunnel.stack.settings import PORTS, Settings
 
-WITH_SETTING = "WINDTUNNEL_WITH"
 SCALE_SETTING = "WINDTUNNEL_SCALE"
 
 # In an overlay's file, ``x-windtunnel: {provides: executor}``: two overlays that provide the same thing
 # exclude each other.
 EXTENSION = "x-windtunnel"
-
-# How the name of a user's own file ends.
-SUFFIXES = (".yml", ".yaml")
 
 
 def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int], base: Path) -> Settings:
@@ -93,11 +90,11 @@ def _file(name: str, root: Path, base: Path) -> Path:
     there = known(root)
     if name in there:
         return there[name]
-    if name.endswith(SUFFIXES):
-        path = (base / Path(name).expanduser()).resolve()
-        if not path.is_file():
+    path = absolute_overlay(name, base)
+    if path != name or Path(name).is_absolute():
+        if not Path(path).is_file():
             raise Unmet(Finding(f"the overlay {path} is not there", "Correct the path."))
-        return path
+        return Path(path)
     remedy = f"{did_you_mean(name, there)}; or name a compose file of your own: ./mine.yml"
     raise Unmet(Finding(f"there is no overlay {name}", remedy))
 

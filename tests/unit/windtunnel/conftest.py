@@ -12,7 +12,8 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding
-from windtunnel.stack.overlays import SCALE_SETTING, WITH_SETTING
+from windtunnel.stack.overlays import SCALE_SETTING
+from windtunnel.stack.repository import WITH_SETTING
 from windtunnel.stack.settings import ENGINE_SETTING, ROOT, Settings
 
 from .stand_ins.database import Database
