@@ -26,14 +26,15 @@ class Broken(Unhealthy):
 
 
 def _get(address: str) -> bytes:
+    from contextlib import closing
     from http.client import HTTPConnection
 
     host, _, path = address.partition("/")
     try:
-        connection = HTTPConnection(host, timeout=4)
-        connection.request("GET", f"/{path}")
-        response = connection.getresponse()
-        body = response.read()
+        with closing(HTTPConnection(host, timeout=4)) as connection:
+            connection.request("GET", f"/{path}")
+            response = connection.getresponse()
+            body = response.read()
     except OSError as error:
         raise Unhealthy(f"no answer from {address}: {error}") from error
     if response.status != 200:
