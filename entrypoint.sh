@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The first thing that every container, and every process of the local engine, does.
 # Usage: entrypoint.sh SERVICE [ARGUMENT...]
-# Refuses anything that could reach real AWS, makes or awaits the secrets, then becomes the named service.
+#        entrypoint.sh exec COMMAND [ARGUMENT...]     for a service of your own, in an overlay
+# Refuses anything that could reach real AWS, makes or awaits the secrets, then becomes the service or the command.
 set -euo pipefail
 
 # Where the secrets are; LocalStack has none.
@@ -13,25 +14,9 @@ fail() {
   exit 2
 }
 
-# Windtunnel emulates AWS. Whatever might make boto3 talk to the real one is refused.
+# Before anything else: the rules, and why, are in that file. Its exit code for a refusal is 2.
 refuse_real_aws() {
-  local name host
-  case ${AWS_ACCESS_KEY_ID:-} in
-    AKIA* | ASIA*) fail "AWS_ACCESS_KEY_ID looks like a real key (${AWS_ACCESS_KEY_ID:0:4}…). Unset it: Windtunnel never talks to real AWS." ;;
-  esac
-  for name in AWS_PROFILE AWS_DEFAULT_PROFILE; do
-    [ -z "${!name:-}" ] || fail "$name is set ('${!name}'). Unset it: Windtunnel never reads real AWS profiles."
-  done
-  case ${AWS_IGNORE_CONFIGURED_ENDPOINT_URLS:-false} in
-    [Tt][Rr][Uu][Ee]) fail "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS=true makes boto3 ignore the emulator's address. Unset it." ;;
-  esac
-  [ -n "${AWS_ENDPOINT_URL:-}" ] || fail "AWS_ENDPOINT_URL is not set: boto3 would talk to real AWS. Set it to the emulator's address."
-  for name in $(compgen -e | grep '^AWS_ENDPOINT_URL'); do
-    host=${!name#*://} host=${host%%[/?#]*} host=${host##*@} host=${host%%:*}
-    # A name without a dot is one of this Compose project's services.
-    [[ $host =~ ^([A-Za-z0-9_-]+|127(\.[0-9]{1,3}){3})$ ]] ||
-      fail "$name points to '${!name}', which is not local. Set it to the emulator's address."
-  done
+  python -IS "$WINDTUNNEL_HOME/windtunnel/services/real_aws.py"
 }
 
 random() { head -c 32 /dev/urandom | base64 | tr '+/' '-_'; }
@@ -72,10 +57,14 @@ become() {
   exec "$@"
 }
 
-run_airflow() {
+prepare() {
   refuse_real_aws
   await_secrets
   export_start
+}
+
+run_airflow() {
+  prepare
   become airflow "$@"
 }
 
@@ -104,5 +93,10 @@ case $service in
     refuse_real_aws
     exec python -m localstack.runtime.main "$@"
     ;;
-  *) fail "unknown service '$service'; known are init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, fork-server" ;;
+  exec)
+    [ $# -gt 0 ] || fail "exec needs a command: entrypoint.sh exec COMMAND [ARGUMENT...]"
+    prepare
+    exec "$@"
+    ;;
+  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, fork-server" ;;
 esac

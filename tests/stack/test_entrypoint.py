@@ -2,11 +2,13 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.real_aws import DANGERS, EXAMPLE_KEY
 from windtunnel.stack.settings import ROOT
 
 AIRFLOW_SERVICES = {
@@ -25,39 +27,11 @@ EMULATED = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
 }
-# AWS's own example of an access key, in two parts, so that no scanner reports it.
-EXAMPLE_KEY = "AKIA" + "IOSFODNN7EXAMPLE"
 
-# What the environment holds beyond EMULATED (None: is taken out), and what the refusal must name.
-DANGERS: dict[str, tuple[dict[str, str | None], str]] = {
-    "long-term key": ({"AWS_ACCESS_KEY_ID": EXAMPLE_KEY}, "AWS_ACCESS_KEY_ID"),
-    "temporary key": ({"AWS_ACCESS_KEY_ID": "ASIA" + EXAMPLE_KEY[4:]}, "AWS_ACCESS_KEY_ID"),
-    "profile": ({"AWS_PROFILE": "production"}, "AWS_PROFILE"),
+# The preflight does not miss it: the user's own variables need none.
+NO_ENDPOINT: dict[str, tuple[dict[str, str | None], str]] = {
     "no endpoint": ({"AWS_ENDPOINT_URL": None}, "AWS_ENDPOINT_URL"),
     "empty endpoint": ({"AWS_ENDPOINT_URL": ""}, "AWS_ENDPOINT_URL"),
-    "real endpoint": ({"AWS_ENDPOINT_URL": "https://s3.ap-southeast-2.amazonaws.com"}, "AWS_ENDPOINT_URL"),
-    "real endpoint, port": (
-        {"AWS_ENDPOINT_URL": "https://lambda.ap-southeast-2.amazonaws.com:443/"},
-        "AWS_ENDPOINT_URL",
-    ),
-    "endpoint of a service": ({"AWS_ENDPOINT_URL_S3": "https://s3.amazonaws.com"}, "AWS_ENDPOINT_URL_S3"),
-    "address of another machine": ({"AWS_ENDPOINT_URL": "http://10.1.2.3:4566"}, "AWS_ENDPOINT_URL"),
-    "default profile": ({"AWS_DEFAULT_PROFILE": "prod"}, "AWS_DEFAULT_PROFILE"),
-    "loopback's look-alike": ({"AWS_ENDPOINT_URL": "http://127.evil.com"}, "AWS_ENDPOINT_URL"),
-    "an address of IPv6": ({"AWS_ENDPOINT_URL": "http://[2600::1]:4566"}, "AWS_ENDPOINT_URL"),
-    "user part": ({"AWS_ENDPOINT_URL": "http://localhost@s3.amazonaws.com"}, "AWS_ENDPOINT_URL"),
-    "user and password part": (
-        {"AWS_ENDPOINT_URL": "http://localhost:1@s3.amazonaws.com"},
-        "AWS_ENDPOINT_URL",
-    ),
-    "endpoints ignored": (
-        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    ),
-    "endpoints ignored, capitals": (
-        {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "True"},
-        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    ),
 }
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -77,12 +51,18 @@ def entrypoint(tmp_path: Path, secrets: Path) -> Run:
     programs.mkdir()
     for name in {command.split()[0] for command in COMMANDS.values()}:
         program = programs / name
-        program.write_text('#!/bin/sh\necho "${0##*/} $*"\n')
+        # Our own files are run for real, by -IS.
+        program.write_text(
+            f'#!/bin/sh\n[ "$1" != -IS ] || exec {sys.executable} "$@"\necho "${{0##*/}} $*"\n'
+        )
         program.chmod(0o755)
 
     def run(*arguments: str, **changes: str | None) -> subprocess.CompletedProcess[str]:
         environment = (
-            EMULATED | {"PATH": f"{programs}:{os.environ['PATH']}", "SECRETS_FOLDER": str(secrets)} | changes
+            EMULATED
+            | {"PATH": f"{programs}:{os.environ['PATH']}", "SECRETS_FOLDER": str(secrets)}
+            | {"WINDTUNNEL_HOME": str(ROOT / "src")}
+            | changes
         )
         return subprocess.run(
             ["bash", ROOT / "entrypoint.sh", *arguments],
@@ -108,6 +88,23 @@ def test_becomes_the_named_service_and_hands_on_arguments(
     assert answer.stdout == f"{COMMANDS[service]} --one two words\n"
 
 
+def test_becomes_a_command_of_the_users_with_all_that_services_have(entrypoint: Run, secrets: Path) -> None:
+    (secrets / "complete").touch()
+    os.utime(secrets / "complete", (0, 1700000000))
+
+    answer = entrypoint("exec", "sh", "-c", 'echo "$WINDTUNNEL_STARTED" "$0"', "two words")
+
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "1700000000 two words\n"
+
+
+def test_exec_without_a_command_is_refused(entrypoint: Run) -> None:
+    answer = entrypoint("exec")
+
+    assert answer.returncode == 2
+    assert "exec needs a command" in answer.stderr
+
+
 def test_localstack_has_no_secrets_and_awaits_none(entrypoint: Run) -> None:
     answer = entrypoint("localstack", SECRETS_FOLDER=None)
 
@@ -120,13 +117,13 @@ def test_arguments_of_postgres_come_after_its_name(entrypoint: Run, secrets: Pat
     assert entrypoint("postgres", "-c", "a=b").stdout == "docker-entrypoint.sh postgres -c a=b\n"
 
 
-@pytest.mark.parametrize("service", [*AIRFLOW_SERVICES, "localstack"])
-@pytest.mark.parametrize("danger", DANGERS)
+@pytest.mark.parametrize("service", [*AIRFLOW_SERVICES, "localstack", "exec"])
+@pytest.mark.parametrize("danger", [*DANGERS, *NO_ENDPOINT])
 def test_refuses_what_could_reach_real_aws(entrypoint: Run, secrets: Path, service: str, danger: str) -> None:
-    changes, named = DANGERS[danger]
+    changes, named = (DANGERS | NO_ENDPOINT)[danger]
     (secrets / "complete").touch()
 
-    answer = entrypoint(service, **changes)
+    answer = entrypoint(service, "env", **changes)
 
     assert answer.returncode == 2
     assert answer.stdout == "", "it went on"

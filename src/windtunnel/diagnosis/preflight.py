@@ -1,12 +1,12 @@
 """What has to be in order before anything is started; cheap enough for every ``up``."""
 
 import configparser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from windtunnel.seeding.functions import load_functions
 from windtunnel.seeding.resources import load_resources
 from windtunnel.seeding.validation import SeedingError
-from windtunnel.services import init
+from windtunnel.services import init, real_aws
 from windtunnel.stack import choose, overlays
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.errors import Finding, StackError, Unmet
@@ -29,7 +29,9 @@ def check(stack: Stack, say: Say) -> None:
 
 def settings_findings(settings: Settings) -> list[Finding]:
     """Return what is wrong with variables, ports and files, whichever engine runs the stack."""
-    return [*real_aws(settings.variables), *port_values(settings), *settings_files(settings)]
+    # The user's own variables do not reach the stack, but whoever sets these may expect that.
+    aws = [Finding(*danger) for danger in real_aws.dangers(settings.variables)]
+    return [*aws, *port_values(settings), *settings_files(settings)]
 
 
 def engine_findings(stack: Stack) -> list[Finding]:
@@ -49,23 +51,6 @@ def engine_findings(stack: Stack) -> list[Finding]:
 def finding(error: StackError) -> Finding:
     """Return an error as a finding."""
     return Finding(": ".join(filter(None, (error.what, error.output))), error.next_step)
-
-
-def real_aws(environment: Mapping[str, str]) -> Iterator[Finding]:
-    """Anything in the environment that is for real AWS: nothing of it would reach the containers."""
-    key = environment.get("AWS_ACCESS_KEY_ID", "")
-    # How the ids of AWS's own keys begin: long-term and temporary ones.
-    if key.startswith(("AKIA", "ASIA")):
-        yield Finding(
-            f"AWS_ACCESS_KEY_ID looks like a real key ({key[:4]}…)",
-            "Windtunnel never talks to real AWS. Start it without: unset AWS_ACCESS_KEY_ID",
-        )
-    for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
-        if profile := environment.get(name):
-            yield Finding(
-                f"{name} is set ({profile})",
-                f"Windtunnel never reads real AWS profiles. Start it without: unset {name}",
-            )
 
 
 def port_values(settings: Settings) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.real_aws import DANGERS
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.diagnosis import preflight
 from windtunnel.local.stack import ProcessStack
@@ -23,20 +24,14 @@ def test_a_checkout_as_it_should_be_has_no_findings(compose: ComposeStack, local
         assert preflight.engine_findings(stack) == []
 
 
-@pytest.mark.parametrize("key", ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE"])
-def test_real_keys_are_refused_and_not_repeated(key: str) -> None:
-    (finding,) = preflight.real_aws({"AWS_ACCESS_KEY_ID": key})
+@pytest.mark.parametrize("danger", DANGERS)
+def test_what_could_reach_real_aws_is_refused(compose: ComposeStack, danger: str) -> None:
+    variables, named = DANGERS[danger]
+    change(compose, **variables)
 
-    assert "AWS_ACCESS_KEY_ID looks like a real key" in finding.problem
-    assert key not in finding.problem
+    (problem,) = problems(preflight.settings_findings(compose.settings))
 
-
-def test_a_profile_is_refused_and_dummy_keys_are_not() -> None:
-    assert problems(preflight.real_aws({"AWS_PROFILE": "prod"})) == ["AWS_PROFILE is set (prod)"]
-    assert problems(preflight.real_aws({"AWS_DEFAULT_PROFILE": "prod"})) == [
-        "AWS_DEFAULT_PROFILE is set (prod)"
-    ]
-    assert problems(preflight.real_aws({"AWS_ACCESS_KEY_ID": "test"})) == []
+    assert named in problem
 
 
 def test_a_package_that_hides_ours_is_named(compose: ComposeStack, checkout: Path) -> None:
