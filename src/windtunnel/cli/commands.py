@@ -4,7 +4,9 @@ import importlib
 import importlib.util
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -24,9 +26,12 @@ from windtunnel.cli.output import (
     working,
 )
 from windtunnel.diagnosis import preflight, status
+from windtunnel.seeding.resources import Call
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
-from windtunnel.stack import choose, overlays
+from windtunnel.stack import checkout, choose, overlays
 from windtunnel.stack.base import Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, ServiceFailed, StackError
 from windtunnel.stack.repository import WITH_SETTING
 from windtunnel.stack.settings import ENGINE_SETTING
@@ -44,7 +49,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Airflow on AWS on your machine. Start with: [bold]./windtunnel up[/bold]",
+    help=f"Airflow on AWS on your machine. Start with: [bold]{COMMAND} up[/bold]",
 )
 
 
@@ -88,7 +93,8 @@ def chosen(engine_name: str | None) -> Stack:
 def _choice(engine_name: str | None, **options: Any) -> choose.Choice:
     """Choose; what is refused there has started nothing."""
     try:
-        return choose.choose(engine_name, **options)
+        repository = checkout.repository_of(Path.cwd())
+        return choose.choose(engine_name, **(checkout.place(repository) if repository else {}), **options)
     except StackError as error:
         refuse(error.what, error.next_step)
 
@@ -101,10 +107,10 @@ def get_parts(stack: Stack) -> None:
 
 @app.command(
     epilog=example(
-        "./windtunnel up",
-        "./windtunnel up --engine local     # no Docker",
-        "./windtunnel up --with ./mine.yml --scale triggerer=2",
-        "WEBSERVER_PORT=0 ./windtunnel up   # any free port",
+        f"{COMMAND} up",
+        f"{COMMAND} up --engine local     # no Docker",
+        f"{COMMAND} up --with ./mine.yml --scale triggerer=2",
+        f"WEBSERVER_PORT=0 {COMMAND} up   # any free port",
     )
 )
 def up(
@@ -125,11 +131,28 @@ def up(
         if laid_over := overlays.described(stack.settings):
             say(f"with: {laid_over}")
         preflight.check(stack, say)
+        resources = _resources()
         if build:
             get_parts(stack)
         with working("starting"):
             _start(stack)
+            if resources:
+                from windtunnel.testing.stack import RunningStack
+
+                RunningStack(stack).create_resources(resources)
         welcome(stack, time.monotonic() - start)
+
+
+def _resources() -> Sequence[Call]:
+    """Return what a repository's ``aws.json`` lists; LocalStack itself reads a checkout's.
+
+    :raises StackError: if it cannot be used.
+    """
+    repository = checkout.repository_of(Path.cwd())
+    try:
+        return repository.resources() if repository else ()
+    except SeedingError as error:
+        raise StackError(str(error), next_step="Correct the file.") from error
 
 
 def _start(stack: Stack) -> None:
@@ -139,7 +162,7 @@ def _start(stack: Stack) -> None:
         if failure.service == "dag-processor":
             failure.next_step = (
                 "The others run. Correct the file: it is read again within 2 s. "
-                "Its traceback: ./windtunnel status"
+                f"Its traceback: {COMMAND} status"
             )
         raise
 
@@ -155,15 +178,16 @@ def welcome(stack: Stack, seconds: float) -> None:
     for name in status.files_without_dag(stack, stack.ask("webserver", "known_dag_files")):
         out.print(f"[yellow]warning:[/yellow] no DAG comes of dags/{escape(name)}: {dag_files.REMEDY}")
     tries = Table.grid(padding=(0, 2))
-    tries.add_row("./windtunnel run demo-dag --follow", "run the demo and watch its log")
-    tries.add_row("./windtunnel status", "services, DAGs, functions")
+    dag = "demo-dag" if COMMAND == "./windtunnel" else "DAG"
+    tries.add_row(f"{COMMAND} run {dag} --follow", "run it and watch its log")
+    tries.add_row(f"{COMMAND} status", "services, DAGs, functions")
     tries.add_row("edit dags/, custom/ or lambdas/", "a saved file is taken up by itself")
-    tries.add_row("./windtunnel down", "stop; --volumes also deletes the data")
+    tries.add_row(f"{COMMAND} down", "stop; --volumes also deletes the data")
     out.print("\nTry next")
     out.print(tries)
 
 
-@app.command(epilog=example("./windtunnel down", "./windtunnel down --volumes    # start afresh next time"))
+@app.command(epilog=example(f"{COMMAND} down", f"{COMMAND} down --volumes    # start afresh next time"))
 def down(
     volumes: Annotated[
         bool,
@@ -180,7 +204,7 @@ def down(
     say("stopped, and its data deleted" if volumes else KEPT)
 
 
-@app.command("status", epilog=example("./windtunnel status"))
+@app.command("status", epilog=example(f"{COMMAND} status"))
 def show_status(engine_name: EngineName = None) -> None:
     """Show services, addresses, DAGs, functions and the last runs; exit 1 if something is not healthy."""
     stack = chosen(engine_name)
@@ -192,7 +216,7 @@ def show_status(engine_name: EngineName = None) -> None:
         raise typer.Exit(FAILED)
 
 
-@app.command(epilog=example("./windtunnel logs", "./windtunnel logs scheduler --follow --tail 20"))
+@app.command(epilog=example(f"{COMMAND} logs", f"{COMMAND} logs scheduler --follow --tail 20"))
 def logs(
     service: Annotated[str | None, typer.Argument(help="One service; all if none is given.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as lines are written.")] = False,
@@ -209,8 +233,8 @@ def logs(
 
 @app.command(
     epilog=example(
-        "./windtunnel run demo-dag --follow",
-        """./windtunnel run demo-dag --conf '{"max_len": 3, "fails_at": null}' --follow""",
+        f"{COMMAND} run demo-dag --follow",
+        f"""{COMMAND} run demo-dag --conf '{{"max_len": 3, "fails_at": null}}' --follow""",
     )
 )
 def run(
@@ -247,7 +271,7 @@ def run(
         if follow:
             show_run(airflow, started)
     except (AirflowApiError, WaitTimeout) as error:
-        complain(Finding(str(error), "./windtunnel status"))
+        complain(Finding(str(error), f"{COMMAND} status"))
         raise typer.Exit(FAILED) from error
 
 
@@ -274,7 +298,7 @@ def parsed_conf(text: str | None) -> dict[str, Any] | None:
 def require_running(stack: Stack, service: str) -> None:
     """Refuse if a service does not run."""
     if not stack.is_running(service):
-        refuse(f"{service} does not run", "./windtunnel up")
+        refuse(f"{service} does not run", f"{COMMAND} up")
 
 
 LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
@@ -310,7 +334,7 @@ def show_run(airflow: Any, started: Any) -> None:
         raise typer.Exit(FAILED)
 
 
-@app.command(epilog=example("./windtunnel deploy", "./windtunnel deploy airflow-test"))
+@app.command(epilog=example(f"{COMMAND} deploy", f"{COMMAND} deploy airflow-test"))
 def deploy(
     function: Annotated[str | None, typer.Argument(help="One function; all if none is given.")] = None,
     engine_name: EngineName = None,
@@ -331,7 +355,7 @@ def deploy(
         stack.run_in("localstack", *command, on_line=say, what="deploying", next_step=next_step)
 
 
-@app.command(epilog=example("./windtunnel doctor"))
+@app.command(epilog=example(f"{COMMAND} doctor"))
 def doctor(engine_name: EngineName = None) -> None:
     """Look for what keeps the stack from working, and say how to fix it; exit 1 if something is found."""
     from windtunnel.diagnosis import doctor as examination
@@ -352,4 +376,4 @@ def main() -> None:
     # What works on this project itself is not shipped.
     if importlib.util.find_spec("windtunnel.dev"):
         importlib.import_module("windtunnel.dev.commands")
-    app(prog_name="./windtunnel")
+    app(prog_name=COMMAND)

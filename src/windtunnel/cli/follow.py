@@ -7,6 +7,7 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import FINISHED, INTERVAL, AirflowApiError, AirflowClient
 from windtunnel.airflow_api.task_log import LogRecord
+from windtunnel.stack.command import COMMAND
 from windtunnel.waiting import wait_until
 
 # A task in one of these states has no log yet.
@@ -90,5 +91,5 @@ class Follower:
             interval=INTERVAL,
             retry_on=(AirflowApiError,),
             patience=PATIENCE,
-            hint="See ./windtunnel status",
+            hint=f"See {COMMAND} status",
         )

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError, Unmet, did_you_mean
 
 FAILED = 1
@@ -63,9 +64,7 @@ def failures_explained() -> Iterator[None]:
             err.print(f"  → {escape(error.next_step)}")
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as interrupt:
-        err.print(
-            "interrupted. What has started runs on: see ./windtunnel status, stop it with ./windtunnel down"
-        )
+        err.print(f"interrupted. What has started runs on: see {COMMAND} status, stop it with {COMMAND} down")
         raise typer.Exit(INTERRUPTED) from interrupt
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from windtunnel.stack import offline
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError, Unmet
 from windtunnel.stack.settings import REQUIREMENTS_SETTING, STATE_FOLDER
 
@@ -113,7 +114,7 @@ class Images:
             "docker", "compose", "--progress", "plain", "build",
             what="building the images", on_line=on_line,
             env={**self._stack.command_variables, **self._requirements()},
-            next_step="The last lines above name the step. See ./windtunnel doctor.",
+            next_step=f"The last lines above name the step. See {COMMAND} doctor.",
         )  # fmt: skip
 
     def _requirements(self) -> dict[str, str]:

@@ -22,6 +22,7 @@ from windtunnel.compose.images import CA_SETTING, Images
 from windtunnel.services.probes import DEFINITE
 from windtunnel.stack import ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import CLEAR_LINE, tail
 from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.service import Service
@@ -64,7 +65,7 @@ class ComposeStack(Stack):
         except FileNotFoundError as error:
             raise StackError(
                 f"there is no command `{command[0]}`",
-                next_step="See ./windtunnel doctor, or install Docker Engine 25 or newer.",
+                next_step=f"See {COMMAND} doctor, or install Docker Engine 25 or newer.",
             ) from error
 
     # What there is
@@ -238,7 +239,7 @@ class ComposeStack(Stack):
                     return Progress(done=exit_code == 0)
                 errors.seek(0)
                 what = f"docker compose up failed (exit code {exit_code})"
-                next_step = "See ./windtunnel status and doctor."
+                next_step = f"See {COMMAND} status and doctor."
                 return Progress(error=StackError(what, tail(errors.read()), next_step))
 
             try:
@@ -262,7 +263,7 @@ class ComposeStack(Stack):
             "docker", "compose", "down", "--remove-orphans",
             # If nothing is kept, nothing needs time to stop.
             *(["--volumes", "--timeout", "0"] if volumes else []),
-            what="stopping the stack", next_step="See ./windtunnel status.",
+            what="stopping the stack", next_step=f"See {COMMAND} status.",
         )  # fmt: skip
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:

@@ -10,6 +10,7 @@ from windtunnel.diagnosis import preflight
 from windtunnel.seeding.functions import load_functions
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.base import Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
 
 PREFIX = "AIRFLOW__"
@@ -118,8 +119,6 @@ def reachability(stack: Stack) -> Iterator[Finding]:
     names = [function.name for function in functions]
     for what, reason in stack.ask("scheduler", "aws", *names).items():
         remedy = (
-            "./windtunnel logs localstack"
-            if what == "LocalStack"
-            else f"./windtunnel deploy {what.split()[-1]}"
+            f"{COMMAND} logs localstack" if what == "LocalStack" else f"{COMMAND} deploy {what.split()[-1]}"
         )
         yield Finding(f"a task cannot reach {what}: {reason}", remedy)

@@ -13,6 +13,7 @@ from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.service import Service
 
@@ -155,12 +156,12 @@ def _word(word: str) -> str:
 def sections(report: Report) -> Iterator[RenderableType]:
     """The report, a block of lines for each kind of thing."""
     if all(service.state == "absent" for service in report.services):
-        yield "The stack does not run. Start it: ./windtunnel up"
+        yield f"The stack does not run. Start it: {COMMAND} up"
         return
     with_overlays = f", with {escape(report.laid_over)}" if report.laid_over else ""
     yield Group(f"Services{with_overlays}", _services(report))
     if any(service.state == "unsupervised" for service in report.services):
-        yield "\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: ./windtunnel up"
+        yield f"\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: {COMMAND} up"
     if report.dags:
         dags = _table()
         for name, paused, states in report.dags:

@@ -21,6 +21,7 @@ from windtunnel.local.venvs import LOCALSTACK_LIBRARY, NAMES, Venvs
 from windtunnel.local.watch import Watch
 from windtunnel.stack import ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.service import Service
 from windtunnel.stack.settings import Settings
@@ -87,7 +88,7 @@ class ProcessStack(Stack):
         """
         found = self.layout.ports()
         if not found:
-            raise StackError(f"the stack {self.project} does not run", next_step="./windtunnel up")
+            raise StackError(f"the stack {self.project} does not run", next_step=f"{COMMAND} up")
         return found
 
     def port(self, service: str) -> int:

@@ -20,6 +20,7 @@ from windtunnel.local import composefile, processes
 from windtunnel.local.definitions import Definition
 from windtunnel.local.layout import Layout
 from windtunnel.stack.base import Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import tail
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.service import Service
@@ -120,7 +121,7 @@ class Supervisor:
                 raise StackError(f"supervisord: {fault.faultString}", tail(self._log())) from fault
         except OSError as error:
             raise StackError(
-                f"supervisord does not answer: {error}", tail(self._log()), "./windtunnel up"
+                f"supervisord does not answer: {error}", tail(self._log()), f"{COMMAND} up"
             ) from error
 
     def update(self) -> None:
@@ -150,7 +151,7 @@ class Supervisor:
         try:
             wait_until("supervisord to answer", self.answers, timeout=20)
         except WaitTimeout as error:
-            raise StackError(str(error), tail(self._log()), "See ./windtunnel doctor.") from error
+            raise StackError(str(error), tail(self._log()), f"See {COMMAND} doctor.") from error
 
     def stop(self) -> None:
         """Let it end, and wait for that.

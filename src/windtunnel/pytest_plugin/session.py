@@ -145,11 +145,9 @@ class Session:
 
         :param alone: no other session uses it.
         """
-        from windtunnel.seeding import resources
         from windtunnel.testing.stack import RunningStack
 
-        file = self.repository.path("aws")
-        calls = resources.load_resources(file) if file else []
+        resources = self.repository.resources()
         record = self._remove_unusable(record, alone)
         running = RunningStack(self.make_stack(self.project))
         stack, fingerprint = running.stack, self._fingerprint(running.stack)
@@ -165,8 +163,7 @@ class Session:
             self._require(alone, "has to be started again")
             self._start(record, ready)
         self.records.write(self.project, ready)
-        for service, operation, arguments in calls:
-            resources.create(running.aws(service), operation, arguments)
+        running.create_resources(resources)
         return ready
 
     def _remove_unusable(self, record: Record, alone: bool) -> Record:

@@ -11,7 +11,11 @@ FILE = "aws.json"
 _IS_THERE = ("AlreadyExists", "AlreadyOwned", "ResourceExists", "ResourceInUse")
 
 
-def load_resources(path: Path) -> list[tuple[str, str, dict[str, Any]]]:
+# Service, operation and arguments, as boto3 names them.
+Call = tuple[str, str, dict[str, Any]]
+
+
+def load_resources(path: Path) -> list[Call]:
     """Return the calls that ``config/aws.json`` lists: service, operation and arguments, as boto3 names them.
 
     :raises SeedingError: if the file is not of the form ``{service: {operation: [arguments, …]}}``, or

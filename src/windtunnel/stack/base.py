@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from windtunnel.stack import overlays
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import TAIL, Commands, tail
 from windtunnel.stack.errors import Finding, ServiceFailed
 from windtunnel.stack.service import Service
 from windtunnel.stack.start import START_TIMEOUT, Advance, Start
 
-IS_IT_RUNNING = "Is it running? See ./windtunnel status"
+IS_IT_RUNNING = f"Is it running? See {COMMAND} status"
 
 Say = Callable[[str], None]
 
@@ -220,7 +221,7 @@ class Stack(Commands, ABC):
         """
         # A health check that is definite says all there is to say.
         log = "" if service.definite else tail(self.logs(service.name, tail=TAIL))
-        next_step = f"Its log: ./windtunnel logs {service.name}"
+        next_step = f"Its log: {COMMAND} logs {service.name}"
         return ServiceFailed(service.name, f"{service.label} {what}", log, next_step)
 
     def down(self, volumes: bool = False) -> None:

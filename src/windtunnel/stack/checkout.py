@@ -8,8 +8,11 @@ import hashlib
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from windtunnel.stack.settings import ROOT
+from windtunnel.stack.errors import StackError
+from windtunnel.stack.repository import Repository
+from windtunnel.stack.settings import ROOT, project_name
 
 # What the wheel has beside the modules, and what says that it is a checkout.
 BROUGHT_ALONG = Path(__file__).resolve().parents[1] / "checkout"
@@ -32,6 +35,38 @@ def stack_root(state: Path) -> Path:
     if not (stamp.exists() and stamp.read_text() == fingerprint):
         _copy(root, fingerprint)
     return root
+
+
+def repository_of(folder: Path) -> Repository | None:
+    """Return the repository that an installed package works on; None in a checkout, which has its own stack.
+
+    :param folder: the current folder.
+    :raises StackError: if the folder is in no repository.
+    """
+    if (ROOT / COMPOSE_FILE).exists():
+        return None
+    repository = Repository.around(folder)
+    if repository is None:
+        raise StackError(
+            f"neither {folder} nor a folder above has a pyproject.toml with [tool.windtunnel]",
+            next_step="Go to the repository of your DAGs, or add that table: an empty one will do.",
+        )
+    return repository
+
+
+def place(repository: Repository) -> dict[str, Any]:
+    """Return what :func:`windtunnel.stack.choose.choose` takes for the stack of a repository.
+
+    :raises StackError: if the repository's configuration cannot be used.
+    """
+    settings = repository.settings().items()
+    return {
+        "project": project_name(os.environ.get("COMPOSE_PROJECT_NAME") or repository.folder.name),
+        # A variable of this process wins, as it does over a checkout's `.env`.
+        "variables": {name: value for name, value in settings if name not in os.environ},
+        "root": stack_root(repository.state_folder),
+        "state_folder": repository.state_folder,
+    }
 
 
 def _copy(root: Path, fingerprint: str) -> None:

@@ -8,6 +8,7 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.settings import ENGINE_SETTING, ROOT, Settings
 
@@ -85,6 +86,6 @@ def on_other_engines(stack: Stack) -> Iterator[Finding]:
         if other.engine != stack.engine and other.is_there():
             yield Finding(
                 f"the stack {stack.settings.project} runs on the engine {other.engine} already",
-                f"./windtunnel down --engine {other.engine}, or choose another project: "
+                f"{COMMAND} down --engine {other.engine}, or choose another project: "
                 "export COMPOSE_PROJECT_NAME=…",
             )

@@ -8,9 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from windtunnel.stack.errors import StackError
+
+if TYPE_CHECKING:
+    from windtunnel.seeding.resources import Call
 
 # Keys for the stack's folders and files, and the setting that each of them becomes.
 SETTINGS = {
@@ -123,6 +126,17 @@ class Repository:
         if key in self.configuration:
             raise self._refuse(f"{key} = {self.configuration[key]!r} is not there")
         return None
+
+    def resources(self) -> "Sequence[Call]":
+        """Return the calls that ``aws.json`` lists.
+
+        :raises StackError: if it is named, and not there.
+        :raises SeedingError: if it cannot be used.
+        """
+        from windtunnel.seeding.resources import load_resources
+
+        file = self.path("aws")
+        return load_resources(file) if file else ()
 
     def settings(self) -> dict[str, str]:
         """Return the settings of a stack that the configuration stands for.

@@ -107,13 +107,7 @@ class Settings:
 
         :raises StackError: if that rule leaves nothing of the folder's name.
         """
-        name = self.get("COMPOSE_PROJECT_NAME") or self.root.name
-        project = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
-        if not project:
-            raise StackError(
-                f"{name!r} makes no project name", next_step="Choose one: export COMPOSE_PROJECT_NAME=…"
-            )
-        return project
+        return project_name(self.get("COMPOSE_PROJECT_NAME") or self.root.name)
 
     @property
     def image(self) -> str:
@@ -160,3 +154,16 @@ class Settings:
         port = PORTS[service]
         published = not port.overlay or self._overlay(port) in self.compose_files()
         return str(port.number) if published else ""
+
+
+def project_name(name: str) -> str:
+    """Return what Compose makes of a folder's name.
+
+    :raises StackError: if nothing is left of it.
+    """
+    project = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
+    if not project:
+        raise StackError(
+            f"{name!r} makes no project name", next_step="Choose one: export COMPOSE_PROJECT_NAME=…"
+        )
+    return project

@@ -6,7 +6,7 @@ The fixtures of ``windtunnel.pytest_plugin`` hand these out.
 import configparser
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property, partial
@@ -21,6 +21,7 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, NotThere, UnknownDag
 from windtunnel.airflow_api.lookups import Lookups, check_connection_fields
 from windtunnel.seeding.functions import load_functions
+from windtunnel.seeding.resources import Call, create
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.stack.errors import StackError
 from windtunnel.testing.function_stubs import Functions, Stub
@@ -102,6 +103,14 @@ class RunningStack:
             client = self._session.client(service, endpoint_url=endpoint, config=direct)
             self._clients[service, endpoint] = client
         return self._clients[service, endpoint]
+
+    def create_resources(self, calls: Iterable[Call]) -> None:
+        """Make calls of AWS, each unless what it creates is there already.
+
+        :raises windtunnel.SeedingError: if AWS refuses.
+        """
+        for service, operation, arguments in calls:
+            create(self.aws(service), operation, arguments)
 
     def run_dag(
         self,
