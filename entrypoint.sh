@@ -24,7 +24,7 @@ random() { head -c 32 /dev/urandom | base64 | tr '+/' '-_'; }
 # Once per volume. Read by Airflow through its own `_cmd` options, by Postgres through POSTGRES_PASSWORD_FILE.
 make_secrets() {
   [ ! -e "$SECRETS/complete" ] || return 0
-  [ -w "$SECRETS" ] || fail "cannot write secrets to $SECRETS. Remove the volume: ./windtunnel down --volumes"
+  [ -w "$SECRETS" ] || fail "cannot write secrets to $SECRETS. Remove the volume: down --volumes"
   local password
   password=$(random | tr -d '=')
   random >"$SECRETS/fernet_key"

@@ -7,7 +7,8 @@ Services import this package at each start, so nothing is imported before it is 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, LogRecord, UnknownDag
+    from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, UnknownDag
+    from windtunnel.airflow_api.task_log import LogRecord
     from windtunnel.seeding.validation import SeedingError
     from windtunnel.stack.errors import StackError
     from windtunnel.testing.function_stubs import FunctionError, Stub
@@ -32,7 +33,8 @@ __all__ = [
 ]
 
 _MODULES = {
-    "airflow_api.client": ("AirflowApiError", "AirflowClient", "LogRecord", "UnknownDag"),
+    "airflow_api.client": ("AirflowApiError", "AirflowClient", "UnknownDag"),
+    "airflow_api.task_log": ("LogRecord",),
     "seeding.validation": ("SeedingError",),
     "stack.errors": ("StackError",),
     "testing.function_stubs": ("FunctionError", "Stub"),
@@ -42,14 +44,16 @@ _MODULES = {
 }
 
 
-def __getattr__(name: str) -> object:
-    """Import a public name when it is used first."""
-    for module, names in _MODULES.items():
-        if name in names:
-            from importlib import import_module
+if not TYPE_CHECKING:
+    # A type checker would take every other name, too.
+    def __getattr__(name: str) -> object:
+        """Import a public name when it is used first."""
+        for module, names in _MODULES.items():
+            if name in names:
+                from importlib import import_module
 
-            return getattr(import_module(f"{__name__}.{module}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+                return getattr(import_module(f"{__name__}.{module}"), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

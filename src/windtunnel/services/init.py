@@ -43,7 +43,7 @@ def exclusive_database() -> Iterator["psycopg2.extensions.cursor"]:
             if "password authentication failed" in str(error):
                 raise InitError(
                     "Postgres refuses our password: its volume was made with other secrets. "
-                    "Start afresh with `./windtunnel down --volumes` (this deletes the metadata database)"
+                    "Start from nothing: `down --volumes` deletes the metadata database."
                 ) from error
             if time.monotonic() > deadline:
                 raise InitError(f"no answer from Postgres in {DATABASE_TIMEOUT:.0f} s: {error}") from error

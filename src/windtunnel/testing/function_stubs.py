@@ -1,4 +1,4 @@
-"""Lambda functions for one test: deployed from a folder, or a stub in the place of one; then put back."""
+"""Lambda functions for one test: deployed from a folder, or replaced by a stub; then as they were."""
 
 import json
 import secrets
@@ -26,16 +26,16 @@ from windtunnel.stack.base import Stack
 # Pytest shows the test's line that failed, and not the way through here.
 __tracebackhide__ = True
 
-# What Lambda tells of a function and takes as a change of it.
+# What Lambda says of a function and takes as a change of it.
 SETTINGS = {
     *("Handler", "Runtime", "Role", "Description", "Timeout", "MemorySize", "Environment", "Layers"),
     "EphemeralStorage",
 }
-# Where a function has none of these, it tells nothing of them.
+# If a function has none of these, Lambda does not mention them.
 EMPTY: dict[str, Any] = {"Description": "", "Environment": {"Variables": {}}, "Layers": []}
 
-# The stub, in the module and under the name of the function's own handler. Which events it got stands in the
-# function's own log: standard output goes to the relay, so they go past it.
+# The stub, in the module and under the name of the function's own handler. It writes the events that it gets
+# to the function's own log, past the relay, which takes standard output.
 STUB = """
 import json
 import sys
@@ -72,12 +72,12 @@ class Functions:
 
         :param client: boto3's for the stack's Lambda.
         """
-        self._engine = stack
+        self._stack = stack
         self._client = client
         self._library = stack.root / "lambdas" / LIBRARY
 
     def outdated(self, functions: Iterable[Function]) -> list[str]:
-        """The names of those that are not there as their folders are: other code, or settings saved since."""
+        """Return the functions whose folders have other code, or settings saved since their deployment."""
         there = self._there()
         return [one.name for one in functions if not is_as_saved(one, there.get(one.name), self._library)]
 
@@ -87,9 +87,9 @@ class Functions:
 
     @contextmanager
     def deployed(self, folder: Path) -> Iterator[str]:
-        """The function of a folder is there during the block, in place of any other of its name; its name.
+        """Deploy a folder's function during the block, in place of any other of its name; yield its name.
 
-        :param folder: as those in ``lambdas/``: ``lambda_function.py``, and ``function.json`` where wanted.
+        :param folder: like those in ``lambdas/``, with ``lambda_function.py`` and maybe ``function.json``.
         :raises windtunnel.seeding.validation.SeedingError: saying what is wrong with the folder.
         """
         function = load_function(folder, self._runtime())
@@ -98,20 +98,20 @@ class Functions:
             yield function.name
 
     def _runtime(self) -> str:
-        """The runtime of this stack's functions, which is LocalStack's own Python."""
+        """Return the runtime of this stack's functions, which is LocalStack's own Python."""
         version = "import sys; print('python{}.{}'.format(*sys.version_info))"
-        return self._engine.exec("localstack", "python", "-c", version).strip()
+        return self._stack.exec("localstack", "python", "-c", version).strip()
 
     @contextmanager
     def stubbed(self, name: str, returns: Any, raises: Exception | None) -> Iterator[str]:
-        """Another code in the place of a function's during the block; what its calls are marked with.
+        """Replace a function's code during the block; yield what marks its calls in the log.
 
         Settings, handler and log group stay the function's own.
 
         :param returns: what it answers, as JSON.
         :param raises: what it fails with instead; only its class's name and its message go over.
-        :raises FunctionError: when there is no such function.
-        :raises TypeError: when ``returns`` is no JSON, or ``raises`` no exception.
+        :raises FunctionError: if there is no such function.
+        :raises TypeError: if ``returns`` is not JSON, or ``raises`` not an exception.
         """
         if raises is not None and not isinstance(raises, Exception):
             raise TypeError(f"raises is {raises!r}; it must be an exception: ValueError('no text')")
@@ -134,9 +134,9 @@ class Functions:
 
     @contextmanager
     def _put_back(self, name: str) -> Iterator[dict[str, Any] | None]:
-        """Afterwards the function is as it was; gone where it was not there.
+        """Put the function back after the block, or delete it if it was not there; yield its settings.
 
-        :return: its settings, None where it is not there.
+        The settings are None if it is not there.
         """
         try:
             found = self._client.get_function(FunctionName=name)
@@ -164,9 +164,9 @@ class Functions:
             self._wait(name)
 
     def _download(self, location: str) -> bytes:
-        """The code, from where Lambda says; LocalStack names itself and its usual port there."""
+        """Return the code from where Lambda says; LocalStack names itself and its usual port there."""
         parts = urlsplit(location)
-        address = f"{self._engine.address('localstack')}{parts.path}?{parts.query}"
+        address = f"{self._stack.address('localstack')}{parts.path}?{parts.query}"
         response = urllib3.request("GET", address, headers={"Host": parts.netloc}, timeout=30)
         if response.status != 200:
             raise FunctionError(f"the code at {location} cannot be read: {response.status}")

@@ -39,17 +39,17 @@ STEM = 170
 
 
 def _modified(path: Path) -> float:
-    """When a file was saved, in seconds since the epoch; 0 where it is gone."""
+    """Return when a file was saved, in seconds since the epoch; 0 if it is gone."""
     return path.stat().st_mtime if path.exists() else 0.0
 
 
 class RunningStack:
-    """A running stack."""
+    """A running stack: run DAGs, reach the emulated AWS, change something for one test."""
 
     def __init__(self, stack: Stack) -> None:
         """Ask nothing yet.
 
-        :param engine: of the stack.
+        :param stack: it runs.
         """
         self.stack = stack
         # Every run that was started through this, the latest last.
@@ -90,9 +90,9 @@ class RunningStack:
         )
 
     def aws(self, service: str) -> Any:
-        """A boto3 client for a service of the emulated AWS, whatever this machine's own settings are.
+        """Return a boto3 client for a service of the emulated AWS, whatever this machine's own settings are.
 
-        The same one each time, as long as the emulator has the same port: to make one takes 0.1 s.
+        It is the same one each time, as long as the emulator has the same port: making one takes 0.1 s.
 
         :param service: as boto3 names it: ``s3``.
         """
@@ -125,8 +125,8 @@ class RunningStack:
         :param conf: the run's configuration.
         :param logical_date: with its time zone; without one templates have no ``ds``.
         :param timeout: seconds.
-        :raises windtunnel.airflow_api.client.UnknownDag: when there is no such DAG.
-        :raises windtunnel.waiting.WaitTimeout: when it takes longer.
+        :raises windtunnel.UnknownDag: if there is no such DAG.
+        :raises windtunnel.WaitTimeout: if it takes longer.
         """
         return self.trigger_dag(dag_id, conf, logical_date=logical_date).wait(timeout)
 
@@ -137,7 +137,7 @@ class RunningStack:
 
         :param conf: the run's configuration.
         :param logical_date: with its time zone; without one templates have no ``ds``.
-        :raises windtunnel.airflow_api.client.UnknownDag: when there is no such DAG.
+        :raises windtunnel.UnknownDag: if there is no such DAG.
         """
         try:
             run = self.airflow.trigger(dag_id, conf, logical_date=logical_date)
@@ -203,7 +203,7 @@ class RunningStack:
 
     @contextmanager
     def pool(self, name: str, slots: int) -> Iterator[None]:
-        """A pool of Airflow's during the block; one of that name has so many slots."""
+        """Set a pool of Airflow's during the block, or the number of slots of the one that is there."""
         before = self._lookups.pool(name)
         if before:
             self._lookups.resize_pool(before, slots)
@@ -219,14 +219,14 @@ class RunningStack:
 
     @contextmanager
     def paused(self, dag_id: str) -> Iterator[None]:
-        """A DAG is paused during the block."""
+        """Pause a DAG during the block."""
         with self._pause_undone(dag_id):
             self.airflow.pause(dag_id)
             yield
 
     @contextmanager
     def unpaused(self, dag_id: str) -> Iterator[None]:
-        """A DAG that is paused is not during the block."""
+        """Unpause a DAG during the block."""
         with self._pause_undone(dag_id):
             self.airflow.unpause(dag_id)
             yield
@@ -244,10 +244,10 @@ class RunningStack:
     def wait_for_saved_files(self) -> None:
         """Wait until functions and DAGs are what their files say, which takes a moment after a save.
 
-        A DAG file that is new and of which no DAG comes is waited for in vain, for ``PARSE_TIMEOUT``.
+        For a new DAG file that defines no DAG it waits ``PARSE_TIMEOUT``, in vain.
 
-        :raises windtunnel.seeding.validation.SeedingError: naming what is wrong with a function's folder.
-        :raises windtunnel.stack.errors.StackError: when a function cannot be deployed, with the reason.
+        :raises windtunnel.SeedingError: naming what is wrong with a function's folder.
+        :raises windtunnel.StackError: if a function cannot be deployed, with the reason.
         """
         functions = load_functions(self.stack.settings.folder("LAMBDAS_FOLDER"))
         if outdated := self._functions.outdated(functions):
@@ -259,9 +259,9 @@ class RunningStack:
             wait_until(what, self._are_dags_parsed, timeout=PARSE_TIMEOUT, retry_on=(AirflowApiError,))
 
     def require_no_import_errors(self) -> None:
-        """Every DAG file can be imported.
+        """Require that every DAG file can be imported.
 
-        :raises windtunnel.stack.errors.StackError: naming those that cannot.
+        :raises windtunnel.StackError: naming the files that cannot.
         """
         if errors := self.airflow.import_error_lines():
             raise StackError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
@@ -286,10 +286,10 @@ class RunningStack:
 
     @contextmanager
     def deploy_function(self, folder: Path | str) -> Iterator[str]:
-        """A Lambda function is there during the block, in place of any other of its name; its name.
+        """Deploy a Lambda function during the block, in place of any other of its name; yield its name.
 
-        :param folder: as those in ``lambdas/``: ``lambda_function.py``, and ``function.json`` where wanted.
-        :raises windtunnel.seeding.validation.SeedingError: saying what is wrong with the folder.
+        :param folder: like those in ``lambdas/``, with ``lambda_function.py`` and maybe ``function.json``.
+        :raises windtunnel.SeedingError: saying what is wrong with the folder.
         """
         with self._functions.deployed(Path(folder)) as name:
             yield name
@@ -298,11 +298,11 @@ class RunningStack:
     def stub_function(
         self, name: str, returns: Any = None, *, raises: Exception | None = None
     ) -> Iterator[Stub]:
-        """A Lambda function answers what the test says, during the block; what it was asked.
+        """Let a Lambda function answer what the test says during the block; yield what it was asked.
 
         :param returns: what it answers, as JSON.
         :param raises: what it fails with instead; only its class's name and its message go over.
-        :raises windtunnel.testing.function_stubs.FunctionError: when there is no such function.
+        :raises windtunnel.FunctionError: if there is no such function.
         """
         with self._functions.stubbed(name, returns, raises) as mark:
             yield Stub(self.aws("logs"), name, mark)
