@@ -9,6 +9,7 @@ from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.fork_server import WARNING
 from windtunnel.local.layout import Layout
 from windtunnel.local.supervisor import Supervisor
+from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding
 from windtunnel.waiting import WaitTimeout, wait_until
 
@@ -37,4 +38,4 @@ def warnings(layout: Layout, supervisor: Supervisor, variables: Iterable[Mapping
     found = [line.removeprefix(WARNING) for line in said if line.startswith(WARNING)]
     if not supervisor.has_children(FORK_SERVER):
         found.append(NOT_FORKED)
-    return [Finding(what, f"Its log: ./windtunnel logs {FORK_SERVER}") for what in dict.fromkeys(found)]
+    return [Finding(what, f"Its log: {COMMAND} logs {FORK_SERVER}") for what in dict.fromkeys(found)]
