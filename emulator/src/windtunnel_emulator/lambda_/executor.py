@@ -21,7 +21,7 @@ from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecu
 from localstack.utils.patch import patch
 
 from windtunnel_emulator.lambda_ import interpreter
-from windtunnel_emulator.lambda_.environment import ExecutionEnvironment, FunctionVersion
+from windtunnel_emulator.lambda_.execution_environment import ExecutionEnvironment, FunctionVersion
 from windtunnel_emulator.lambda_.limits import MAX_CONCURRENT_EXECUTIONS, MAX_REQUEST_BYTES
 from windtunnel_emulator.lambda_.runtime_api import Invocation
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from windtunnel_emulator.lambda_ import interpreter
-from windtunnel_emulator.lambda_.environment import ExecutionEnvironment, FunctionVersion, Result
+from windtunnel_emulator.lambda_.execution_environment import ExecutionEnvironment, FunctionVersion, Result
 from windtunnel_emulator.lambda_.runtime_api import Invocation
 
 REQUEST_ID = "8f5a6f2e-5b0b-4f6a-9d3c-0a1b2c3d4e5f"
