@@ -37,7 +37,7 @@ VERSIONS = {
     "localstack": ("localstack", "/_localstack/health"),
 }
 
-# So many of the session's last runs, where the failed test has none of its own.
+# How many of the session's last runs are shown if the failed test has none of its own.
 RUNS = 20
 
 # Tasks that have ended well, or have not begun.
@@ -47,7 +47,7 @@ QUIET = ("success", "skipped", "removed", None)
 EVENTS = 1000
 OBJECTS = 1000
 
-# Log groups of functions: their own, and those of relayed lines where they are named alike.
+# Log groups of functions: their own, and those of relayed lines if they are named alike.
 GROUPS = ("/aws/lambda/", "/airflow/lambda/")
 
 # What GitHub's upload-artifact refuses in a path; there is a colon in the ids of most runs.
@@ -55,9 +55,9 @@ REFUSED = re.compile(r'[":<>|*?\r\n]')
 
 
 def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()) -> list[str]:
-    """Write all that can be had; what cannot be had stands in ``missing.txt``, with the reason.
+    """Write all that can be had; ``missing.txt`` names the rest, with the reason.
 
-    :param folder: is made anew.
+    :param folder: is emptied first.
     :param runs: those of the failed test; without any, the session's last are looked at, but not returned.
     :return: the telling lines: why these runs have failed or not ended, the latest first, then import errors.
     """

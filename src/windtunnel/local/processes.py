@@ -19,13 +19,13 @@ import psutil
 # In the folder of a running stack: what each service is, for this module to start it.
 SERVICES = "services.json"
 
-# So long killed processes may take to be gone, and so long it is between two looks at them, in seconds.
+# How long killed processes may take to be gone, and the time between two looks at them, in seconds.
 PATIENCE = 10.0
 POLL = 0.02
 
 
 def temporary_folder(folder: Path, service: str = "") -> Path:
-    """Where a service, or what it starts, keeps temporary files; of all services where none is named.
+    """Where a service, or what it starts, keeps temporary files; of all services if none is named.
 
     :param folder: that of the running stack.
     """

@@ -225,7 +225,7 @@ class Supervisor:
 
         :param definitions: of each process, by label.
         :param services: of each process, the service's part of the compose file.
-        :param fingerprints: what the venvs were made from: a process of a changed one is started anew.
+        :param fingerprints: what the venvs were made from: a process of a changed one is started again.
         """
         run = self._layout.run
         sections: dict[str, dict[str, Any]] = {

@@ -1,4 +1,4 @@
-"""What ``./windtunnel`` asks where a service runs; each answer is JSON on standard output.
+"""What ``./windtunnel`` asks inside a service; each answer is JSON on standard output.
 
 Run there as ``python -m windtunnel.services.answers settings``, ``… aws FUNCTION...``, ``… known_dag_files``,
 ``… listed_dag_files``, ``… login``, ``… database`` or ``… rename TABLE OLD NEW...``.

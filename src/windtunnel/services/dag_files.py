@@ -1,6 +1,6 @@
 """Which files of the DAGs folder are DAG files, and which of these make a DAG that Airflow does not get.
 
-Used where Airflow runs and on the user's machine: only ``listed`` imports Airflow, which takes 2 s.
+Used beside Airflow and on the user's machine: only ``listed`` imports Airflow, which takes 2 s.
 """
 
 import ast

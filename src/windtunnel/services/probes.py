@@ -124,7 +124,7 @@ def dag_processor(environment: Mapping[str, str], started: float) -> None:
 
 
 def postgres(environment: Mapping[str, str], _: float) -> None:
-    """It takes connections."""
+    """Postgres takes connections."""
     _query(environment, "SELECT 1")
 
 
@@ -141,7 +141,7 @@ PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
 
 
 def main() -> None:
-    """Probe the service of this container; exit 1 where waiting may help, ``DEFINITE`` where it will not."""
+    """Probe the service of this container; exit 1 if waiting may help, ``DEFINITE`` if it will not."""
     try:
         PROBES[sys.argv[1]](os.environ, os.stat("/proc/1").st_ctime)
     except Unhealthy as unhealthy:

@@ -1,4 +1,4 @@
-"""What can be told of a repository without a stack: DAG files parse, functions import, requirements resolve.
+"""What can be said of a repository without a stack: DAG files parse, functions import, requirements resolve.
 
 It is looked at with the Python environments of the local engine, whichever engine runs the stack.
 """
@@ -26,7 +26,7 @@ from windtunnel.stack.errors import StackError
 # Seconds that a DAG file may take; Airflow parses each again and again.
 TIME_BUDGET = 5.0
 
-# What a function has to be imported, in seconds, where its own timeout is not longer: AWS's Init phase.
+# How long a function's import may take, in seconds, if its own timeout is not longer: AWS's Init phase.
 INIT_TIMEOUT = 10
 
 # In place of LocalStack's address: a port of this machine on which nothing listens.
@@ -48,7 +48,7 @@ class CheckFailed(Exception):
 
 
 class CheckImpossible(Exception):
-    """It takes a stack to tell; the message says why."""
+    """Only a stack can tell; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,12 @@ class Check:
     subject: str
     # What is to hold of it, in a word.
     fact: str
-    # Raises CheckFailed where it does not, CheckImpossible or an StackError where that cannot be told.
+    # Raises CheckFailed if it does not; CheckImpossible or a StackError if that cannot be known.
     require: Callable[[], None]
 
 
 class Checks:
-    """Those of one repository."""
+    """The static checks of one repository."""
 
     def __init__(self, stack: ProcessStack, repository: Path, time_budget: float = TIME_BUDGET) -> None:
         """Look at nothing yet.
@@ -81,7 +81,7 @@ class Checks:
     def find(self, say: Say) -> list[Check]:
         """All checks there are to make. To know the DAG files is to ask Airflow, so they are parsed by now.
 
-        :param say: is told before an installation begins.
+        :param say: gets a line before an installation begins.
         """
         requirements = list(self._requirements())
         return [*requirements, *self._functions(say), *self._dags(say, requirements)]

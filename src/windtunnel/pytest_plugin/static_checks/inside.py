@@ -2,7 +2,7 @@
 
 Run as a script, with ``-P`` so that what lies beside it cannot be imported. ``… dags FOLDER`` answers with
 JSON in the last line of standard output; ``… function FOLDER HANDLER SECONDS`` ends with a traceback and exit
-code 1 where the handler cannot be had.
+code 1 if the handler cannot be had.
 """
 
 import faulthandler
