@@ -113,14 +113,12 @@ class Stack(Commands, ABC):
         user, password = self.ask("webserver", "login")
         return user, password
 
-    def ask(self, service: str, question: str, *arguments: str, stdin: str | None = None) -> Any:
+    def ask(self, service: str, question: str, *arguments: str) -> Any:
         """Return what ``windtunnel.services.answers`` answers inside a service.
 
-        :param stdin: what it reads; secrets go this way, so that no process list shows them.
         :raises StackError: if the service does not run.
         """
-        command = ("python", "-m", "windtunnel.services.answers", question, *arguments)
-        answer = self.exec(service, *command, stdin=stdin)
+        answer = self.exec(service, "python", "-m", "windtunnel.services.answers", question, *arguments)
         return json.loads(answer.splitlines()[-1])
 
     # Before a start

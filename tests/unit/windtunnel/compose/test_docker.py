@@ -6,7 +6,7 @@ from windtunnel.compose.docker import size
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.stack.errors import Unmet
 
-from ..conftest import problems
+from ..conftest import offline_script, problems
 from ..stand_ins.docker import Docker
 
 
@@ -39,29 +39,6 @@ def test_no_engine_and_no_compose(compose: ComposeStack, docker: Docker) -> None
 
     docker.answers("version", code=1)
     assert problems(compose.docker.version_findings()) == ["no Docker Engine answers"]
-
-
-@pytest.fixture
-def debian_root(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> None:
-    (Path(docker.path) / "apt-get").touch(mode=0o755)
-    monkeypatch.setattr("os.geteuid", lambda: 0)
-
-
-@pytest.fixture
-def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-
-
-def offline_script(checkout: Path, name: str, text: str) -> None:
-    script = checkout / "offline" / name
-    script.parent.mkdir(exist_ok=True)
-    script.write_text(f"#!/bin/sh\n{text}\n")
-    script.chmod(0o755)
-
-
-@pytest.fixture
-def said() -> list[str]:
-    return []
 
 
 @pytest.mark.usefixtures("debian_root")
