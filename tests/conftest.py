@@ -1,4 +1,4 @@
-"""What every floor shares: which engine the stack under test runs on."""
+"""What every floor shares: which tests are left out."""
 
 import pytest
 
@@ -6,8 +6,14 @@ import pytest
 pytest_plugins = ["windtunnel.pytest_plugin"]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="with the tests marked as rare")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what is about the other engine alone."""
+    """Leave out what is about the other engine alone and, without --all, what is rare."""
+    if not config.getoption("--all"):
+        leave_out(config, items, [item for item in items if item.get_closest_marker("rare")])
     marked = [item for item in items if item.get_closest_marker("engine")]
     if not marked:
         return
@@ -16,5 +22,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     chosen = config.getoption("windtunnel_engine") or choose.choose(project="windtunnel-tests").stack.engine
     other = [item for item in marked if chosen not in next(item.iter_markers("engine")).args]
-    config.hook.pytest_deselected(items=other)
-    items[:] = [item for item in items if item not in other]
+    leave_out(config, items, other)
+
+
+def leave_out(config: pytest.Config, items: list[pytest.Item], these: list[pytest.Item]) -> None:
+    """Deselect some of the collected tests."""
+    config.hook.pytest_deselected(items=these)
+    items[:] = [item for item in items if item not in these]

@@ -1,8 +1,11 @@
 """LocalStack keeps only S3 over a restart, and may go away in the middle of a call."""
 
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
@@ -23,6 +26,7 @@ from windtunnel.waiting import wait_until
 
 FUNCTION = "airflow-test"
 TALKATIVE = "test-talkative"
+PLAIN = "test-plain"
 QUICK = {"payloads": [{"max_len": 2, "interval": 0, "fails_at": None}]}
 # Some seconds: time enough to break something meanwhile.
 SLOW = {"payloads": [{"max_len": 12, "interval": 0.5, "fails_at": None}]}
@@ -140,6 +144,26 @@ def test_s3_survives_a_kill(stack: StackUnderTest) -> None:
     log = airflow.task_log(run, this.task_id)
     assert log.sources
     assert all(source.startswith("s3://") for source in log.sources), log.sources
+
+
+FIRST_CALLS = 20
+
+
+@pytest.mark.parametrize("start", [1, *(pytest.param(n, marks=pytest.mark.rare) for n in range(2, 21))])
+def test_the_first_calls_after_a_start_may_come_at_once(stack: StackUnderTest, start: int) -> None:
+    """Each waits for an execution environment of its own, and none for one that never comes."""
+    restart(stack)
+    clients = [stack.aws("lambda") for _ in range(FIRST_CALLS)]
+    together = threading.Barrier(FIRST_CALLS)
+
+    def call(client: Any) -> tuple[Any, bytes]:
+        together.wait(timeout=30)
+        answer = client.invoke(FunctionName=PLAIN, Payload=b'{"a": 1}')
+        return answer.get("FunctionError"), answer["Payload"].read()
+
+    with ThreadPoolExecutor(FIRST_CALLS) as pool:
+        answers = list(pool.map(call, clients, timeout=120))
+    assert answers == [(None, b'{"keys": ["a"]}')] * FIRST_CALLS, f"start {start}"
 
 
 def test_killed_in_the_middle_of_a_call_the_task_fails_and_calls_no_second_time(

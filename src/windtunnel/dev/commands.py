@@ -28,6 +28,9 @@ def run_tests(
         str | None, typer.Argument(help=f"One of {', '.join(suite.FLOORS)}; all if none is given.")
     ] = None,
     arguments: Annotated[list[str] | None, typer.Argument(help="After --: for pytest.")] = None,
+    rare: Annotated[
+        bool, typer.Option("--all", help="With the tests that take too long for every run.")
+    ] = False,
     engine_name: EngineName = None,
 ) -> None:
     """Run the project's own tests."""
@@ -41,7 +44,7 @@ def run_tests(
             get_beside(stack)
         if "e2e" in floors:
             browser.get(stack, say)
-    steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [])]
+    steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [], rare=rare)]
     run_steps(stack, steps)
 
 

@@ -98,15 +98,18 @@ def step_beside(stack: Stack, beside: Beside, what: str, venv: str, *arguments: 
     return Step(f"{what}, in {beside.name}", command, variables)
 
 
-def test_steps(stack: Stack, floor: str, arguments: Sequence[str]) -> Iterator[Step]:
+def test_steps(
+    stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool = False
+) -> Iterator[Step]:
     """The pytest runs of one floor.
 
     :param arguments: go to each of them.
+    :param rare: with the tests that take too long for every run.
     """
     folder = f"tests/{floor}"
     pytest = [sys.executable, "-m", "pytest"]
     if floor != "unit":
-        yield Step(floor, [*pytest, folder, *arguments])
+        yield Step(floor, [*pytest, folder, *(["--all"] if rare else []), *arguments])
         return
     apart = [f"--ignore={path}" for beside in BESIDE for path in beside.tests]
     # A worker for each core: most of these tests wait for processes.

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from windtunnel_emulator.lambda_ import interpreter
 from windtunnel_emulator.lambda_.execution_environment import ExecutionEnvironment, FunctionVersion
 from windtunnel_emulator.lambda_.limits import MAX_CONCURRENT_EXECUTIONS, MAX_REQUEST_BYTES
 from windtunnel_emulator.lambda_.runtime_api import Invocation
+from windtunnel_emulator.once import once
 
 # LocalStack hands these to its own init binary; on AWS a function does not see them.
 _INTERNAL_VARIABLES = ("EDGE_PORT", "AWS_LAMBDA_FUNCTION_TIMEOUT")
@@ -190,7 +190,7 @@ def _stop(original: Callable[..., None], service: LambdaService) -> None:
         service.assignment_service.stop_environments_for_version(version_manager_id)
 
 
-@cache
+@once
 def _loop() -> asyncio.AbstractEventLoop:
     """Return the loop all environments live in.
 

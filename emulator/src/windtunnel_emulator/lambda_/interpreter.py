@@ -2,8 +2,9 @@
 
 import subprocess
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+
+from windtunnel_emulator.once import once
 
 PYTHON_VARIABLE = "LAMBDA_RUNTIME_PYTHON"
 
@@ -43,7 +44,7 @@ class Interpreter:
             )
 
 
-@cache
+@once
 def inspect(python: str | None) -> Interpreter:
     """Find out what a Python can run; the answer is kept.
 

@@ -1,0 +1,23 @@
+"""What is made once in LocalStack's process, whose calls come in many threads at a time."""
+
+import threading
+from collections.abc import Callable
+from functools import cache, wraps
+
+
+def once[**P, T](make: Callable[P, T]) -> Callable[P, T]:
+    """Keep what a function returns, by its arguments, as `functools.cache` does, but never run it twice at once.
+
+    `functools.cache` lets every thread that comes before the first result make one of its own.
+
+    :param make: takes hashable arguments; if it raises, the next call tries again
+    """
+    lock = threading.Lock()
+    kept = cache(make)
+
+    @wraps(make)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        with lock:
+            return kept(*args, **kwargs)
+
+    return locked
