@@ -6,9 +6,9 @@ from functools import cache, wraps
 
 
 def once[**P, T](make: Callable[P, T]) -> Callable[P, T]:
-    """Keep what a function returns, by its arguments, as `functools.cache` does, but never run it twice at once.
+    """Keep what a function returns, by its arguments, and never run it twice at once.
 
-    `functools.cache` lets every thread that comes before the first result make one of its own.
+    `functools.cache` alone lets every thread that comes before the first result make one of its own.
 
     :param make: takes hashable arguments; if it raises, the next call tries again
     """

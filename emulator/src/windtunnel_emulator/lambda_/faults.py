@@ -9,23 +9,26 @@ from windtunnel_emulator.lambda_.invocation_log import failed_status
 class RuntimeFault(Exception):
     """The runtime did not answer an invocation; its process is of no more use."""
 
+    error_type: str
+    """As the caller gets it."""
     status: str
     """Fields for the REPORT line."""
 
     def payload(self, request_id: str) -> bytes:
         """Return the error document the caller gets."""
-        raise NotImplementedError
+        document = {"errorType": self.error_type, "errorMessage": f"RequestId: {request_id} Error: {self}"}
+        return json.dumps(document).encode()
 
     def log_lines(self, request_id: str, timestamp: str) -> list[str]:
         """Return the platform's log lines on it.
 
         :param timestamp: now, ISO 8601 in UTC
         """
-        raise NotImplementedError
+        return [f"RequestId: {request_id} Error: {self}", self.error_type]
 
 
 class InitFailed(RuntimeFault):
-    """The function could not be loaded, and the runtime client said why."""
+    """The function could not be loaded. The runtime client said why and has logged it."""
 
     def __init__(self, document: bytes) -> None:
         """Take over the runtime client's error document."""
@@ -38,25 +41,19 @@ class InitFailed(RuntimeFault):
         return self._document
 
     def log_lines(self, request_id: str, timestamp: str) -> list[str]:
-        """Return nothing: the runtime client has logged the error itself."""
+        """Return nothing."""
         return []
 
 
 class TimedOut(RuntimeFault):
     """The function ran longer than its Timeout."""
 
+    error_type = "Sandbox.Timedout"
     status = failed_status(None)
 
     def __init__(self, timeout_seconds: int) -> None:
-        """Create the fault.
-
-        :param timeout_seconds: the function's Timeout
-        """
+        """Create the fault of a function with this Timeout."""
         super().__init__(f"Task timed out after {timeout_seconds}.00 seconds")
-
-    def payload(self, request_id: str) -> bytes:
-        """Return the error document, type `Sandbox.Timedout`."""
-        return _document("Sandbox.Timedout", f"RequestId: {request_id} Error: {self}")
 
     def log_lines(self, request_id: str, timestamp: str) -> list[str]:
         """Return the line, which an empty one follows on AWS."""
@@ -66,44 +63,24 @@ class TimedOut(RuntimeFault):
 class RuntimeExited(RuntimeFault):
     """The process ended: `sys.exit`, `os._exit`, a signal."""
 
-    status = failed_status("Runtime.ExitError")
+    error_type = "Runtime.ExitError"
+    status = failed_status(error_type)
 
     def __init__(self, returncode: int) -> None:
-        """Create the fault.
-
-        :param returncode: exit status, or minus the signal
-        """
-        super().__init__(_exit_reason(returncode))
-
-    def payload(self, request_id: str) -> bytes:
-        """Return the error document, type `Runtime.ExitError`."""
-        return _document("Runtime.ExitError", f"RequestId: {request_id} Error: {self}")
-
-    def log_lines(self, request_id: str, timestamp: str) -> list[str]:
-        """Return the same words as two lines."""
-        return [f"RequestId: {request_id} Error: {self}", "Runtime.ExitError"]
+        """Create the fault of a process with this exit status, or minus the signal that ended it."""
+        reason = f"with error: exit status {returncode}"
+        if returncode == 0:
+            reason = "without providing a reason"
+        elif returncode < 0:
+            reason = f"with error: signal: {(signal.strsignal(-returncode) or 'unknown').lower()}"
+        super().__init__(f"Runtime exited {reason}")
 
 
 class OutOfMemory(RuntimeExited):
-    """The function used more than its MemorySize and was killed.
-
-    As on AWS only the REPORT line calls it by its name.
-    """
+    """The function used more than its MemorySize and was killed. On AWS, too, only REPORT says so."""
 
     status = failed_status("Runtime.OutOfMemory")
 
     def __init__(self) -> None:
         """Create the fault."""
         super().__init__(-signal.SIGKILL)
-
-
-def _exit_reason(returncode: int) -> str:
-    if returncode == 0:
-        return "Runtime exited without providing a reason"
-    if returncode < 0:
-        return f"Runtime exited with error: signal: {(signal.strsignal(-returncode) or 'unknown').lower()}"
-    return f"Runtime exited with error: exit status {returncode}"
-
-
-def _document(error_type: str, message: str) -> bytes:
-    return json.dumps({"errorType": error_type, "errorMessage": message}).encode()

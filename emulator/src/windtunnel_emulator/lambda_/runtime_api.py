@@ -1,13 +1,13 @@
 """The Lambda Runtime API, version 2018-06-01, as one runtime process sees it."""
 
 import asyncio
-import email
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from email.message import Message
 from http import HTTPStatus
+
+import h11
 
 from windtunnel_emulator.lambda_.limits import MAX_RESPONSE_BYTES
 
@@ -77,7 +77,7 @@ class RuntimeApi:
 
     async def start(self) -> str:
         """Open the port and return its address, `host:port`."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_MAX_HEAD_BYTES)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         host, port = self._server.sockets[0].getsockname()
         return f"{host}:{port}"
 
@@ -105,13 +105,14 @@ class RuntimeApi:
         connection.add_done_callback(self._connections.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        http = h11.Connection(h11.SERVER, max_incomplete_event_size=_MAX_HEAD_BYTES)
         try:
-            while True:
-                answer = await self._answer(await _read_request(reader))
-                writer.write(_render(answer))
+            while request := await _read_request(http, reader):
+                writer.write(_render(http, await self._answer(request)))
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
-            pass  # the runtime ended, which its exit status tells better
+                http.start_next_cycle()
+        except (h11.RemoteProtocolError, ConnectionError):
+            pass  # the runtime ended in the middle, which its exit status tells better
         finally:
             writer.close()
 
@@ -163,28 +164,35 @@ class RuntimeApi:
         return _accepted()
 
 
-async def _read_request(reader: asyncio.StreamReader) -> _Request:
-    head = await reader.readuntil(b"\r\n\r\n")
-    request_line, _, header_lines = head.partition(b"\r\n")
-    method, path, _ = request_line.decode("ascii").split(" ", 2)
-    headers: Message = email.message_from_bytes(header_lines)
-    length = int(headers.get("Content-Length", 0))
-    if length <= MAX_RESPONSE_BYTES:
-        return _Request(method, path, await reader.readexactly(length))
-    while length:  # the client listens only once it has sent all of it
-        length -= len(await reader.readexactly(min(length, _CHUNK_BYTES)))
-    return _Request(method, path, None)
+async def _read_request(http: h11.Connection, reader: asyncio.StreamReader) -> _Request | None:
+    """Return the next request of a connection; None if the runtime has closed it."""
+    request, body, length = None, bytearray(), 0
+    while not isinstance(event := http.next_event(), h11.EndOfMessage):
+        if event is h11.NEED_DATA:
+            http.receive_data(await reader.read(_CHUNK_BYTES))
+        elif isinstance(event, h11.Request):
+            request = event
+        elif isinstance(event, h11.Data):
+            length += len(event.data)
+            if length <= MAX_RESPONSE_BYTES:  # the rest is read too: the client listens once it has sent it
+                body += event.data
+        else:
+            return None
+    if request is None:
+        raise RuntimeError("h11 ended a request that it had not begun.")
+    kept = bytes(body) if length <= MAX_RESPONSE_BYTES else None
+    return _Request(request.method.decode(), request.target.decode(), kept)
 
 
-def _render(answer: _Answer) -> bytes:
-    lines = [
-        f"HTTP/1.1 {answer.status.value} {answer.status.phrase}",
-        "Content-Type: application/json",  # the runtime client dies on an event without it
-        f"Content-Length: {len(answer.body)}",
-        *(f"{name}: {value}" for name, value in answer.headers.items()),
-    ]
+def _render(http: h11.Connection, answer: _Answer) -> bytes:
+    headers = {
+        "Content-Type": "application/json",  # the runtime client dies on an event without it
+        "Content-Length": str(len(answer.body)),
+        **answer.headers,
+    }
+    head = h11.Response(status_code=answer.status, reason=answer.status.phrase, headers=list(headers.items()))
     # One piece: a body sent after its head waits some 40 ms for the acknowledgement of the head.
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + answer.body
+    return b"".join(http.send(event) or b"" for event in (head, h11.Data(answer.body), h11.EndOfMessage()))
 
 
 def _accepted() -> _Answer:

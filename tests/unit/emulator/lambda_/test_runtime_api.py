@@ -28,10 +28,12 @@ def with_api(runner: asyncio.Runner, test: Test) -> None:
     runner.run(run())
 
 
-async def ask(address: str, method: str, path: str, body: bytes | None = None) -> tuple[HTTPResponse, bytes]:
+async def ask(
+    address: str, method: str, path: str, body: bytes | None = None, **headers: str
+) -> tuple[HTTPResponse, bytes]:
     def request() -> tuple[HTTPResponse, bytes]:
         with closing(HTTPConnection(address, timeout=5)) as connection:
-            connection.request(method, path, body)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response, response.read()
 
@@ -61,7 +63,7 @@ def test_an_answer_is_one_write(runner: asyncio.Runner) -> None:
         api.deliver(INVOCATION, deadline=0)
         host, port = address.split(":")
         reader, writer = await asyncio.open_connection(host, int(port))
-        writer.write(f"GET {NEXT} HTTP/1.1\r\n\r\n".encode())
+        writer.write(f"GET {NEXT} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
         assert (await reader.read(65536)).endswith(b'\r\n\r\n{"a": 1}')
         writer.close()
 
@@ -105,6 +107,17 @@ def test_init_error_is_kept(runner: asyncio.Runner) -> None:
         response, _ = await ask(address, "POST", INIT_ERROR, b'{"errorType": "E"}')
         assert response.status == 202
         assert await api.initialised == b'{"errorType": "E"}'
+
+    with_api(runner, test)
+
+
+def test_the_cause_of_an_error_may_be_a_megabyte_in_a_header(runner: asyncio.Runner) -> None:
+    async def test(api: RuntimeApi, address: str) -> None:
+        outcome = api.deliver(INVOCATION, deadline=0)
+        cause = {"Lambda-Runtime-Function-Xray-Error-Cause": "x" * 1024 * 1024}
+        response, _ = await ask(address, "POST", ERROR, b"{}", **cause)
+        assert response.status == 202
+        assert (await outcome).is_error
 
     with_api(runner, test)
 
