@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cache, wraps
 
 
-def once[**P, T](make: Callable[P, T]) -> Callable[P, T]:
+def once[*A, T](make: Callable[[*A], T]) -> Callable[[*A], T]:
     """Keep what a function returns, by its arguments, and never run it twice at once.
 
     `functools.cache` alone lets every thread that comes before the first result make one of its own.
@@ -16,8 +16,8 @@ def once[**P, T](make: Callable[P, T]) -> Callable[P, T]:
     kept = cache(make)
 
     @wraps(make)
-    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+    def locked(*args: *A) -> T:
         with lock:
-            return kept(*args, **kwargs)
+            return kept(*args)
 
     return locked

@@ -98,9 +98,7 @@ def step_beside(stack: Stack, beside: Beside, what: str, venv: str, *arguments: 
     return Step(f"{what}, in {beside.name}", command, variables)
 
 
-def test_steps(
-    stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool = False
-) -> Iterator[Step]:
+def test_steps(stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool) -> Iterator[Step]:
     """The pytest runs of one floor.
 
     :param arguments: go to each of them.

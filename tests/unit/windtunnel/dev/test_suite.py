@@ -23,7 +23,7 @@ APART = " ".join(f"--ignore={path}" for beside in suite.BESIDE for path in besid
 
 
 def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: ComposeStack) -> None:
-    host, airflow, localstack = commands(suite.test_steps(compose, "unit", ["-k", "relay"]))
+    host, airflow, localstack = commands(suite.test_steps(compose, "unit", ["-k", "relay"], rare=False))
 
     assert host.endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
     for inside, image, python, folders in (
@@ -41,7 +41,7 @@ def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Co
 
 
 def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local: ProcessStack) -> None:
-    host, *beside = suite.test_steps(local, "unit", ["-k", "relay"])
+    host, *beside = suite.test_steps(local, "unit", ["-k", "relay"], rare=False)
 
     assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
     venvs = Venvs(local)
@@ -72,9 +72,15 @@ def test_types_are_checked_with_the_environment_that_the_code_runs_in(
 
 @pytest.mark.parametrize("floor", ["stack", "compose", "e2e", "faults"])
 def test_the_other_floors_run_here(compose: ComposeStack, floor: str) -> None:
-    (step,) = suite.test_steps(compose, floor, ["-x"])
+    (step,) = suite.test_steps(compose, floor, ["-x"], rare=False)
 
     assert " ".join(step.command).endswith(f"-m pytest tests/{floor} -x")
+
+
+def test_what_is_rare_runs_when_all_is_asked_for(compose: ComposeStack) -> None:
+    (step,) = suite.test_steps(compose, "faults", ["-x"], rare=True)
+
+    assert " ".join(step.command).endswith("-m pytest tests/faults --all -x")
 
 
 def test_every_part_of_the_code_is_tested_and_checked_once(compose: ComposeStack) -> None:
@@ -149,8 +155,10 @@ def test_test_images_are_built_with_the_machines_certificates(compose: ComposeSt
 
 
 def test_a_whole_unit_floor_prints_its_coverage_and_a_part_does_not(compose: ComposeStack) -> None:
-    assert [step.name for step in suite.test_steps(compose, "unit", [])][1].startswith("unit, coverage")
-    assert not any("--cov" in step.command for step in suite.test_steps(compose, "unit", ["-x"]))
+    assert [step.name for step in suite.test_steps(compose, "unit", [], rare=False)][1].startswith(
+        "unit, coverage"
+    )
+    assert not any("--cov" in step.command for step in suite.test_steps(compose, "unit", ["-x"], rare=False))
 
 
 def test_a_secret_in_any_file_is_found(compose: ComposeStack, capfd: pytest.CaptureFixture[str]) -> None:
