@@ -290,21 +290,77 @@ class TestAnswers:
 
 
 class TestState:
-    def test_other_runtime_fails_with_a_reason(self, functions: Functions) -> None:
-        name = functions.create("", wait=False, Runtime="python3.10")
+    def settled(self, functions: Functions, name: str) -> dict[str, Any]:
+        """Return the configuration, once neither the function nor an update of it is under way."""
 
-        def failed() -> dict[str, Any] | None:
+        def look() -> dict[str, Any] | None:
             found: dict[str, Any] = functions.client.get_function_configuration(FunctionName=name)
-            return found if found["State"] != "Pending" else None
+            pending = found["State"] == "Pending" or found["LastUpdateStatus"] == "InProgress"
+            return None if pending else found
 
-        configuration = wait_until(failed, "the function is no longer Pending")
+        configuration: dict[str, Any] = wait_until(look, f"{name} is settled")
+        return configuration
+
+    def test_another_python_runs_with_the_one_that_is_there(self, functions: Functions) -> None:
+        source = "import os\ndef handler(event, context): return os.environ['AWS_EXECUTION_ENV']"
+        name = functions.create(source, Runtime="python3.12")
+        assert functions.invoke(name).value == "AWS_Lambda_python3.12"
+
+    def test_a_runtime_that_is_no_python_fails_with_a_reason(self, functions: Functions) -> None:
+        name = functions.create("", wait=False, Runtime="nodejs22.x")
+        configuration = self.settled(functions, name)
         assert configuration["State"] == "Failed"
-        reason = f"wants the runtime python3.10, but only {functions.runtime} is available"
+        reason = f"wants the runtime nodejs22.x, but only {functions.runtime} is available"
         assert reason in configuration["StateReason"]
 
         functions.client.delete_function(FunctionName=name)
         with pytest.raises(functions.client.exceptions.ResourceNotFoundException):
             functions.client.get_function(FunctionName=name)
+
+    def test_a_failed_function_can_be_corrected(self, functions: Functions) -> None:
+        name = functions.create("def handler(event, context): return 1", wait=False, Runtime="nodejs22.x")
+        assert self.settled(functions, name)["State"] == "Failed"
+
+        functions.client.update_function_configuration(FunctionName=name, Runtime=functions.runtime)
+
+        configuration = self.settled(functions, name)
+        assert (configuration["State"], configuration["LastUpdateStatus"]) == ("Active", "Successful")
+        assert functions.invoke(name).value == 1
+
+    def test_a_failed_update_leaves_the_function_active(self, functions: Functions) -> None:
+        name = functions.create("def handler(event, context): return 1")
+
+        functions.client.update_function_configuration(FunctionName=name, Runtime="nodejs22.x")
+
+        configuration = self.settled(functions, name)
+        assert (configuration["State"], configuration["LastUpdateStatus"]) == ("Active", "Failed")
+        assert "wants the runtime nodejs22.x" in configuration["LastUpdateStatusReason"]
+        assert functions.invoke(name).value == 1
+
+    def test_provisioned_concurrency_that_does_not_load_is_failed_and_calls_are_served_on_demand(
+        self, functions: Functions
+    ) -> None:
+        source = """
+            import os
+            if os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"] == "provisioned-concurrency":
+                raise ValueError("not so")
+            def handler(event, context):
+                return os.environ["AWS_LAMBDA_INITIALIZATION_TYPE"]
+            """
+        client, name = functions.client, functions.create(source)
+        version = {"FunctionName": name, "Qualifier": client.publish_version(FunctionName=name)["Version"]}
+        client.get_waiter("published_version_active").wait(
+            **version, WaiterConfig={"Delay": 0.1, "MaxAttempts": WAIT_SECONDS * 10}
+        )
+        client.put_provisioned_concurrency_config(**version, ProvisionedConcurrentExecutions=1)
+
+        def settled() -> dict[str, Any] | None:
+            found: dict[str, Any] = client.get_provisioned_concurrency_config(**version)
+            return found if found["Status"] != "IN_PROGRESS" else None
+
+        found = wait_until(settled, "the provisioned concurrency is settled")
+        assert (found["Status"], found["StatusReason"]) == ("FAILED", "FUNCTION_ERROR_INIT_FAILURE")
+        assert functions.invoke(name, Qualifier=version["Qualifier"]).value == "on-demand"
 
 
 class TestEnvironments:
@@ -534,6 +590,17 @@ class TestLogs:
         of_this_call = text.split(f"START RequestId: {answer.request_id}")[1]
         assert f"\ndoing {{'do': '{action}', 'mark': '{action}'}}\n" in of_this_call
         assert f"\nEND RequestId: {answer.request_id}\n" in of_this_call
+
+    def test_they_go_to_the_group_that_the_function_names(self, functions: Functions) -> None:
+        group = f"/aws/lambda/{PREFIX}of-its-own"
+        source = "import os\ndef handler(event, context): return os.environ['AWS_LAMBDA_LOG_GROUP_NAME']"
+        name = functions.create(source, LoggingConfig={"LogGroup": group})
+
+        assert functions.invoke(name).value == group
+
+        assert "REPORT " in "".join(functions.cloudwatch(f"{PREFIX}of-its-own", until="REPORT ").values())
+        own = functions.logs.describe_log_groups(logGroupNamePrefix=f"/aws/lambda/{name}")
+        assert not own["logGroups"]
 
     def test_event_invocation_runs_and_logs(self, functions: Functions, probe: str) -> None:
         mark = uuid.uuid4().hex

@@ -29,6 +29,8 @@ class FunctionVersion:
     """`module.function`."""
     version: str
     """`$LATEST` or a number."""
+    runtime: str
+    """The AWS name of what it was written for, such as `python3.12`."""
     code: Path
     """The unpacked package."""
     layers: Path | None
@@ -78,12 +80,14 @@ class ExecutionEnvironment:
         self._busy = False
         self._stopped = False
 
-    async def start(self) -> None:
+    async def start(self, *, required: bool = False) -> None:
         """Run the Init phase.
 
         As on AWS, a function that fails in it is initialised again by its first invocation, which then
         reports the failure.
 
+        :param required: it must not fail, as for provisioned concurrency
+        :raises RuntimeFault: it has failed, if `required`
         :raises OSError: the interpreter cannot be started
         """
         started = time.monotonic()
@@ -91,6 +95,8 @@ class ExecutionEnvironment:
             await self._initialise(started + self._init_timeout_seconds)
         except RuntimeFault as fault:
             self._log.line(init_report_line("init", _ms_since(started), fault.status))
+            if required:
+                raise
         else:
             self._init_duration_ms = _ms_since(started)
 
@@ -159,6 +165,7 @@ class ExecutionEnvironment:
         self._runtime = await RuntimeProcess.start(
             self._interpreter,
             self._function.handler,
+            wrapper=_wrapper(self._function),
             directory=self._function.code,
             variables=_process_variables(self._function, self._interpreter, self._temporary),
             on_output=self._log.write,
@@ -242,7 +249,7 @@ def _process_variables(
     program_path = [interpreter.python.parent, Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin")]
     if layers:
         packages = layers / "python"
-        python_path += [packages / "lib" / interpreter.runtime / "site-packages", packages]
+        python_path += [packages / "lib" / function.runtime / "site-packages", packages]
         library_path.append(layers / "lib")
         program_path.append(layers / "bin")
     own_python_path = [given["PYTHONPATH"]] if "PYTHONPATH" in given else []
@@ -252,11 +259,26 @@ def _process_variables(
         "LD_LIBRARY_PATH": _joined(library_path),
         **given,
         "PYTHONPATH": _joined([*python_path, *own_python_path]),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{interpreter.runtime}",
+        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
         "LAMBDA_TASK_ROOT": str(code),
+        "PWD": str(code),
         "TMPDIR": str(temporary),
-        "HOME": str(temporary),
+        # As on AWS there is no HOME. What AWS's tools would look for in this user's own must not be found.
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
+
+
+def _wrapper(function: FunctionVersion) -> str | None:
+    """Return the program that is to start the runtime: AWS_LAMBDA_EXEC_WRAPPER, at the paths that hold here.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
+    """
+    path = function.variables.get("AWS_LAMBDA_EXEC_WRAPPER")
+    for prefix, place in (("/var/task", function.code), ("/opt", function.layers)):
+        if path and place and path.startswith(f"{prefix}/"):
+            return str(place) + path.removeprefix(prefix)
+    return path
 
 
 def _joined(paths: Iterable[Path | str]) -> str:

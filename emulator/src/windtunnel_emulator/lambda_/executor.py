@@ -1,29 +1,27 @@
 """LocalStack's side: the runtime executor `process`, chosen by LAMBDA_RUNTIME_EXECUTOR."""
 
 import asyncio
+import logging
 import os
 import shutil
 import threading
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 from localstack import config
 from localstack.runtime import events
 from localstack.services.lambda_.invocation import lambda_models
-from localstack.services.lambda_.invocation.event_manager import Poller
-from localstack.services.lambda_.invocation.lambda_service import LambdaService
 from localstack.services.lambda_.invocation.plugins import RuntimeExecutorPlugin
 from localstack.services.lambda_.invocation.runtime_executor import RuntimeExecutor
-from localstack.utils.patch import patch
 
-from windtunnel_emulator.lambda_ import interpreter
+from windtunnel_emulator.lambda_ import interpreter, service
 from windtunnel_emulator.lambda_.execution_environment import ExecutionEnvironment, FunctionVersion
-from windtunnel_emulator.lambda_.limits import MAX_CONCURRENT_EXECUTIONS, MAX_REQUEST_BYTES
+from windtunnel_emulator.lambda_.limits import MAX_REQUEST_BYTES
 from windtunnel_emulator.lambda_.runtime_api import Invocation
 from windtunnel_emulator.once import once
+
+LOG = logging.getLogger(__name__)
 
 # LocalStack hands these to its own init binary; on AWS a function does not see them.
 _INTERNAL_VARIABLES = ("EDGE_PORT", "AWS_LAMBDA_FUNCTION_TIMEOUT")
@@ -49,7 +47,7 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
 
         :param env_vars: the variables LocalStack has for its containers
         """
-        self._environment = _run(self._started(env_vars))
+        _run(self._start(env_vars))
 
     def stop(self) -> None:
         """End the environment.
@@ -114,7 +112,9 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
         :raises CodeNotSupported: code or a layer is not in a zip file
         """
         settings = function_version.config
-        _interpreter().require(settings.runtime, function_version.id.function_name)
+        name = function_version.id.function_name
+        if warning := _interpreter().require(settings.runtime, name, strict=_is_strict()):
+            LOG.warning(warning)
         _unpacked(settings.code)
         for layer in settings.layers:
             # In order: a file of a later layer replaces one of an earlier.
@@ -125,12 +125,13 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
         """Remove the unpacked layers; the code is LocalStack's to remove."""
         shutil.rmtree(_layers_directory(function_version), ignore_errors=True)
 
-    async def _started(self, env_vars: dict[str, str]) -> ExecutionEnvironment:
+    async def _start(self, env_vars: dict[str, str]) -> None:
         settings = self.function_version.config
-        environment = ExecutionEnvironment(
+        self._environment = ExecutionEnvironment(
             FunctionVersion(
                 handler=settings.handler or "",
                 version=self.function_version.id.qualifier,
+                runtime=settings.runtime or "",
                 code=_unpacked(settings.code),
                 layers=_layers_directory(self.function_version) if settings.layers else None,
                 variables=self._visible(env_vars),
@@ -140,8 +141,8 @@ class ProcessRuntimeExecutor(RuntimeExecutor):
             _interpreter(),
             scratch=_scratch(),
         )
-        await environment.start()
-        return environment
+        provisioned = lambda_models.InitializationType.provisioned_concurrency
+        await self._environment.start(required=env_vars["AWS_LAMBDA_INITIALIZATION_TYPE"] == provisioned)
 
     def _visible(self, env_vars: dict[str, str]) -> dict[str, str]:
         own = self.function_version.config.environment or {}
@@ -158,36 +159,9 @@ class ProcessRuntimeExecutorPlugin(RuntimeExecutorPlugin):
     name = "process"
 
     def load(self, *args: object, **kwargs: object) -> type[RuntimeExecutor]:
-        """Return the executor class."""
+        """Return the executor class, and set right what is around it."""
+        service.set_right()
         return ProcessRuntimeExecutor
-
-
-@patch(LambdaService.stop_version)  # type: ignore[no-untyped-call, untyped-decorator]
-def _stop_version(original: Callable[..., None], service: LambdaService, qualified_arn: str) -> None:
-    """Let a function in the state Failed be deleted: LocalStack finds nothing to stop and answers 500."""
-    with suppress(ValueError):
-        original(service, qualified_arn)
-
-
-@patch(Poller.__init__)  # type: ignore[no-untyped-call, untyped-decorator]
-def _poller(original: Callable[..., None], poller: Poller, *arguments: Any) -> None:
-    """Run a function's asynchronous events beside one another, as on AWS.
-
-    LocalStack's own pool has as many threads as the machine has CPUs, and four.
-    """
-    original(poller, *arguments)
-    poller.invoker_pool = ThreadPoolExecutor(MAX_CONCURRENT_EXECUTIONS, thread_name_prefix="lambda-invoker")
-
-
-@patch(LambdaService.stop)  # type: ignore[no-untyped-call, untyped-decorator]
-def _stop(original: Callable[..., None], service: LambdaService) -> None:
-    """Stop every environment when LocalStack stops.
-
-    LocalStack forgets those of functions deleted a moment before, and their timers keep it from exiting.
-    """
-    original(service)
-    for version_manager_id in list(service.assignment_service.environments):
-        service.assignment_service.stop_environments_for_version(version_manager_id)
 
 
 @once
@@ -207,6 +181,10 @@ def _run[T](work: Coroutine[Any, Any, T]) -> T:
 
 def _interpreter() -> interpreter.Interpreter:
     return interpreter.inspect(os.environ.get(interpreter.PYTHON_VARIABLE))
+
+
+def _is_strict() -> bool:
+    return os.environ.get(interpreter.STRICT_VARIABLE, "").lower() in ("1", "true")
 
 
 def _unpacked(code: lambda_models.S3Code | lambda_models.HotReloadingCode | None) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from windtunnel_emulator.once import once
 
 PYTHON_VARIABLE = "LAMBDA_RUNTIME_PYTHON"
+STRICT_VARIABLE = "LAMBDA_STRICT_RUNTIME"
 
 _PROBE = "import sys, awslambdaric; print('python%d.%d' % sys.version_info[:2])"
 _PROBE_TIMEOUT_SECONDS = 20
@@ -17,7 +18,7 @@ class InterpreterUnusable(RuntimeError):
 
 
 class RuntimeNotAvailable(RuntimeError):
-    """A function asks for a runtime other than the one there is."""
+    """A function asks for a runtime that nothing here can stand for."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +30,24 @@ class Interpreter:
     runtime: str
     """The AWS name of its version, such as `python3.13`."""
 
-    def require(self, runtime: str | None, function_name: str) -> None:
-        """Refuse a function that was written for another runtime.
+    def require(self, runtime: str | None, function_name: str, *, strict: bool) -> str:
+        """Refuse a function that this Python cannot run.
 
         :param runtime: the function's Runtime; None for a function from a container image
         :param function_name: named in the message
-        :raises RuntimeNotAvailable: the two differ
+        :param strict: only a function of this very version is run
+        :return: a warning if the function is for another version of Python, else an empty text
+        :raises RuntimeNotAvailable: it is for no Python, or `strict` and for another version
         """
-        if runtime != self.runtime:
+        if runtime == self.runtime:
+            return ""
+        wants = f"Function {function_name} wants the runtime {runtime or 'of a container image'}"
+        if strict or not (runtime or "").startswith("python3."):
             raise RuntimeNotAvailable(
-                f"Function {function_name} wants the runtime {runtime or 'of a container image'}, "
-                f"but only {self.runtime} is available here ({PYTHON_VARIABLE}={self.python}). "
-                f"Delete the function and create it with Runtime={self.runtime}."
+                f"{wants}, but only {self.runtime} is available here ({PYTHON_VARIABLE}={self.python}). "
+                f"Set its Runtime to {self.runtime}."
             )
+        return f"{wants} and runs on {self.runtime}, the one there is. {STRICT_VARIABLE}=1 refuses it."
 
 
 @once

@@ -1,8 +1,15 @@
 """What one invocation writes to its log: the function's output and the platform's own lines."""
 
+import re
 from math import ceil
 
 from windtunnel_emulator.lambda_.limits import KEPT_TAIL_BYTES, MAX_LOG_BYTES
+
+# The runtime client joins the lines of an error with carriage returns, and AWS shows line feeds. The carriage
+# returns that a function writes stay as they are.
+_ERROR = re.compile(
+    r"^\[ERROR\] \w[^\n]*|^[^\n]*\rTraceback \(most recent call last\):\r[^\n]*", re.MULTILINE
+)
 
 
 class InvocationLog:
@@ -46,8 +53,8 @@ class InvocationLog:
         self._head.clear()
         self._tail.clear()
         self._dropped = 0
-        # The runtime client joins the lines of a traceback with carriage returns; AWS shows line feeds.
-        return b"".join(parts).decode(errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+        output = b"".join(parts).decode(errors="replace")
+        return _ERROR.sub(lambda error: error[0].replace("\r", "\n"), output)
 
 
 def report_line(

@@ -40,6 +40,7 @@ class RuntimeProcess:
         interpreter: Interpreter,
         handler: str,
         *,
+        wrapper: str | None = None,
         directory: Path,
         variables: Mapping[str, str],
         on_output: Callable[[bytes], None],
@@ -47,6 +48,7 @@ class RuntimeProcess:
         """Start a runtime.
 
         :param handler: `module.function`
+        :param wrapper: a program that gets the runtime's command as its arguments and is to run it
         :param directory: the function's code, the working directory
         :param variables: the whole environment of the process; the address of the API is added
         :param on_output: receives what the function writes to stdout and stderr
@@ -58,7 +60,12 @@ class RuntimeProcess:
         os.set_blocking(output, False)
         try:
             process = await asyncio.create_subprocess_exec(
-                *[*_DIE_WITH_PARENT, str(interpreter.python), "-m", "awslambdaric", handler],
+                *_DIE_WITH_PARENT,
+                *([wrapper] if wrapper else []),
+                str(interpreter.python),
+                "-m",
+                "awslambdaric",
+                handler,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=child_output,
                 stderr=child_output,

@@ -16,6 +16,7 @@ import pytest
 
 from windtunnel_emulator.lambda_ import interpreter
 from windtunnel_emulator.lambda_.execution_environment import ExecutionEnvironment, FunctionVersion, Result
+from windtunnel_emulator.lambda_.faults import InitFailed
 from windtunnel_emulator.lambda_.runtime_api import Invocation
 
 REQUEST_ID = "8f5a6f2e-5b0b-4f6a-9d3c-0a1b2c3d4e5f"
@@ -64,6 +65,7 @@ def start(
         function = FunctionVersion(
             handler="function.handler",
             version="$LATEST",
+            runtime=python.runtime,
             code=code,
             layers=None,
             variables={},
@@ -451,16 +453,33 @@ class TestProcessVariables:
             "_X_AMZN_TRACE_ID",
             "AWS_EXECUTION_ENV",
             "AWS_LAMBDA_RUNTIME_API",
-            "HOME",
+            "AWS_CONFIG_FILE",
+            "AWS_SHARED_CREDENTIALS_FILE",
             "LAMBDA_TASK_ROOT",
             "LANG",
             "LD_LIBRARY_PATH",
             "PATH",
+            "PWD",
             "PYTHONPATH",
             "TMPDIR",
         }
         assert environ["_X_AMZN_TRACE_ID"] == "Root=1-2-3"
-        assert environ["HOME"] == environ["TMPDIR"]
+        assert environ["PWD"] == environ["LAMBDA_TASK_ROOT"]
+
+    def test_the_settings_of_this_user_are_not_found(self, start: Start) -> None:
+        """Without HOME boto3 would read those of the user that LocalStack runs as."""
+        environ = value(start(self.ENVIRON).invoke())
+        assert environ["AWS_CONFIG_FILE"] == environ["AWS_SHARED_CREDENTIALS_FILE"] == "/dev/null"
+
+    def test_the_runtime_is_the_one_that_the_function_asks_for(self, start: Start, tmp_path: Path) -> None:
+        site = tmp_path / "opt" / "python" / "lib" / "python3.9" / "site-packages"
+        site.mkdir(parents=True)
+        (site / "old.py").write_text("name = 'of 3.9'")
+        source = (
+            "import os, old\ndef handler(event, context): return [os.environ['AWS_EXECUTION_ENV'], old.name]"
+        )
+        function = start(source, runtime="python3.9", layers=tmp_path / "opt")
+        assert value(function.invoke()) == ["AWS_Lambda_python3.9", "of 3.9"]
 
     def test_layers_come_after_the_code(self, start: Start, tmp_path: Path) -> None:
         layers = tmp_path / "opt"
@@ -484,6 +503,40 @@ class TestProcessVariables:
         (tmp_path / "extra.py").write_text("name = 'extra'")
         source = "import extra\ndef handler(event, context): return extra.name"
         assert value(start(source, variables={"PYTHONPATH": str(tmp_path)}).invoke()) == "extra"
+
+
+class TestWrapper:
+    ANSWER = "import os\ndef handler(event, context): return os.environ.get('BY')"
+    SCRIPT = '#!/bin/sh\nexport BY=wrapper\nexec "$@"\n'
+
+    @pytest.mark.parametrize("path", ["/opt/wrapper", "{layers}/wrapper"])
+    def test_one_of_a_layer_starts_the_runtime(self, start: Start, tmp_path: Path, path: str) -> None:
+        wrapper = tmp_path / "wrapper"
+        wrapper.write_text(self.SCRIPT)
+        wrapper.chmod(0o755)
+        variables = {"AWS_LAMBDA_EXEC_WRAPPER": path.format(layers=tmp_path)}
+        assert value(start(self.ANSWER, variables=variables, layers=tmp_path).invoke()) == "wrapper"
+
+    def test_one_of_the_code_starts_the_runtime(self, start: Start, tmp_path: Path) -> None:
+        function = start(self.ANSWER, variables={"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrapper"})
+        wrapper = tmp_path / "code-0" / "wrapper"
+        wrapper.write_text(self.SCRIPT)
+        wrapper.chmod(0o755)
+        assert value(function.invoke()) == "wrapper"  # the Init phase is run again
+
+    def test_without_it_the_runtime_cannot_start(self, start: Start) -> None:
+        function = start(self.ANSWER, variables={"AWS_LAMBDA_EXEC_WRAPPER": "/no/such/wrapper"})
+        assert error(function.invoke()) == {
+            "errorType": "Runtime.ExitError",
+            "errorMessage": f"RequestId: {REQUEST_ID} Error: Runtime exited with error: exit status 127",
+        }
+
+
+class TestRequiredStart:
+    def test_a_failure_is_raised(self, runner: asyncio.Runner, start: Start) -> None:
+        function = start("raise ValueError('never')")
+        with pytest.raises(InitFailed, match="never"):
+            runner.run(function.environment.start(required=True))
 
 
 class TestStop:

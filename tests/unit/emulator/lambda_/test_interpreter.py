@@ -40,16 +40,25 @@ def test_inspect_refuses_a_python_without_the_runtime_client(tmp_path: Path) -> 
         inspect(str(bare))
 
 
-def test_require_accepts_its_own_runtime() -> None:
-    PYTHON.require("python3.13", "f")
+@pytest.mark.parametrize("strict", [True, False])
+def test_require_accepts_its_own_runtime(strict: bool) -> None:
+    assert PYTHON.require("python3.13", "f", strict=strict) == ""
 
 
-@pytest.mark.parametrize("runtime", ["python3.12", "nodejs22.x"])
-def test_require_names_both_runtimes(runtime: str) -> None:
+def test_another_python_is_a_warning_that_names_both() -> None:
+    warning = PYTHON.require("python3.9", "f", strict=False)
+    assert "Function f wants the runtime python3.9 and runs on python3.13" in warning
+
+
+@pytest.mark.parametrize(
+    ("runtime", "strict"),
+    [("python3.12", True), ("nodejs22.x", True), ("nodejs22.x", False), ("provided.al2023", False)],
+)
+def test_require_names_both_runtimes(runtime: str, strict: bool) -> None:
     with pytest.raises(RuntimeNotAvailable, match=f"Function f wants the runtime {runtime}.*only python3.13"):
-        PYTHON.require(runtime, "f")
+        PYTHON.require(runtime, "f", strict=strict)
 
 
 def test_require_refuses_container_images() -> None:
     with pytest.raises(RuntimeNotAvailable, match="container image"):
-        PYTHON.require(None, "f")
+        PYTHON.require(None, "f", strict=False)

@@ -27,8 +27,20 @@ def test_platform_line_begins_a_line() -> None:
 
 def test_lines_of_a_traceback_are_separated_by_line_feeds() -> None:
     log = InvocationLog()
-    log.write(b"[ERROR] ValueError: boom\rTraceback:\r\nlast\n")
-    assert log.take() == "[ERROR] ValueError: boom\nTraceback:\nlast\n"
+    log.write(b"[ERROR] ValueError: boom\rTraceback (most recent call last):\r  File\nlast\n")
+    assert log.take() == "[ERROR] ValueError: boom\nTraceback (most recent call last):\n  File\nlast\n"
+
+
+def test_an_error_with_lines_of_its_own() -> None:
+    log = InvocationLog()
+    log.write(b"[ERROR] ValueError: one\ntwo\rTraceback (most recent call last):\r  File\n")
+    assert log.take() == "[ERROR] ValueError: one\ntwo\nTraceback (most recent call last):\n  File\n"
+
+
+def test_carriage_returns_of_the_function_stay() -> None:
+    log = InvocationLog()
+    log.write(b"10 %\r20 %\r\n[ERROR]\ta\rb\n")
+    assert log.take() == "10 %\r20 %\r\n[ERROR]\ta\rb\n"
 
 
 def test_bytes_that_are_no_text_are_replaced() -> None:
