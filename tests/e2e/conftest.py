@@ -113,6 +113,26 @@ def _chromium_in_memory(request: pytest.FixtureRequest) -> Iterator[None]:
         process.kill()
 
 
+# How many messages start a run of example-sqs-message each.
+MESSAGES = 20
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sent_messages(request: pytest.FixtureRequest) -> list[str]:
+    """Messages for example-sqs-message: one while it is paused, the others once it is not."""
+    if not _is_run(request, "test_messages.py"):
+        return []
+    stack: StackUnderTest = request.getfixturevalue("airflow_stack")
+    bodies = [f"message {number}" for number in range(MESSAGES)]
+    sqs = stack.aws("sqs")
+    queue = sqs.get_queue_url(QueueName="example-messages")["QueueUrl"]
+    for number, body in enumerate(bodies):
+        sqs.send_message(QueueUrl=queue, MessageBody=body)
+        if number == 0:
+            stack.airflow.unpause("example-sqs-message")
+    return bodies
+
+
 def _is_run(request: pytest.FixtureRequest, file: str) -> bool:
     return any(item.path.name == file for item in request.session.items)
 
