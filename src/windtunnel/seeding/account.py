@@ -10,17 +10,14 @@ from windtunnel import locks
 
 
 def file(variables: Mapping[str, str]) -> Path:
-    """Return the file that says what has failed since LocalStack started: {function or file: reason}.
-
-    :param variables: LocalStack's.
-    """
+    """Return the file of what has failed since LocalStack started, by LocalStack's environment."""
     return Path(variables.get("TMPDIR", "/tmp")) / "windtunnel-seeding.json"  # noqa: S108 - in its container
 
 
 def failures(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return what has failed and is not fixed yet, and why: by file or function folder.
+    """Return why a file or a function's folder has failed and is not fixed yet, by its name.
 
-    :param variables: LocalStack's.
+    :param variables: LocalStack's environment.
     """
     path = file(variables)
     return json.loads(path.read_text()) if path.exists() else {}
@@ -28,9 +25,9 @@ def failures(variables: Mapping[str, str]) -> dict[str, str]:
 
 @contextmanager
 def changed() -> Iterator[dict[str, str]]:
-    """Hand out this LocalStack's failures to be changed, locked against other processes; then save them."""
+    """Hand out the failures to be changed, then save them; other processes wait meanwhile."""
     path = file(os.environ)
-    # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
+    # The watch in LocalStack's process and `./windtunnel deploy` may deploy at the same time.
     with locks.exclusive(Path(f"{path}.lock")):
         wrong = failures(os.environ)
         yield wrong
