@@ -13,9 +13,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.cli.build_progress import BuildProgress
 from windtunnel.cli.output import (
     FAILED,
+    building,
     complain,
     example,
     failures_explained,
@@ -26,6 +26,7 @@ from windtunnel.cli.output import (
     working,
 )
 from windtunnel.diagnosis import preflight, status
+from windtunnel.diagnosis.doctor import examine
 from windtunnel.seeding.resources import Call
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
@@ -35,12 +36,6 @@ from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, ServiceFailed, StackError
 from windtunnel.stack.repository import WITH_SETTING
 from windtunnel.stack.settings import ENGINE_SETTING
-
-# How long `run --follow` waits for a run, in seconds: a day.
-RUN_TIMEOUT = 86400.0
-
-# What is there after `down` and `up`, and what is not.
-KEPT = "stopped; kept are the database, the S3 buckets and the task logs. LocalStack forgets all else"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,7 +47,6 @@ app = typer.Typer(
     help=f"Airflow on AWS on your machine. Start with: [bold]{COMMAND} up[/bold]",
 )
 
-
 EngineName = Annotated[
     str | None,
     typer.Option(
@@ -62,7 +56,6 @@ EngineName = Annotated[
         f"Without it {ENGINE_SETTING}; else what runs already; else compose if a Docker Engine answers.",
     ),
 ]
-
 
 With = Annotated[
     list[str] | None,
@@ -91,7 +84,7 @@ def chosen(engine_name: str | None) -> Stack:
 
 
 def _choice(engine_name: str | None, **options: Any) -> choose.Choice:
-    """Choose; what is refused there has started nothing."""
+    """Choose; an error of this refuses the command, because nothing has started."""
     try:
         repository = checkout.repository_of(Path.cwd())
         return choose.choose(engine_name, **(checkout.place(repository) if repository else {}), **options)
@@ -101,8 +94,8 @@ def _choice(engine_name: str | None, **options: Any) -> choose.Choice:
 
 def get_parts(stack: Stack) -> None:
     """Get images or venvs, with progress."""
-    with working("getting what the stack is made of") as show:
-        stack.get_parts(say, BuildProgress(say, show))
+    with building("getting what the stack is made of") as on_line:
+        stack.get_parts(say, on_line)
 
 
 @app.command(
@@ -144,10 +137,7 @@ def up(
 
 
 def _resources() -> Sequence[Call]:
-    """Return what a repository's ``aws.json`` lists; LocalStack itself reads a checkout's.
-
-    :raises StackError: if it cannot be used.
-    """
+    """Return what a repository's ``aws.json`` lists; LocalStack itself reads a checkout's."""
     repository = checkout.repository_of(Path.cwd())
     try:
         return repository.resources() if repository else ()
@@ -168,7 +158,7 @@ def _start(stack: Stack) -> None:
 
 
 def welcome(stack: Stack, seconds: float) -> None:
-    """Address, login, and what to try next."""
+    """Print address, login, and what to try next."""
     user, password = stack.login()
     lines = Table.grid(padding=(0, 2))
     lines.add_row("Web page", stack.address("webserver"), f"user {user}, password {password}")
@@ -201,7 +191,8 @@ def down(
     stack = chosen(engine_name)
     with failures_explained(), working("stopping"):
         stack.down(volumes=volumes)
-    say("stopped, and its data deleted" if volumes else KEPT)
+    kept = "kept are the database, the S3 buckets and the task logs. LocalStack forgets all else"
+    say("stopped, and its data deleted" if volumes else f"stopped; {kept}")
 
 
 @app.command("status", epilog=example(f"{COMMAND} status"))
@@ -264,9 +255,8 @@ def run(
         if dags[dag].is_paused:
             remedy = f"Unpause it on the web page: {airflow.address}/dags/{dag}"
             refuse(f"{dag} is paused: a run would not start", remedy)
-        started = airflow.trigger(
-            dag, configuration, logical_date=logical_date and logical_date.replace(tzinfo=UTC)
-        )
+        date = logical_date and logical_date.replace(tzinfo=UTC)
+        started = airflow.trigger(dag, configuration, logical_date=date)
         say(f"run {started.dag_run_id}: {airflow.address}/dags/{dag}/runs/{started.dag_run_id}")
         if follow:
             show_run(airflow, started)
@@ -276,22 +266,17 @@ def run(
 
 
 def parsed_conf(text: str | None) -> dict[str, Any] | None:
-    """The run's configuration; refused if it is not a JSON object."""
+    """Return the run's configuration; refuse what is not a JSON object."""
     if text is None:
         return None
+    right = """--conf '{"max_len": 3}'"""
     try:
         conf = json.loads(text)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        refuse(
-            f"--conf is not JSON: {error.msg} at {where}",
-            """Quote it for the shell: --conf '{"max_len": 3}'""",
-        )
+        problem = f"--conf is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        refuse(problem, f"Quote it for the shell: {right}")
     if not isinstance(conf, dict):
-        refuse(
-            f"--conf must be a JSON object, not {type(conf).__name__}",
-            """For example: --conf '{"max_len": 3}'""",
-        )
+        refuse(f"--conf must be a JSON object, not {type(conf).__name__}", f"For example: {right}")
     return conf
 
 
@@ -310,24 +295,24 @@ def show_run(airflow: Any, started: Any) -> None:
 
     if out.is_terminal:
         say("Ctrl-C leaves it running")
-    last: list[Key] = []
+    last: Key | None = None
 
     def on_record(key: Key, record: Any) -> None:
-        if last != [key]:
-            last[:] = [key]
+        nonlocal last
+        if key != last:
             index = f"[{key[1]}]" if key[1] >= 0 else ""
             out.print(f"── {key[0]}{index}, try {key[2]}", markup=False, style="bold")
-        clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if record.time else " " * 12
-        style = LEVEL_STYLES.get(record.level, "")
-        lines = record.lines()
-        # Marks between which the web page folds lines.
+        last = key
+        # The web page folds the lines between these marks.
         if record.message.startswith(("::group::", "::endgroup::")):
             return
-        for number, line in enumerate(lines or [""]):
-            before = f"{clock} {record.level.upper():<8}" if number == 0 else " " * 21
-            out.print(f"{before} {line}", markup=False, style=style)
+        clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if record.time else " " * 12
+        before = f"{clock} {record.level.upper():<8}"
+        for line in record.lines() or [""]:
+            out.print(f"{before} {line}", markup=False, style=LEVEL_STYLES.get(record.level, ""))
+            before = " " * 21
 
-    run = Follower(airflow, started, on_record).to_the_end(RUN_TIMEOUT, lambda state: say(f"── run {state}"))
+    run = Follower(airflow, started, on_record).to_the_end(lambda state: say(f"── run {state}"))
     if run.state.value != "success":
         for note in airflow.notes(run):
             complain(Finding(note, f"{airflow.address}/dags/{run.dag_id}/runs/{run.dag_run_id}"))
@@ -347,7 +332,7 @@ def deploy(
             folders = status.function_folders(stack)
             if function not in folders.values():
                 known(function, folders, "function")
-            # By its folder: of a broken one that alone is known.
+            # By its folder, because the name of a broken one is not known.
             arguments = [folders.get(function, function)]
         require_running(stack, "localstack")
         command = ["python", "-m", "windtunnel.seeding", *arguments]
@@ -358,14 +343,11 @@ def deploy(
 @app.command(epilog=example(f"{COMMAND} doctor"))
 def doctor(engine_name: EngineName = None) -> None:
     """Look for what keeps the stack from working, and say how to fix it; exit 1 if something is found."""
-    from windtunnel.diagnosis import doctor as examination
-
     stack = chosen(engine_name)
     with failures_explained(), working("looking") as show:
-        findings = examination.examine(stack, show)
+        findings = examine(stack, show)
     for finding in findings:
-        out.print(f"[yellow]found:[/yellow] {escape(finding.problem)}")
-        out.print(f"  → {escape(finding.remedy)}")
+        out.print(f"[yellow]found:[/yellow] {escape(finding.problem)}\n  → {escape(finding.remedy)}")
     if findings:
         raise typer.Exit(FAILED)
     say("nothing found: all is in order")
@@ -373,7 +355,7 @@ def doctor(engine_name: EngineName = None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # What works on this project itself is not shipped.
+    # The commands for this project itself are not shipped.
     if importlib.util.find_spec("windtunnel.dev"):
         importlib.import_module("windtunnel.dev.commands")
     app(prog_name=COMMAND)
