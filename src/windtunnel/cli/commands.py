@@ -1,6 +1,5 @@
 """The verbs of ``./windtunnel`` and what they take."""
 
-import importlib
 import importlib.util
 import json
 import time
@@ -47,34 +46,24 @@ app = typer.Typer(
     help=f"Airflow on AWS on your machine. Start with: [bold]{COMMAND} up[/bold]",
 )
 
-EngineName = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        metavar="compose|local",
-        help="What runs the stack: Docker Compose, or processes of this machine. "
-        f"Without it {ENGINE_SETTING}; else what runs already; else compose if a Docker Engine answers.",
-    ),
-]
+ENGINE_HELP = (
+    "What runs the stack: Docker Compose, or processes of this machine. "
+    f"Without it {ENGINE_SETTING}; else what runs already; else compose if a Docker Engine answers."
+)
+EngineName = Annotated[str | None, typer.Option("--engine", metavar="compose|local", help=ENGINE_HELP)]
 
-With = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--with",
-        metavar="NAME",
-        help=f"An overlay: a name of overlays/, or a compose file of your own. Repeatable. Without it "
-        f"{WITH_SETTING}, else what runs already.",
-    ),
-]
+WITH_HELP = (
+    "An overlay: a name of overlays/, or a compose file of your own. Repeatable. "
+    f"Without it {WITH_SETTING}, else what runs already."
+)
+With = Annotated[list[str] | None, typer.Option("--with", metavar="NAME", help=WITH_HELP)]
 
-Scale = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--scale",
-        metavar="SERVICE=N",
-        help=f"Run N replicas of a service. Repeatable. Without it {overlays.SCALE_SETTING}, else what runs.",
-    ),
-]
+SCALE_HELP = f"Run N replicas of a service. Repeatable. Without it {overlays.SCALE_SETTING}, else what runs."
+Scale = Annotated[list[str] | None, typer.Option("--scale", metavar="SERVICE=N", help=SCALE_HELP)]
+
+VOLUMES_HELP = "Also delete the database, the secrets, the S3 buckets and the local task logs."
+DATE_HELP = "In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."
+FOLLOW_HELP = "Show the tasks' logs live; exit 1 if the run fails."
 
 
 def chosen(engine_name: str | None) -> Stack:
@@ -150,10 +139,8 @@ def _start(stack: Stack) -> None:
         stack.up(say)
     except ServiceFailed as failure:
         if failure.service == "dag-processor":
-            failure.next_step = (
-                "The others run. Correct the file: it is read again within 2 s. "
-                f"Its traceback: {COMMAND} status"
-            )
+            traceback = f"Its traceback: {COMMAND} status"
+            failure.next_step = f"The others run. Correct the file: it is read again within 2 s. {traceback}"
         raise
 
 
@@ -179,12 +166,7 @@ def welcome(stack: Stack, seconds: float) -> None:
 
 @app.command(epilog=example(f"{COMMAND} down", f"{COMMAND} down --volumes    # start afresh next time"))
 def down(
-    volumes: Annotated[
-        bool,
-        typer.Option(
-            "--volumes", help="Also delete the database, the secrets, the S3 buckets and the local task logs."
-        ),
-    ] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help=VOLUMES_HELP)] = False,
     engine_name: EngineName = None,
 ) -> None:
     """Stop the stack and remove its processes, or its containers and network."""
@@ -231,13 +213,8 @@ def logs(
 def run(
     dag: Annotated[str, typer.Argument(help="The DAG's id.")],
     conf: Annotated[str | None, typer.Option(help="The run's configuration, a JSON object.")] = None,
-    logical_date: Annotated[
-        datetime | None,
-        typer.Option(help="In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."),
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 if the run fails.")
-    ] = False,
+    logical_date: Annotated[datetime | None, typer.Option(help=DATE_HELP)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help=FOLLOW_HELP)] = False,
     engine_name: EngineName = None,
 ) -> None:
     """Start a run of a DAG."""

@@ -56,13 +56,10 @@ class Report:
         """
         report = cls(stack.services(), overlays.described(stack.settings), warnings=stack.warnings())
         running = {service.name for service in report.services if service.state == "running"}
-        for name in ("webserver", "localstack"):
+        for name, ask in (("webserver", report._ask_airflow), ("localstack", report._ask_lambda)):
             if name in running:
                 report.addresses[name] = stack.address(name)
-        if "webserver" in report.addresses:
-            report._ask_airflow(stack)
-        if "localstack" in report.addresses:
-            report._ask_lambda(stack)
+                ask(stack)
         return report
 
     def _ask_airflow(self, stack: Stack) -> None:
@@ -97,10 +94,9 @@ class Report:
                 aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
                 config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
             )
-            for page in client.get_paginator("list_functions").paginate():
-                for function in page["Functions"]:
-                    configuration = client.get_function_configuration(FunctionName=function["FunctionName"])
-                    self.functions.append((function["FunctionName"], configuration["State"]))
+            for name in client.get_paginator("list_functions").paginate().search("Functions[].FunctionName"):
+                state = client.get_function_configuration(FunctionName=name)["State"]
+                self.functions.append((name, state))
         except (BotoCoreError, ClientError, StackError) as error:
             self.silent["LocalStack"] = str(error)
 
@@ -150,7 +146,7 @@ def sections(report: Report) -> Iterator[RenderableType]:
     if any(service.state == "unsupervised" for service in report.services):
         yield f"\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: {COMMAND} up"
     if report.dags:
-        dags = _table()
+        dags = Table.grid(padding=(0, 2))
         for name, paused, states in report.dags:
             runs = ", ".join(map(_word, states)) or "no run yet"
             dags.add_row("", escape(name), _word("paused") if paused else "active", f"latest runs: {runs}")
@@ -161,7 +157,7 @@ def sections(report: Report) -> Iterator[RenderableType]:
     for file in report.without_dag:
         yield f"\n[yellow]No DAG[/yellow] comes of {escape(file)}: {dag_files.REMEDY}"
     if report.functions:
-        table = _table()
+        table = Table.grid(padding=(0, 2))
         for name, state in report.functions:
             table.add_row("", escape(name), _word(state))
         yield Group("\nFunctions", table)
@@ -176,7 +172,7 @@ def _notes(report: Report) -> Iterator[str]:
 
 
 def _services(report: Report) -> Table:
-    services = _table()
+    services = Table.grid(padding=(0, 2))
     for service in report.services:
         notes = [report.addresses.get(service.name, "")]
         if not service.ready:
@@ -186,7 +182,3 @@ def _services(report: Report) -> Table:
             notes.append(f"[yellow]ended by itself, {times}[/yellow]")
         services.add_row("", service.label, _word(service.summary), "; ".join(filter(None, notes)))
     return services
-
-
-def _table() -> Table:
-    return Table.grid(padding=(0, 2))

@@ -23,9 +23,7 @@ def load_resources(path: Path) -> list[Call]:
     calls = []
     for service, operations in (read_json(path) if path.exists() else {}).items():
         try:
-            entries = [
-                (operation, arguments) for operation, listed in operations.items() for arguments in listed
-            ]
+            entries = [(name, arguments) for name, listed in operations.items() for arguments in listed]
         except (AttributeError, TypeError) as error:
             raise SeedingError(f"{path.name}: {service} must hold {{operation: [arguments, …]}}") from error
         for operation, arguments in entries:

@@ -33,15 +33,11 @@ def suspects(folder: Path, known: Collection[str]) -> list[str]:
     :param known: the files of which Airflow knows a DAG or an import error.
     """
     files = sorted(folder.rglob("*.py"))
-    imported = {name for path in files for name in _imports(path)}
+    # The folder's parent is on the path, too.
+    imported = {module.removeprefix("dags.") for path in files for module in _imports(path)}
     names = [str(path.relative_to(folder)) for path in files]
-    modules = {name: name.removesuffix(".py").replace("/", ".") for name in names}
-    return [
-        name
-        for name, module in modules.items()
-        # The folder's parent is on the path, too.
-        if not {module, f"dags.{module}"} & imported and name not in known and makes_dags(folder / name)
-    ]
+    own = [name for name in names if name.removesuffix(".py").replace("/", ".") not in imported]
+    return [name for name in own if name not in known and makes_dags(folder / name)]
 
 
 def makes_dags(path: Path) -> bool:

@@ -62,16 +62,14 @@ def seed_files(folder: Path) -> dict[str, Path]:
     """
     paths = (folder / f"{kind}.json" for kind in ("connections", "pools", "variables"))
     files = {path.stem: path for path in paths if path.exists()}
-    for path in files.values():
+    for kind, path in files.items():
+        where = f"{path.name} in the config folder"
         try:
             content = json.loads(path.read_text())
         except ValueError as error:
-            raise InitError(f"{path.name} in the config folder is not JSON: {error}") from error
+            raise InitError(f"{where} is not JSON: {error}") from error
         if not isinstance(content, dict):
-            raise InitError(
-                f"{path.name} in the config folder must be a JSON object, "
-                f"as `airflow {path.stem} export` writes it"
-            )
+            raise InitError(f"{where} must be a JSON object, as `airflow {kind} export` writes it")
     return files
 
 

@@ -72,10 +72,8 @@ def _query(environment: Mapping[str, str], statement: str, *parameters: object) 
     from windtunnel.services import secrets
 
     try:
-        with (
-            psycopg2.connect(secrets.database_dsn(environment), connect_timeout=4) as connection,
-            connection.cursor() as cursor,
-        ):
+        dsn = secrets.database_dsn(environment)
+        with psycopg2.connect(dsn, connect_timeout=4) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
     except (psycopg2.Error, OSError) as error:  # OSError: the password is not made yet
