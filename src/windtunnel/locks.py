@@ -9,10 +9,7 @@ from typing import IO, Any
 
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], Any] = lambda: None) -> Iterator[None]:
-    """Hold the lock of a file during the block, once nobody else does; the file is made if it is missing.
-
-    :param on_wait: is called once if another process holds the lock.
-    """
+    """Hold a file's lock during the block; call ``on_wait`` first if another process still holds it."""
     with path.open("w") as lock:
         if not try_exclusive(lock):
             on_wait()

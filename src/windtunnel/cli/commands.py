@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,8 +25,6 @@ from windtunnel.cli.output import (
 )
 from windtunnel.diagnosis import preflight, status
 from windtunnel.diagnosis.doctor import examine
-from windtunnel.seeding.resources import Call
-from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
 from windtunnel.stack import checkout, choose, overlays
 from windtunnel.stack.base import Stack
@@ -61,6 +58,7 @@ With = Annotated[list[str] | None, typer.Option("--with", metavar="NAME", help=W
 SCALE_HELP = f"Run N replicas of a service. Repeatable. Without it {overlays.SCALE_SETTING}, else what runs."
 Scale = Annotated[list[str] | None, typer.Option("--scale", metavar="SERVICE=N", help=SCALE_HELP)]
 
+BUILD_HELP = "Build images, or install venvs, if needed."
 VOLUMES_HELP = "Also delete the database, the secrets, the S3 buckets and the local task logs."
 DATE_HELP = "In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."
 FOLLOW_HELP = "Show the tasks' logs live; exit 1 if the run fails."
@@ -96,9 +94,7 @@ def get_parts(stack: Stack) -> None:
     )
 )
 def up(
-    build: Annotated[
-        bool, typer.Option("--build/--no-build", help="Build images, or install venvs, if needed.")
-    ] = True,
+    build: Annotated[bool, typer.Option("--build/--no-build", help=BUILD_HELP)] = True,
     with_: With = None,
     scale: Scale = None,
     engine_name: EngineName = None,
@@ -113,7 +109,9 @@ def up(
         if laid_over := overlays.described(stack.settings):
             say(f"with: {laid_over}")
         preflight.check(stack, say)
-        resources = _resources()
+        # LocalStack itself reads a checkout's.
+        repository = checkout.repository_of(Path.cwd())
+        resources = repository.resources() if repository else ()
         if build:
             get_parts(stack)
         with working("starting"):
@@ -123,15 +121,6 @@ def up(
 
                 RunningStack(stack).create_resources(resources)
         welcome(stack, time.monotonic() - start)
-
-
-def _resources() -> Sequence[Call]:
-    """Return what a repository's ``aws.json`` lists; LocalStack itself reads a checkout's."""
-    repository = checkout.repository_of(Path.cwd())
-    try:
-        return repository.resources() if repository else ()
-    except SeedingError as error:
-        raise StackError(str(error), next_step="Correct the file.") from error
 
 
 def _start(stack: Stack) -> None:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.base import Say
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError, Unmet, did_you_mean
@@ -20,9 +21,6 @@ FAILED = 1
 REFUSED = 2
 # A shell reports this for a command that Ctrl-C has ended.
 INTERRUPTED = 130
-
-# Steps of a build that took less than this are not worth a line, in seconds.
-WORTH_SAYING = 1.0
 
 # Nothing is wrapped: without a terminal, lines are for programs and log files.
 out = Console(highlight=False, soft_wrap=True)
@@ -68,6 +66,9 @@ def failures_explained() -> Iterator[None]:
         if error.next_step:
             err.print(f"  → {escape(error.next_step)}")
         raise typer.Exit(FAILED) from error
+    except SeedingError as error:
+        complain(Finding(str(error), "Correct the file."))
+        raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as interrupt:
         err.print(f"interrupted. What has started runs on: see {COMMAND} status, stop it with {COMMAND} down")
         raise typer.Exit(INTERRUPTED) from interrupt
@@ -89,17 +90,17 @@ def working(text: str) -> Iterator[Say]:
 
 @contextmanager
 def building(text: str) -> Iterator[Say]:
-    """Hand out a function that takes a builder's plain output: it shows each step, and says the long ones."""
+    """Hand out a function that takes a builder's plain output, shows each step, and says the long ones."""
     steps: dict[str, str] = {}
     with working(text) as show:
 
         def on_line(line: str) -> None:
-            # `#7 [name 2/4] RUN …`, then `#7 DONE 3.2s`.
+            # `#7 [name 2/4] RUN …`, then `#7 DONE 3.2s`. Shorter steps than 1 s are not worth a line.
             found = re.match(r"#(\d+) (?:(?P<step>\[[^\]]+\] .*)|DONE (?P<seconds>[\d.]+)s)$", line)
             if found and found["step"]:
                 steps[found[1]] = found["step"]
                 show(found["step"])
-            elif found and found[1] in steps and float(found["seconds"]) >= WORTH_SAYING:
+            elif found and found[1] in steps and float(found["seconds"]) >= 1:
                 say(f"{steps[found[1]][:70]} {found['seconds']} s")
 
         yield on_line

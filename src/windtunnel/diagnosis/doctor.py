@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis import preflight
-from windtunnel.seeding.functions import load_functions
-from windtunnel.seeding.validation import SeedingError
+from windtunnel.seeding.functions import read_functions
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
@@ -94,11 +93,9 @@ def reachability(stack: Stack) -> Iterator[Finding]:
     """Find which of LocalStack and the functions tasks cannot reach, if the stack runs."""
     if not stack.is_running("scheduler"):
         return
-    try:
-        functions = load_functions(stack.settings.folder("LAMBDAS_FOLDER"))
-    except SeedingError:  # the preflight names it
-        functions = []
-    names = [function.name for function in functions]
+    functions, wrong = read_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    # The preflight names what is wrong.
+    names = [] if wrong else [function.name for function in functions]
     for what, reason in stack.ask("scheduler", "aws", *names).items():
         remedy = "logs localstack" if what == "LocalStack" else f"deploy {what.split()[-1]}"
         yield Finding(f"a task cannot reach {what}: {reason}", f"{COMMAND} {remedy}")

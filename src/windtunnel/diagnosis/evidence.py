@@ -41,8 +41,7 @@ RUNS = 20
 QUIET = ("success", "skipped", "removed", None)
 
 # How many of a log group's last events are written, and of a bucket's last objects.
-EVENTS = 1000
-OBJECTS = 1000
+LATEST = 1000
 
 # The functions' own log groups, and the groups of relayed lines if these are named alike.
 GROUPS = ("/aws/lambda/", "/airflow/lambda/")
@@ -164,7 +163,7 @@ def _functions(stack: RunningStack, folder: Path) -> None:
             events = [event for page in streams for event in page["events"]]
             events.sort(key=itemgetter("timestamp"))
             name = REFUSED.sub("_", group.strip("/").replace("/", "_"))
-            (folder / f"{name}.log").write_text("".join(map(_event, events[-EVENTS:])))
+            (folder / f"{name}.log").write_text("".join(map(_event, events[-LATEST:])))
 
 
 def _event(event: dict[str, Any]) -> str:
@@ -180,7 +179,7 @@ def _s3(stack: RunningStack, path: Path) -> None:
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
             found = [content for page in pages for content in page.get("Contents", [])]
             listing.write(f"s3://{bucket}, {len(found)} objects\n")
-            for content in sorted(found, key=lambda content: content["LastModified"])[-OBJECTS:]:
+            for content in sorted(found, key=lambda content: content["LastModified"])[-LATEST:]:
                 written = content["LastModified"].isoformat()
                 listing.write(f"  {written} {content['Size']:>10} {content['Key']}\n")
 

@@ -37,9 +37,7 @@ def settings_findings(settings: Settings) -> list[Finding]:
 def engine_findings(stack: Stack) -> list[Finding]:
     """Return what the engine finds; if that is nothing, what is wrong with other stacks, scale and ports."""
     try:
-        if found := list(stack.findings()):
-            return found
-        return [
+        return list(stack.findings()) or [
             *choose.on_other_engines(stack),
             *overlays.scale_findings(stack.settings.scale, stack.configuration),
             *ports_in_use(stack),
@@ -101,10 +99,7 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
 
 
 def ports_in_use(stack: Stack) -> Iterator[Finding]:
-    """Find ports that the user has set and that another program, not this stack, listens on.
-
-    If the user sets no port and the usual one is taken, an engine takes another.
-    """
+    """Find ports that the user has set and that another program listens on; else an engine finds one."""
     for service, port in PORTS.items():
         value = stack.settings.get(port.setting)
         if (number := int(value) if value.isdigit() else 0) and (by := stack.port_holder(service, number)):

@@ -7,8 +7,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.seeding import functions
-from windtunnel.seeding.validation import SeedingError
+from windtunnel.seeding.functions import read_functions
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
@@ -103,13 +102,10 @@ class Report:
 
 def function_folders(stack: Stack) -> dict[str, str]:
     """Return the name of each function's folder, by the function's name."""
-    names = {}
-    for path in functions.function_folders(stack.settings.folder("LAMBDAS_FOLDER")):
-        try:
-            names[functions.load_function(path).name] = path.name
-        except SeedingError:  # its folder is known, and deploying it says what is wrong
-            names[path.name.replace("_", "-")] = path.name
-    return names
+    found, wrong = read_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    # Deploying a broken one says what is wrong with it.
+    broken = {folder.replace("_", "-"): folder for folder in wrong}
+    return broken | {function.name: function.folder.name for function in found}
 
 
 def files_without_dag(stack: Stack, known: Collection[str]) -> list[str]:

@@ -10,15 +10,12 @@ from windtunnel import locks
 
 
 def file(variables: Mapping[str, str]) -> Path:
-    """Return the file of what has failed since LocalStack started, by LocalStack's environment."""
+    """Return the file of what has failed since LocalStack, which has these variables, started."""
     return Path(variables.get("TMPDIR", "/tmp")) / "windtunnel-seeding.json"  # noqa: S108 - in its container
 
 
 def failures(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return why a file or a function's folder has failed and is not fixed yet, by its name.
-
-    :param variables: LocalStack's environment.
-    """
+    """Return which files or functions' folders have failed and are not fixed yet, each with the reason."""
     path = file(variables)
     return json.loads(path.read_text()) if path.exists() else {}
 

@@ -83,20 +83,16 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     return Function(folder, settings)
 
 
-def function_folders(folder: Path) -> list[Path]:
-    """Return the folders of ``lambdas/`` that are functions: all but the library and hidden ones."""
-    folders = (path for path in folder.iterdir() if path.is_dir())
-    return sorted(path for path in folders if path.name != LIBRARY and path.name[0] not in "._")
-
-
 def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
-    """Read and check every function of ``folder``.
+    """Read and check every function of ``folder``: all its folders but the library and hidden ones.
 
     :return: the good ones, and what is wrong with the others, by folder name.
     """
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
-    for path in function_folders(folder):
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir() or path.name == LIBRARY or path.name[0] in "._":
+            continue
         try:
             function = load_function(path)
         except SeedingError as error:
@@ -109,10 +105,7 @@ def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
 
 
 def load_functions(folder: Path) -> list[Function]:
-    """Read and check every function of ``folder``.
-
-    :raises SeedingError: naming everything that is wrong, one line each.
-    """
+    """Return every function of ``folder``; a ``SeedingError`` names everything that is wrong, a line each."""
     functions, wrong = read_functions(folder)
     if wrong:
         raise SeedingError("\n".join(wrong.values()))
@@ -180,17 +173,16 @@ def _has_code(found: Mapping[str, Any], code: bytes) -> bool:
 
 
 def _update(client: Any, function: Function, current: dict[str, Any], code: bytes) -> bool:
-    changed = False
+    changes = []
     if not _has_code(current, code):
-        client.update_function_code(FunctionName=function.name, ZipFile=code)
-        client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-        changed = True
+        changes.append((client.update_function_code, {"FunctionName": function.name, "ZipFile": code}))
     comparable = current | {"Layers": [layer["Arn"] for layer in current.get("Layers", [])]}
     # Some settings cannot be changed after the function was created, its tags for example.
     updatable = client.meta.service_model.operation_model("UpdateFunctionConfiguration").input_shape.members
     settings = {key: value for key, value in function.settings.items() if key in updatable}
     if any(comparable.get(key) != value for key, value in settings.items()):
-        client.update_function_configuration(**settings)
+        changes.append((client.update_function_configuration, settings))
+    for change, arguments in changes:
+        change(**arguments)
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-        changed = True
-    return changed
+    return bool(changes)

@@ -10,10 +10,7 @@ class SeedingError(Exception):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    :raises SeedingError: if the file holds none.
-    """
+    """Read a JSON object; raise a ``SeedingError`` if the file holds none."""
     where = f"{path.parent.name}/{path.name}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))

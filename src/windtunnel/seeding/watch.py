@@ -111,14 +111,3 @@ def main_in_localstack() -> None:
     def stop_watching() -> None:
         stop.set()
         watcher.join(timeout=1)
-
-
-def main() -> None:
-    """Deploy the named functions, or all; exit 1 if one fails and 2 if a name is not known."""
-    functions, wrong = read_functions(ROOT / "lambdas")
-    names = {function.name for function in functions} | set(wrong)
-    known = names | {function.folder.name for function in functions}
-    if unknown := [name for name in sys.argv[1:] if name not in known]:
-        say(f"no function {', '.join(unknown)} in lambdas/; there are {', '.join(sorted(known))}")
-        sys.exit(2)
-    sys.exit(1 if seed_functions(sys.argv[1:] or names) else 0)

@@ -1,7 +1,4 @@
-"""What ``./windtunnel`` asks inside a service; each answer is JSON on standard output.
-
-It is run there as ``python -m windtunnel.services.answers QUESTION ARGUMENT...``.
-"""
+"""What ``./windtunnel`` asks inside a service, with ``python -m``; each answer is JSON on standard output."""
 
 import json
 import os

@@ -33,8 +33,9 @@ def suspects(folder: Path, known: Collection[str]) -> list[str]:
     :param known: the files of which Airflow knows a DAG or an import error.
     """
     files = sorted(folder.rglob("*.py"))
+    imported = {module for path in files for module in _imports(path)}
     # The folder's parent is on the path, too.
-    imported = {module.removeprefix("dags.") for path in files for module in _imports(path)}
+    imported |= {module.removeprefix("dags.") for module in imported}
     names = [str(path.relative_to(folder)) for path in files]
     own = [name for name in names if name.removesuffix(".py").replace("/", ".") not in imported]
     return [name for name in own if name not in known and makes_dags(folder / name)]

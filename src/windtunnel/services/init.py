@@ -7,8 +7,7 @@ commands are Airflow's own command line, called in place.
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
@@ -27,32 +26,16 @@ class InitError(Exception):
     """The set-up cannot go on; the message says what to do."""
 
 
-@contextmanager
-def exclusive_database() -> Iterator["psycopg2.extensions.cursor"]:
-    """Wait for the database, then hold it against other inits.
-
-    :return: a cursor; what it executes is committed at once.
-    :raises WaitTimeout: if it takes longer than ``DATABASE_TIMEOUT``.
-    :raises InitError: if it refuses the password.
-    """
-
-    def connect() -> "psycopg2.extensions.connection":
-        try:
-            return psycopg2.connect(secrets.database_dsn(os.environ), connect_timeout=5)
-        except psycopg2.OperationalError as error:
-            if "password authentication failed" not in str(error):
-                raise
-            raise InitError(
-                "Postgres refuses our password: its volume was made with other secrets. "
-                "Start from nothing: `down --volumes` deletes the metadata database."
-            ) from error
-
-    not_yet = (psycopg2.OperationalError,)
-    connection = wait_until("Postgres to answer", connect, timeout=DATABASE_TIMEOUT, retry_on=not_yet)
-    connection.autocommit = True
-    with closing(connection), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-        yield cursor
+def _connect() -> "psycopg2.extensions.connection":
+    try:
+        return psycopg2.connect(secrets.database_dsn(os.environ), connect_timeout=5)
+    except psycopg2.OperationalError as error:
+        if "password authentication failed" not in str(error):
+            raise
+        raise InitError(
+            "Postgres refuses our password: its volume was made with other secrets. "
+            "Start from nothing: `down --volumes` deletes the metadata database."
+        ) from error
 
 
 def seed_files(folder: Path) -> dict[str, Path]:
@@ -83,7 +66,11 @@ def main() -> None:
             parsed = get_parser().parse_args(arguments)
             parsed.func(parsed)
 
-        with exclusive_database() as cursor:
+        not_yet = (psycopg2.OperationalError,)
+        connection = wait_until("Postgres to answer", _connect, timeout=DATABASE_TIMEOUT, retry_on=not_yet)
+        connection.autocommit = True
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
             airflow("db", "migrate")
             cursor.execute("SELECT now()")
             begin = cursor.fetchone()

@@ -95,16 +95,6 @@ def _heartbeat(environment: Mapping[str, str], job_type: str, started: float) ->
         raise Unhealthy(f"the last heartbeat of the {job_type} is {age:.0f} s old: see this service's log")
 
 
-def scheduler(environment: Mapping[str, str], started: float) -> None:
-    """The scheduler's heartbeat is fresh."""
-    _heartbeat(environment, "SchedulerJob", started)
-
-
-def triggerer(environment: Mapping[str, str], started: float) -> None:
-    """The triggerer's heartbeat is fresh."""
-    _heartbeat(environment, "TriggererJob", started)
-
-
 def dag_processor(environment: Mapping[str, str], started: float) -> None:
     """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
     # The errors first: init has parsed all files, so these need not wait for the dag-processor.
@@ -125,8 +115,8 @@ PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "postgres": postgres,
     "webserver": webserver,
     "localstack": localstack,
-    "scheduler": scheduler,
-    "triggerer": triggerer,
+    "scheduler": lambda environment, started: _heartbeat(environment, "SchedulerJob", started),
+    "triggerer": lambda environment, started: _heartbeat(environment, "TriggererJob", started),
     "dag-processor": dag_processor,
 }
 
