@@ -17,20 +17,9 @@ if TYPE_CHECKING:
     from windtunnel.waiting import WaitTimeout, wait_until
 
 __all__ = [
-    "AirflowApiError",
-    "AirflowClient",
-    "DagRun",
-    "FunctionError",
-    "LogRecord",
-    "RunningStack",
-    "SeedingError",
-    "StackError",
-    "Stub",
-    "TaskInstance",
-    "UnknownDag",
-    "WaitTimeout",
-    "wait_until",
-]
+    "AirflowApiError", "AirflowClient", "DagRun", "FunctionError", "LogRecord", "RunningStack",
+    "SeedingError", "StackError", "Stub", "TaskInstance", "UnknownDag", "WaitTimeout", "wait_until",
+]  # fmt: skip
 
 _MODULES = {
     "airflow_api.client": ("AirflowApiError", "AirflowClient", "UnknownDag"),
@@ -43,15 +32,14 @@ _MODULES = {
     "waiting": ("WaitTimeout", "wait_until"),
 }
 
-
 if not TYPE_CHECKING:
     # A type checker would take every other name, too.
     def __getattr__(name: str) -> object:
         """Import a public name when it is used first."""
+        from importlib import import_module
+
         for module, names in _MODULES.items():
             if name in names:
-                from importlib import import_module
-
                 return getattr(import_module(f"{__name__}.{module}"), name)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -1,4 +1,4 @@
-"""File locks, by which processes wait for each other. The system frees the locks of a killed process."""
+"""File locks, by which processes wait for each other. The system frees a killed process's locks."""
 
 import fcntl
 from collections.abc import Callable, Iterator
@@ -9,11 +9,7 @@ from typing import IO, Any
 
 @contextmanager
 def exclusive(path: Path, on_wait: Callable[[], Any] = lambda: None) -> Iterator[None]:
-    """Hold a lock during the block; wait until nobody else holds it.
-
-    :param path: of the file, which is made if it is missing.
-    :param on_wait: is called once if another process holds it.
-    """
+    """Hold a file's lock during the block; call ``on_wait`` first if another process still holds it."""
     with path.open("w") as lock:
         if not try_exclusive(lock):
             on_wait()
@@ -22,7 +18,7 @@ def exclusive(path: Path, on_wait: Callable[[], Any] = lambda: None) -> Iterator
 
 
 def try_exclusive(lock: IO[str]) -> bool:
-    """Take the lock of an open file if no other process holds it, and say whether that was so."""
+    """Take the lock of an open file if no other process holds it, and return whether that was so."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

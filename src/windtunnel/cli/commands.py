@@ -1,10 +1,8 @@
 """The verbs of ``./windtunnel`` and what they take."""
 
-import importlib
 import importlib.util
 import json
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,9 +11,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.cli.build_progress import BuildProgress
 from windtunnel.cli.output import (
     FAILED,
+    building,
     complain,
     example,
     failures_explained,
@@ -26,8 +24,7 @@ from windtunnel.cli.output import (
     working,
 )
 from windtunnel.diagnosis import preflight, status
-from windtunnel.seeding.resources import Call
-from windtunnel.seeding.validation import SeedingError
+from windtunnel.diagnosis.doctor import examine
 from windtunnel.services import dag_files
 from windtunnel.stack import checkout, choose, overlays
 from windtunnel.stack.base import Stack
@@ -35,12 +32,6 @@ from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, ServiceFailed, StackError
 from windtunnel.stack.repository import WITH_SETTING
 from windtunnel.stack.settings import ENGINE_SETTING
-
-# How long `run --follow` waits for a run, in seconds: a day.
-RUN_TIMEOUT = 86400.0
-
-# What is there after `down` and `up`, and what is not.
-KEPT = "stopped; kept are the database, the S3 buckets and the task logs. LocalStack forgets all else"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,36 +43,25 @@ app = typer.Typer(
     help=f"Airflow on AWS on your machine. Start with: [bold]{COMMAND} up[/bold]",
 )
 
+ENGINE_HELP = (
+    "What runs the stack: Docker Compose, or processes of this machine. "
+    f"Without it {ENGINE_SETTING}; else what runs already; else compose if a Docker Engine answers."
+)
+EngineName = Annotated[str | None, typer.Option("--engine", metavar="compose|local", help=ENGINE_HELP)]
 
-EngineName = Annotated[
-    str | None,
-    typer.Option(
-        "--engine",
-        metavar="compose|local",
-        help="What runs the stack: Docker Compose, or processes of this machine. "
-        f"Without it {ENGINE_SETTING}; else what runs already; else compose if a Docker Engine answers.",
-    ),
-]
+WITH_HELP = (
+    "An overlay: a name of overlays/, or a compose file of your own. Repeatable. "
+    f"Without it {WITH_SETTING}, else what runs already."
+)
+With = Annotated[list[str] | None, typer.Option("--with", metavar="NAME", help=WITH_HELP)]
 
+SCALE_HELP = f"Run N replicas of a service. Repeatable. Without it {overlays.SCALE_SETTING}, else what runs."
+Scale = Annotated[list[str] | None, typer.Option("--scale", metavar="SERVICE=N", help=SCALE_HELP)]
 
-With = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--with",
-        metavar="NAME",
-        help=f"An overlay: a name of overlays/, or a compose file of your own. Repeatable. Without it "
-        f"{WITH_SETTING}, else what runs already.",
-    ),
-]
-
-Scale = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--scale",
-        metavar="SERVICE=N",
-        help=f"Run N replicas of a service. Repeatable. Without it {overlays.SCALE_SETTING}, else what runs.",
-    ),
-]
+BUILD_HELP = "Build images, or install venvs, if needed."
+VOLUMES_HELP = "Also delete the database, the secrets, the S3 buckets and the local task logs."
+DATE_HELP = "In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."
+FOLLOW_HELP = "Show the tasks' logs live; exit 1 if the run fails."
 
 
 def chosen(engine_name: str | None) -> Stack:
@@ -91,7 +71,7 @@ def chosen(engine_name: str | None) -> Stack:
 
 
 def _choice(engine_name: str | None, **options: Any) -> choose.Choice:
-    """Choose; what is refused there has started nothing."""
+    """Choose; an error of this refuses the command, because nothing has started."""
     try:
         repository = checkout.repository_of(Path.cwd())
         return choose.choose(engine_name, **(checkout.place(repository) if repository else {}), **options)
@@ -101,8 +81,8 @@ def _choice(engine_name: str | None, **options: Any) -> choose.Choice:
 
 def get_parts(stack: Stack) -> None:
     """Get images or venvs, with progress."""
-    with working("getting what the stack is made of") as show:
-        stack.get_parts(say, BuildProgress(say, show))
+    with building("getting what the stack is made of") as on_line:
+        stack.get_parts(say, on_line)
 
 
 @app.command(
@@ -114,9 +94,7 @@ def get_parts(stack: Stack) -> None:
     )
 )
 def up(
-    build: Annotated[
-        bool, typer.Option("--build/--no-build", help="Build images, or install venvs, if needed.")
-    ] = True,
+    build: Annotated[bool, typer.Option("--build/--no-build", help=BUILD_HELP)] = True,
     with_: With = None,
     scale: Scale = None,
     engine_name: EngineName = None,
@@ -131,7 +109,9 @@ def up(
         if laid_over := overlays.described(stack.settings):
             say(f"with: {laid_over}")
         preflight.check(stack, say)
-        resources = _resources()
+        # LocalStack itself reads a checkout's.
+        repository = checkout.repository_of(Path.cwd())
+        resources = repository.resources() if repository else ()
         if build:
             get_parts(stack)
         with working("starting"):
@@ -143,32 +123,18 @@ def up(
         welcome(stack, time.monotonic() - start)
 
 
-def _resources() -> Sequence[Call]:
-    """Return what a repository's ``aws.json`` lists; LocalStack itself reads a checkout's.
-
-    :raises StackError: if it cannot be used.
-    """
-    repository = checkout.repository_of(Path.cwd())
-    try:
-        return repository.resources() if repository else ()
-    except SeedingError as error:
-        raise StackError(str(error), next_step="Correct the file.") from error
-
-
 def _start(stack: Stack) -> None:
     try:
         stack.up(say)
     except ServiceFailed as failure:
         if failure.service == "dag-processor":
-            failure.next_step = (
-                "The others run. Correct the file: it is read again within 2 s. "
-                f"Its traceback: {COMMAND} status"
-            )
+            traceback = f"Its traceback: {COMMAND} status"
+            failure.next_step = f"The others run. Correct the file: it is read again within 2 s. {traceback}"
         raise
 
 
 def welcome(stack: Stack, seconds: float) -> None:
-    """Address, login, and what to try next."""
+    """Print address, login, and what to try next."""
     user, password = stack.login()
     lines = Table.grid(padding=(0, 2))
     lines.add_row("Web page", stack.address("webserver"), f"user {user}, password {password}")
@@ -189,19 +155,15 @@ def welcome(stack: Stack, seconds: float) -> None:
 
 @app.command(epilog=example(f"{COMMAND} down", f"{COMMAND} down --volumes    # start afresh next time"))
 def down(
-    volumes: Annotated[
-        bool,
-        typer.Option(
-            "--volumes", help="Also delete the database, the secrets, the S3 buckets and the local task logs."
-        ),
-    ] = False,
+    volumes: Annotated[bool, typer.Option("--volumes", help=VOLUMES_HELP)] = False,
     engine_name: EngineName = None,
 ) -> None:
     """Stop the stack and remove its processes, or its containers and network."""
     stack = chosen(engine_name)
     with failures_explained(), working("stopping"):
         stack.down(volumes=volumes)
-    say("stopped, and its data deleted" if volumes else KEPT)
+    kept = "kept are the database, the S3 buckets and the task logs. LocalStack forgets all else"
+    say("stopped, and its data deleted" if volumes else f"stopped; {kept}")
 
 
 @app.command("status", epilog=example(f"{COMMAND} status"))
@@ -240,13 +202,8 @@ def logs(
 def run(
     dag: Annotated[str, typer.Argument(help="The DAG's id.")],
     conf: Annotated[str | None, typer.Option(help="The run's configuration, a JSON object.")] = None,
-    logical_date: Annotated[
-        datetime | None,
-        typer.Option(help="In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."),
-    ] = None,
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Show the tasks' logs live; exit 1 if the run fails.")
-    ] = False,
+    logical_date: Annotated[datetime | None, typer.Option(help=DATE_HELP)] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help=FOLLOW_HELP)] = False,
     engine_name: EngineName = None,
 ) -> None:
     """Start a run of a DAG."""
@@ -264,9 +221,8 @@ def run(
         if dags[dag].is_paused:
             remedy = f"Unpause it on the web page: {airflow.address}/dags/{dag}"
             refuse(f"{dag} is paused: a run would not start", remedy)
-        started = airflow.trigger(
-            dag, configuration, logical_date=logical_date and logical_date.replace(tzinfo=UTC)
-        )
+        date = logical_date and logical_date.replace(tzinfo=UTC)
+        started = airflow.trigger(dag, configuration, logical_date=date)
         say(f"run {started.dag_run_id}: {airflow.address}/dags/{dag}/runs/{started.dag_run_id}")
         if follow:
             show_run(airflow, started)
@@ -276,22 +232,17 @@ def run(
 
 
 def parsed_conf(text: str | None) -> dict[str, Any] | None:
-    """The run's configuration; refused if it is not a JSON object."""
+    """Return the run's configuration; refuse what is not a JSON object."""
     if text is None:
         return None
+    right = """--conf '{"max_len": 3}'"""
     try:
         conf = json.loads(text)
     except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        refuse(
-            f"--conf is not JSON: {error.msg} at {where}",
-            """Quote it for the shell: --conf '{"max_len": 3}'""",
-        )
+        problem = f"--conf is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+        refuse(problem, f"Quote it for the shell: {right}")
     if not isinstance(conf, dict):
-        refuse(
-            f"--conf must be a JSON object, not {type(conf).__name__}",
-            """For example: --conf '{"max_len": 3}'""",
-        )
+        refuse(f"--conf must be a JSON object, not {type(conf).__name__}", f"For example: {right}")
     return conf
 
 
@@ -310,24 +261,24 @@ def show_run(airflow: Any, started: Any) -> None:
 
     if out.is_terminal:
         say("Ctrl-C leaves it running")
-    last: list[Key] = []
+    last: Key | None = None
 
     def on_record(key: Key, record: Any) -> None:
-        if last != [key]:
-            last[:] = [key]
+        nonlocal last
+        if key != last:
             index = f"[{key[1]}]" if key[1] >= 0 else ""
             out.print(f"── {key[0]}{index}, try {key[2]}", markup=False, style="bold")
-        clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if record.time else " " * 12
-        style = LEVEL_STYLES.get(record.level, "")
-        lines = record.lines()
-        # Marks between which the web page folds lines.
+        last = key
+        # The web page folds the lines between these marks.
         if record.message.startswith(("::group::", "::endgroup::")):
             return
-        for number, line in enumerate(lines or [""]):
-            before = f"{clock} {record.level.upper():<8}" if number == 0 else " " * 21
-            out.print(f"{before} {line}", markup=False, style=style)
+        clock = record.time.astimezone().strftime("%H:%M:%S.%f")[:-3] if record.time else " " * 12
+        before = f"{clock} {record.level.upper():<8}"
+        for line in record.lines() or [""]:
+            out.print(f"{before} {line}", markup=False, style=LEVEL_STYLES.get(record.level, ""))
+            before = " " * 21
 
-    run = Follower(airflow, started, on_record).to_the_end(RUN_TIMEOUT, lambda state: say(f"── run {state}"))
+    run = Follower(airflow, started, on_record).to_the_end(lambda state: say(f"── run {state}"))
     if run.state.value != "success":
         for note in airflow.notes(run):
             complain(Finding(note, f"{airflow.address}/dags/{run.dag_id}/runs/{run.dag_run_id}"))
@@ -347,7 +298,7 @@ def deploy(
             folders = status.function_folders(stack)
             if function not in folders.values():
                 known(function, folders, "function")
-            # By its folder: of a broken one that alone is known.
+            # By its folder, because the name of a broken one is not known.
             arguments = [folders.get(function, function)]
         require_running(stack, "localstack")
         command = ["python", "-m", "windtunnel.seeding", *arguments]
@@ -358,14 +309,11 @@ def deploy(
 @app.command(epilog=example(f"{COMMAND} doctor"))
 def doctor(engine_name: EngineName = None) -> None:
     """Look for what keeps the stack from working, and say how to fix it; exit 1 if something is found."""
-    from windtunnel.diagnosis import doctor as examination
-
     stack = chosen(engine_name)
     with failures_explained(), working("looking") as show:
-        findings = examination.examine(stack, show)
+        findings = examine(stack, show)
     for finding in findings:
-        out.print(f"[yellow]found:[/yellow] {escape(finding.problem)}")
-        out.print(f"  → {escape(finding.remedy)}")
+        out.print(f"[yellow]found:[/yellow] {escape(finding.problem)}\n  → {escape(finding.remedy)}")
     if findings:
         raise typer.Exit(FAILED)
     say("nothing found: all is in order")
@@ -373,7 +321,7 @@ def doctor(engine_name: EngineName = None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    # What works on this project itself is not shipped.
+    # The commands for this project itself are not shipped.
     if importlib.util.find_spec("windtunnel.dev"):
         importlib.import_module("windtunnel.dev.commands")
     app(prog_name=COMMAND)

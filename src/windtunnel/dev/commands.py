@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from windtunnel.cli.build_progress import BuildProgress
 from windtunnel.cli.commands import EngineName, app, chosen, get_parts
-from windtunnel.cli.output import FAILED, example, failures_explained, known, out, refuse, say, working
+from windtunnel.cli.output import FAILED, building, example, failures_explained, known, out, refuse, say
 from windtunnel.dev import browser, suite, tools
 from windtunnel.stack.base import Stack
 
@@ -74,8 +73,8 @@ def with_tools(engine_name: str | None) -> Stack:
 
 def get_beside(stack: Stack) -> None:
     """What tests and checks need beside Airflow and in LocalStack, with progress."""
-    with working("getting what tests need") as show:
-        suite.get_beside(stack, say, BuildProgress(say, show))
+    with building("getting what tests need") as on_line:
+        suite.get_beside(stack, say, on_line)
 
 
 @app.command(epilog=example("./windtunnel check", "./windtunnel check --quick"))

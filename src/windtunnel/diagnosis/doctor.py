@@ -7,19 +7,16 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis import preflight
-from windtunnel.seeding.functions import load_functions
-from windtunnel.seeding.validation import SeedingError
-from windtunnel.stack.base import Stack
+from windtunnel.seeding.functions import read_functions
+from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
 
 PREFIX = "AIRFLOW__"
 
-Say = Callable[[str], None]
-
 
 def examine(stack: Stack, say: Say) -> list[Finding]:
-    """Every check, in the order in which one remedy may make another unnecessary.
+    """Run every check, in the order in which one remedy may make another unnecessary.
 
     :param say: gets the name of each check before it runs.
     """
@@ -42,37 +39,27 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
     return findings
 
 
-# Airflow's settings
-
-
 def airflow_settings(stack: Stack) -> Iterator[Finding]:
-    """Options that Airflow does not know and would silently ignore, in variables and in ``airflow.cfg``."""
+    """Find options that Airflow does not know and would silently ignore, in variables and ``airflow.cfg``."""
     known = stack.ask_unstarted("settings")
     if known is None:
         return
-    yield from unknown_variables(_given(stack), known)
+    # A service does not get this shell's variables, but their owner may expect that.
+    given = dict.fromkeys(os.environ, "your environment")
+    for service, definition in stack.configuration["services"].items():
+        given |= dict.fromkeys(definition.get("environment") or {}, f"the service {service}")
+    settings = {name: origin for name, origin in given.items() if name.startswith(PREFIX)}
+    yield from unknown_variables(settings, known)
     yield from unknown_options(stack.settings.folder("CONFIG_FOLDER") / "airflow.cfg", known)
 
 
-def _given(stack: Stack) -> dict[str, str]:
-    """Every variable that a service gets, and those of this shell, whose owner may expect that, too."""
-    given = {name: "your environment" for name in os.environ if name.startswith(PREFIX)}
-    for service, definition in stack.configuration["services"].items():
-        for name in definition.get("environment") or {}:
-            if name.startswith(PREFIX):
-                given[name] = f"the service {service}"
-    return given
-
-
 def unknown_variables(given: Mapping[str, str], known: Mapping[str, Iterable[str]]) -> Iterator[Finding]:
-    """Misspelt ``AIRFLOW__SECTION__OPTION`` variables, each with the nearest known one.
+    """Find misspelt ``AIRFLOW__SECTION__OPTION`` variables, each with the nearest known one.
 
-    :param given: each variable's name, and where it comes from.
+    :param given: where each variable comes from.
     :param known: the options of each section.
     """
-    names = [
-        f"{PREFIX}{section}__{option}".upper() for section, options in known.items() for option in options
-    ]
+    names = [f"{PREFIX}{name}__{option}".upper() for name, options in known.items() for option in options]
     for name, origin in given.items():
         # A section's dot is an underscore in a variable's name.
         if name not in (wanted.replace(".", "_") for wanted in names):
@@ -80,7 +67,7 @@ def unknown_variables(given: Mapping[str, str], known: Mapping[str, Iterable[str
 
 
 def unknown_options(file: Path, known: Mapping[str, Iterable[str]]) -> Iterator[Finding]:
-    """Misspelt sections and options of an ``airflow.cfg``, each with the nearest known one."""
+    """Find misspelt sections and options of an ``airflow.cfg``, each with the nearest known one."""
     parser = configparser.ConfigParser(interpolation=None)
     try:
         parser.read(file)
@@ -97,28 +84,18 @@ def unknown_options(file: Path, known: Mapping[str, Iterable[str]]) -> Iterator[
 
 
 def _meant(word: str, words: Iterable[str]) -> str:
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return (
-        f"Did you mean {near[0]}?"
-        if near
-        else "Remove it, or look it up in Airflow's configuration reference."
-    )
-
-
-# The running stack
+    for near in difflib.get_close_matches(word, list(words), n=1):
+        return f"Did you mean {near}?"
+    return "Remove it, or look it up in Airflow's configuration reference."
 
 
 def reachability(stack: Stack) -> Iterator[Finding]:
-    """LocalStack and each function, asked from where tasks run; nothing while the stack does not run."""
+    """Find which of LocalStack and the functions tasks cannot reach, if the stack runs."""
     if not stack.is_running("scheduler"):
         return
-    try:
-        functions = load_functions(stack.settings.folder("LAMBDAS_FOLDER"))
-    except SeedingError:  # the preflight names it
-        functions = []
-    names = [function.name for function in functions]
+    functions, wrong = read_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    # The preflight names what is wrong.
+    names = [] if wrong else [function.name for function in functions]
     for what, reason in stack.ask("scheduler", "aws", *names).items():
-        remedy = (
-            f"{COMMAND} logs localstack" if what == "LocalStack" else f"{COMMAND} deploy {what.split()[-1]}"
-        )
-        yield Finding(f"a task cannot reach {what}: {reason}", remedy)
+        remedy = "logs localstack" if what == "LocalStack" else f"deploy {what.split()[-1]}"
+        yield Finding(f"a task cannot reach {what}: {reason}", f"{COMMAND} {remedy}")

@@ -7,7 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -24,18 +24,15 @@ from windtunnel.stack import overlays
 from windtunnel.testing.runs import TaskInstance, log_key
 from windtunnel.testing.stack import RunningStack
 
-# What is asked for as it is, a file each: service and path.
+# A file for each answer: the service and the path that are asked.
 HEALTH = {
     "airflow.json": ("webserver", "/api/v2/monitor/health"),
     "localstack.json": ("localstack", "/_localstack/health"),
     "seeding.json": ("localstack", "/_localstack/init"),
 }
 
-# Who is asked for a version of its own: service and path.
-VERSIONS = {
-    "airflow": ("webserver", "/api/v2/version"),
-    "localstack": ("localstack", "/_localstack/health"),
-}
+# The service and the path that know a version.
+VERSIONS = {"airflow": ("webserver", "/api/v2/version"), "localstack": ("localstack", "/_localstack/health")}
 
 # How many of the session's last runs are shown if the failed test has none of its own.
 RUNS = 20
@@ -43,30 +40,29 @@ RUNS = 20
 # Tasks that have ended well, or have not begun.
 QUIET = ("success", "skipped", "removed", None)
 
-# So many of the last events of a log group, and of the objects of a bucket.
-EVENTS = 1000
-OBJECTS = 1000
+# How many of a log group's last events are written, and of a bucket's last objects.
+LATEST = 1000
 
-# Log groups of functions: their own, and those of relayed lines if they are named alike.
+# The functions' own log groups, and the groups of relayed lines if these are named alike.
 GROUPS = ("/aws/lambda/", "/airflow/lambda/")
 
-# What GitHub's upload-artifact refuses in a path; there is a colon in the ids of most runs.
+# GitHub's upload-artifact refuses these in a path; the ids of most runs have a colon.
 REFUSED = re.compile(r'[":<>|*?\r\n]')
 
 
 def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()) -> list[str]:
-    """Write all that can be had; ``missing.txt`` names the rest, with the reason.
+    """Write what the stack can tell; ``missing.txt`` names the rest, with the reason.
 
     :param folder: is emptied first.
-    :param runs: those of the failed test; without any, the session's last are looked at, but not returned.
-    :return: the telling lines: why these runs have failed or not ended, the latest first, then import errors.
+    :param runs: the failed test's; without any, the session's last are written, but not returned.
+    :return: why these runs have failed or not ended, the latest first, then import errors.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     lines: list[str] = []
     missing: list[str] = []
     shown = runs or stack.runs[-RUNS:]
-    parts: dict[str, Callable[[RunningStack, Path], list[str]]] = {
+    parts: dict[str, Callable[[RunningStack, Path], list[str] | None]] = {
         "runs.txt": partial(_runs, runs=shown, own=[run.dag_run_id for run in runs]),
         "import_errors.txt": _import_errors,
         "health": partial(_health, missing=missing),
@@ -75,11 +71,11 @@ def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()
         "s3.txt": _s3,
         "versions.json": partial(_versions, missing=missing),
         "resources.txt": _resources,
-        "services": _services,
+        "services": lambda stack, folder: stack.stack.write_logs(folder),
     }
     for name, part in parts.items():
         with _noted(missing, name):
-            lines += part(stack, folder / name)
+            lines += part(stack, folder / name) or ()
     if missing:
         (folder / "missing.txt").write_text("".join(missing))
     return lines
@@ -87,10 +83,7 @@ def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()
 
 @contextmanager
 def _noted(missing: list[str], name: str) -> Iterator[None]:
-    """Go on without what cannot be had.
-
-    :param missing: gets the reason.
-    """
+    """Go on after a failure, and add its reason to ``missing``."""
     try:
         yield
     except Exception as error:
@@ -110,15 +103,13 @@ def _runs(stack: RunningStack, path: Path, runs: Sequence[DAGRunResponse], own: 
 
 
 def _unfinished(stack: RunningStack, run: DAGRunResponse) -> list[str]:
-    """What a run is at that has not ended: the run's state, then its tasks'."""
+    """The state of a run that has not ended, then its tasks' states."""
     state = stack.airflow.run(run.dag_id, run.dag_run_id).state
     if state in FINISHED:
         return []
-    tasks = [
-        f"  {TaskInstance(stack, run, task)!r}, try {task.try_number}"
-        for task in stack.airflow.task_instances(run)
-    ]
-    return [f"has not ended; the run is {state.value}:", *tasks]
+    tasks = stack.airflow.task_instances(run)
+    lines = [f"  {TaskInstance(stack, run, task)!r}, try {task.try_number}" for task in tasks]
+    return [f"has not ended; the run is {state.value}:", *lines]
 
 
 def _import_errors(stack: RunningStack, path: Path) -> list[str]:
@@ -127,20 +118,16 @@ def _import_errors(stack: RunningStack, path: Path) -> list[str]:
     return lines
 
 
-def _health(stack: RunningStack, folder: Path, missing: list[str]) -> list[str]:
-    """What services say of themselves, as they say it."""
+def _health(stack: RunningStack, folder: Path, missing: list[str]) -> None:
     folder.mkdir()
     for name, (service, path) in HEALTH.items():
         with _noted(missing, f"{folder.name}/{name}"):
             url = f"{stack.stack.address(service)}{path}"
             (folder / name).write_bytes(urllib3.request("GET", url, timeout=10, retries=False).data)
-    return []
 
 
-def _task_logs(
-    stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse], missing: list[str]
-) -> list[str]:
-    """The whole log of each task that has not ended well, in its latest try, at nearly Airflow's own path."""
+def _task_logs(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse], missing: list[str]) -> None:
+    """Write the latest try's log of each task that has not ended well, nearly at Airflow's own path."""
     for run in runs:
         for task in stack.airflow.task_instances(run):
             # Before its first try a task has no log: upstream_failed, for example.
@@ -152,7 +139,6 @@ def _task_logs(
                 text = "\n".join(_task_log(stack, run, task))
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_text(text)
-    return []
 
 
 def _task_log(stack: RunningStack, run: DAGRunResponse, task: Any) -> Iterator[str]:
@@ -162,8 +148,8 @@ def _task_log(stack: RunningStack, run: DAGRunResponse, task: Any) -> Iterator[s
         yield f"{when} {record.level.upper():<8} " + "\n".join(record.lines())
 
 
-def _functions(stack: RunningStack, folder: Path) -> list[str]:
-    """The last events of each function's log groups, and how the function is set."""
+def _functions(stack: RunningStack, folder: Path) -> None:
+    """Write the functions' settings and the last events of their log groups."""
     folder.mkdir()
     client, logs = stack.aws("lambda"), stack.aws("logs")
     pages = client.get_paginator("list_functions").paginate()
@@ -172,14 +158,12 @@ def _functions(stack: RunningStack, folder: Path) -> list[str]:
     for prefix in GROUPS:
         groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
         for group in (group["logGroupName"] for page in groups for group in page["logGroups"]):
-            events = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+            streams = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
             # LocalStack answers stream after stream.
-            found = sorted(
-                (event for page in events for event in page["events"]), key=itemgetter("timestamp")
-            )
+            events = [event for page in streams for event in page["events"]]
+            events.sort(key=itemgetter("timestamp"))
             name = REFUSED.sub("_", group.strip("/").replace("/", "_"))
-            (folder / f"{name}.log").write_text("".join(map(_event, found[-EVENTS:])))
-    return []
+            (folder / f"{name}.log").write_text("".join(map(_event, events[-LATEST:])))
 
 
 def _event(event: dict[str, Any]) -> str:
@@ -187,42 +171,37 @@ def _event(event: dict[str, Any]) -> str:
     return f"{when} {event['logStreamName']} {event['message'].rstrip()}\n"
 
 
-def _s3(stack: RunningStack, path: Path) -> list[str]:
-    """Every bucket's objects: when written, bytes, key."""
+def _s3(stack: RunningStack, path: Path) -> None:
+    """List every bucket's objects: when written, bytes, key."""
     s3 = stack.aws("s3")
     with path.open("w") as listing:
         for bucket in (bucket["Name"] for bucket in s3.list_buckets()["Buckets"]):
             pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
             found = [content for page in pages for content in page.get("Contents", [])]
             listing.write(f"s3://{bucket}, {len(found)} objects\n")
-            for content in sorted(found, key=lambda content: content["LastModified"])[-OBJECTS:]:
+            for content in sorted(found, key=lambda content: content["LastModified"])[-LATEST:]:
                 written = content["LastModified"].isoformat()
                 listing.write(f"  {written} {content['Size']:>10} {content['Key']}\n")
-    return []
 
 
-def _versions(stack: RunningStack, path: Path, missing: list[str]) -> list[str]:
-    try:
-        own = version("windtunnel")
-    except PackageNotFoundError:
-        own = "a checkout"
+def _versions(stack: RunningStack, path: Path, missing: list[str]) -> None:
     found = {
-        "windtunnel": own,
+        "windtunnel": "a checkout",
         "engine": stack.stack.engine,
         "with": overlays.described(stack.stack.settings),
         "python": platform.python_version(),
         "platform": platform.platform(),
     }
+    with suppress(PackageNotFoundError):
+        found["windtunnel"] = version("windtunnel")
     for name, (service, of) in VERSIONS.items():
         with _noted(missing, f"{path.name}, {name}"):
             url = f"{stack.stack.address(service)}{of}"
             found[name] = urllib3.request("GET", url, timeout=10, retries=False).json()["version"]
     path.write_text(json.dumps(found, indent=1))
-    return []
 
 
-def _resources(stack: RunningStack, path: Path) -> list[str]:
-    """The machine's and the services'."""
+def _resources(stack: RunningStack, path: Path) -> None:
     memory, disk = psutil.virtual_memory(), shutil.disk_usage(stack.stack.state_folder)
     lines = [
         time.strftime("at %Y-%m-%dT%H:%M:%S%z"),
@@ -235,9 +214,3 @@ def _resources(stack: RunningStack, path: Path) -> list[str]:
         # Asked last, because the engine may not answer.
         for name, used in sorted(stack.stack.memory().items()):
             file.write(f"{name}: {used / 1e6:.0f} MB\n")
-    return []
-
-
-def _services(stack: RunningStack, folder: Path) -> list[str]:
-    stack.stack.write_logs(folder)
-    return []

@@ -1,4 +1,4 @@
-"""What has to be in order before anything is started; cheap enough for every ``up``."""
+"""Checks of what has to be in order before a start; cheap enough for every ``up``."""
 
 import configparser
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ HIGHEST_PORT = 65535
 
 
 def check(stack: Stack, say: Say) -> None:
-    """Check all that has to be in order before a start; a missing Docker Engine is installed if possible.
+    """Check everything; a missing Docker Engine is installed if possible.
 
     :raises Unmet: with all that was found.
     """
@@ -29,17 +29,15 @@ def check(stack: Stack, say: Say) -> None:
 
 def settings_findings(settings: Settings) -> list[Finding]:
     """Return what is wrong with variables, ports and files, whichever engine runs the stack."""
-    # The user's own variables do not reach the stack, but whoever sets these may expect that.
+    # The stack does not get the user's own variables, but their owner may expect that.
     aws = [Finding(*danger) for danger in real_aws.dangers(settings.variables)]
     return [*aws, *port_values(settings), *settings_files(settings)]
 
 
 def engine_findings(stack: Stack) -> list[Finding]:
-    """Return what the engine has to say, and what a look at other stacks and the ports shows."""
+    """Return what the engine finds; if that is nothing, what is wrong with other stacks, scale and ports."""
     try:
-        if found := list(stack.findings()):
-            return found
-        return [
+        return list(stack.findings()) or [
             *choose.on_other_engines(stack),
             *overlays.scale_findings(stack.settings.scale, stack.configuration),
             *ports_in_use(stack),
@@ -54,7 +52,7 @@ def finding(error: StackError) -> Finding:
 
 
 def port_values(settings: Settings) -> Iterator[Finding]:
-    """Ports that are none, and two services on the same one."""
+    """Find values that are no port, and services with the same port."""
     taken: dict[int, str] = {}
     for service, known in PORTS.items():
         name = known.setting
@@ -62,21 +60,18 @@ def port_values(settings: Settings) -> Iterator[Finding]:
         if not value:
             continue
         if not (value.isascii() and value.isdigit() and int(value) <= HIGHEST_PORT):
-            yield Finding(
-                f"{name} is {value!r}",
-                f"Set it to a port from 1 to {HIGHEST_PORT}, or to 0 for any free one.",
-            )
+            remedy = f"Set it to a port from 1 to {HIGHEST_PORT}, or to 0 for any free one."
+            yield Finding(f"{name} is {value!r}", remedy)
             continue
         port = int(value)
         if port and port in taken:
-            yield Finding(
-                f"{name} and {taken[port]} are both {port}", f"Give {name} a port of its own, or 0."
-            )
+            remedy = f"Give {name} a port of its own, or 0."
+            yield Finding(f"{name} and {taken[port]} are both {port}", remedy)
         taken[port] = name
 
 
 def settings_files(settings: Settings) -> Iterator[Finding]:
-    """Files in the config folder and in ``lambdas/`` that cannot be used."""
+    """Find missing folders, and files in the user's folders that cannot be used."""
     folders = {name: settings.folder(name) for name in FOLDERS}
     missing = {name: path for name, path in folders.items() if not path.is_dir()}
     for name, path in missing.items():
@@ -91,10 +86,9 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
     try:
         configparser.ConfigParser(interpolation=None).read(config / "airflow.cfg")
     except (configparser.Error, UnicodeDecodeError) as error:
-        yield Finding(
-            f"airflow.cfg in the config folder: {' '.join(str(error).split())}", "Correct the file."
-        )
-    # A package with this file hides what Windtunnel itself has in `custom`; without it Python merges the two.
+        reason = " ".join(str(error).split())
+        yield Finding(f"airflow.cfg in the config folder: {reason}", "Correct the file.")
+    # Without this file, Python merges the folder with Windtunnel's own package `custom`.
     for path in sorted(folders["CUSTOM_FOLDER"].rglob("__init__.py")):
         yield Finding(f"{path} hides Windtunnel's own package `custom`", "Delete the file: none is needed.")
     for load, path in ((load_resources, config / "aws.json"), (load_functions, functions)):
@@ -105,10 +99,7 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
 
 
 def ports_in_use(stack: Stack) -> Iterator[Finding]:
-    """Yield set ports that somebody else listens on; the running stack itself is no finding.
-
-    If no port is set and the usual one is taken, an engine takes another.
-    """
+    """Find ports that the user has set and that another program listens on; else an engine finds one."""
     for service, port in PORTS.items():
         value = stack.settings.get(port.setting)
         if (number := int(value) if value.isdigit() else 0) and (by := stack.port_holder(service, number)):

@@ -2,14 +2,12 @@
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.seeding import functions
-from windtunnel.seeding.validation import SeedingError
+from windtunnel.seeding.functions import read_functions
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
@@ -26,10 +24,10 @@ class Report:
     """One look at the whole stack."""
 
     services: list[Service]
-    # Overlays and replicas, as a person reads them.
+    # Overlays and replicas, for a person to read.
     laid_over: str = ""
     addresses: dict[str, str] = field(default_factory=dict)
-    # DAG id, paused or not, the latest runs' states.
+    # Of each DAG its id, whether it is paused, and its latest runs' states.
     dags: list[tuple[str, bool, list[str]]] = field(default_factory=list)
     # File and traceback.
     import_errors: list[tuple[str, str]] = field(default_factory=list)
@@ -37,20 +35,17 @@ class Report:
     without_dag: list[str] = field(default_factory=list)
     # Function and its state.
     functions: list[tuple[str, str]] = field(default_factory=list)
-    # What makes the stack slower; it works nevertheless.
+    # What makes the stack slower, though it works.
     warnings: list[Finding] = field(default_factory=list)
-    # What could not be asked, and why.
+    # Which services did not answer, and why.
     silent: dict[str, str] = field(default_factory=dict)
 
     @property
     def healthy(self) -> bool:
         """Everything is as it should be."""
-        return (
-            all(service.ready for service in self.services)
-            and not self.import_errors
-            and not self.silent
-            and all(state == "Active" for _, state in self.functions)
-        )
+        ready = all(service.ready for service in self.services)
+        active = all(state == "Active" for _, state in self.functions)
+        return ready and active and not self.import_errors and not self.silent
 
     @classmethod
     def of(cls, stack: Stack) -> "Report":
@@ -60,13 +55,10 @@ class Report:
         """
         report = cls(stack.services(), overlays.described(stack.settings), warnings=stack.warnings())
         running = {service.name for service in report.services if service.state == "running"}
-        for name in ("webserver", "localstack"):
+        for name, ask in (("webserver", report._ask_airflow), ("localstack", report._ask_lambda)):
             if name in running:
                 report.addresses[name] = stack.address(name)
-        if "webserver" in report.addresses:
-            report._ask_airflow(stack)
-        if "localstack" in report.addresses:
-            report._ask_lambda(stack)
+                ask(stack)
         return report
 
     def _ask_airflow(self, stack: Stack) -> None:
@@ -87,50 +79,39 @@ class Report:
             self.silent["Airflow"] = str(error)
 
     def _ask_lambda(self, stack: Stack) -> None:
+        import boto3
+        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            client = aws_client(stack, "lambda")
-            for page in client.get_paginator("list_functions").paginate():
-                for function in page["Functions"]:
-                    configuration = client.get_function_configuration(FunctionName=function["FunctionName"])
-                    self.functions.append((function["FunctionName"], configuration["State"]))
+            settings = stack.variables("localstack")
+            client = boto3.client(
+                "lambda",
+                endpoint_url=stack.address("localstack"),
+                region_name=settings["AWS_DEFAULT_REGION"],
+                aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
+                config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
+            )
+            for name in client.get_paginator("list_functions").paginate().search("Functions[].FunctionName"):
+                state = client.get_function_configuration(FunctionName=name)["State"]
+                self.functions.append((name, state))
         except (BotoCoreError, ClientError, StackError) as error:
             self.silent["LocalStack"] = str(error)
 
 
-def aws_client(stack: Stack, service: str) -> Any:
-    """A boto3 client for the emulated AWS, with the stack's region and dummy keys."""
-    import boto3
-    from botocore.config import Config
-
-    settings = stack.variables("localstack")
-    return boto3.client(
-        service,
-        endpoint_url=stack.address("localstack"),
-        region_name=settings["AWS_DEFAULT_REGION"],
-        aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
-        config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
-    )
-
-
 def function_folders(stack: Stack) -> dict[str, str]:
-    """The functions of the functions folder by name, each with the name of its folder."""
-    folder = stack.settings.folder("LAMBDAS_FOLDER")
-    names = {}
-    for path in functions.function_folders(folder):
-        try:
-            names[functions.load_function(path).name] = path.name
-        except SeedingError:  # it is known by its folder at least, and deploying it says what is wrong
-            names[path.name.replace("_", "-")] = path.name
-    return names
+    """Return the name of each function's folder, by the function's name."""
+    found, wrong = read_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    # Deploying a broken one says what is wrong with it.
+    broken = {folder.replace("_", "-"): folder for folder in wrong}
+    return broken | {function.name: function.folder.name for function in found}
 
 
 def files_without_dag(stack: Stack, known: Collection[str]) -> list[str]:
-    """Return the files of the DAGs folder that Airflow looks at, and that make a DAG but give it to nobody.
+    """Return the files that Airflow reads and that make a DAG, but Airflow gets none from them.
 
-    :param known: the files, relative to the folder, of which Airflow knows a DAG or an import error.
+    :param known: the files of which Airflow knows a DAG or an import error, relative to the DAGs folder.
     :raises windtunnel.stack.errors.StackError: if the webserver does not run.
     """
     found = dag_files.suspects(stack.settings.folder("DAGS_FOLDER"), known)
@@ -138,8 +119,6 @@ def files_without_dag(stack: Stack, known: Collection[str]) -> list[str]:
     listed = stack.ask("webserver", "listed_dag_files") if found else []
     return [name for name in found if name in listed]
 
-
-# How it looks
 
 COLOURS = {
     "healthy": "green", "done": "green", "success": "green", "Active": "green",
@@ -154,7 +133,7 @@ def _word(word: str) -> str:
 
 
 def sections(report: Report) -> Iterator[RenderableType]:
-    """The report, a block of lines for each kind of thing."""
+    """Return the report as a person reads it, a block of lines for each kind of thing."""
     if all(service.state == "absent" for service in report.services):
         yield f"The stack does not run. Start it: {COMMAND} up"
         return
@@ -163,17 +142,18 @@ def sections(report: Report) -> Iterator[RenderableType]:
     if any(service.state == "unsupervised" for service in report.services):
         yield f"\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: {COMMAND} up"
     if report.dags:
-        dags = _table()
+        dags = Table.grid(padding=(0, 2))
         for name, paused, states in report.dags:
             runs = ", ".join(map(_word, states)) or "no run yet"
             dags.add_row("", escape(name), _word("paused") if paused else "active", f"latest runs: {runs}")
         yield Group("\nDAGs", dags)
     for file, traceback in report.import_errors:
-        yield f"\n[red]Import error[/red] in {escape(file)}\n" + escape(_indented(traceback))
+        indented = "\n".join(f"  │ {line}" for line in traceback.strip().splitlines())
+        yield f"\n[red]Import error[/red] in {escape(file)}\n{escape(indented)}"
     for file in report.without_dag:
         yield f"\n[yellow]No DAG[/yellow] comes of {escape(file)}: {dag_files.REMEDY}"
     if report.functions:
-        table = _table()
+        table = Table.grid(padding=(0, 2))
         for name, state in report.functions:
             table.add_row("", escape(name), _word(state))
         yield Group("\nFunctions", table)
@@ -188,24 +168,13 @@ def _notes(report: Report) -> Iterator[str]:
 
 
 def _services(report: Report) -> Table:
-    services = _table()
+    services = Table.grid(padding=(0, 2))
     for service in report.services:
         notes = [report.addresses.get(service.name, "")]
         if not service.ready:
             notes.append(escape(service.health_output))
         if service.restarts:
-            notes.append(f"[yellow]ended by itself, {_times(service.restarts)}[/yellow]")
+            times = "once" if service.restarts == 1 else f"{service.restarts} times"
+            notes.append(f"[yellow]ended by itself, {times}[/yellow]")
         services.add_row("", service.label, _word(service.summary), "; ".join(filter(None, notes)))
     return services
-
-
-def _times(number: int) -> str:
-    return "once" if number == 1 else f"{number} times"
-
-
-def _table() -> Table:
-    return Table.grid(padding=(0, 2))
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  │ {line}" for line in text.strip().splitlines())

@@ -10,27 +10,21 @@ from windtunnel import locks
 
 
 def file(variables: Mapping[str, str]) -> Path:
-    """Return the file that says what has failed since LocalStack started: {function or file: reason}.
-
-    :param variables: LocalStack's.
-    """
+    """Return the file of what has failed since LocalStack, which has these variables, started."""
     return Path(variables.get("TMPDIR", "/tmp")) / "windtunnel-seeding.json"  # noqa: S108 - in its container
 
 
 def failures(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return what has failed and is not fixed yet, and why: by file or function folder.
-
-    :param variables: LocalStack's.
-    """
+    """Return which files or functions' folders have failed and are not fixed yet, each with the reason."""
     path = file(variables)
     return json.loads(path.read_text()) if path.exists() else {}
 
 
 @contextmanager
 def changed() -> Iterator[dict[str, str]]:
-    """Hand out this LocalStack's failures to be changed, locked against other processes; then save them."""
+    """Hand out the failures to be changed, then save them; other processes wait meanwhile."""
     path = file(os.environ)
-    # The watch in LocalStack's process and `./windtunnel deploy` may want to deploy at the same time.
+    # The watch in LocalStack's process and `./windtunnel deploy` may deploy at the same time.
     with locks.exclusive(Path(f"{path}.lock")):
         wrong = failures(os.environ)
         yield wrong

@@ -16,8 +16,8 @@ from windtunnel.seeding.validation import SeedingError, read_json, validate
 
 LIBRARY = "airflow_relay"
 
-# A function's settings, unless its `function.json` has others. The names of file and handler are those of a
-# function made in the AWS console; the role only has to look like one.
+# A function's settings, unless its `function.json` has others. The handler is named as in the AWS console;
+# the role only has to look like one.
 DEFAULTS: dict[str, Any] = {
     "Handler": "lambda_function.lambda_handler",
     # Functions run on the same version of Python as LocalStack.
@@ -56,23 +56,22 @@ def _defined_names(source: Path) -> Iterator[str]:
 def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     """Read and check one function's folder.
 
-    :param runtime: if its ``function.json`` names none.
+    :param runtime: the function's, if its ``function.json`` names none.
     :raises SeedingError: if its ``function.json`` cannot be used or the handler is not there.
     """
     where = f"lambdas/{folder.name}"
     path = folder / "function.json"
-    own = read_json(path) if path.exists() else {}
-    default = DEFAULTS | {"Runtime": runtime}
-    settings = {"FunctionName": folder.name.replace("_", "-")} | default | own
+    settings = DEFAULTS | {"FunctionName": folder.name.replace("_", "-"), "Runtime": runtime}
+    if path.exists():
+        settings |= read_json(path)
     validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
     module, _, handler = settings["Handler"].rpartition(".")
     source = folder / f"{module}.py"
     if not source.exists():
         source = folder / module / "__init__.py"
     if not source.exists():
-        raise SeedingError(
-            f"{where} has no handler: {module}.py is missing (Handler is {settings['Handler']!r})"
-        )
+        missing = f"{module}.py is missing (Handler is {settings['Handler']!r})"
+        raise SeedingError(f"{where} has no handler: {missing}")
     try:
         defined = set(_defined_names(source))
     except SyntaxError as error:
@@ -84,41 +83,29 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     return Function(folder, settings)
 
 
-def function_folders(folder: Path) -> list[Path]:
-    """Return the folders of ``lambdas/`` that are functions: all but the library and hidden ones."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.is_dir() and path.name != LIBRARY and path.name[0] not in "._"
-    )
-
-
 def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
-    """Read and check every function of ``folder``.
+    """Read and check every function of ``folder``: all its folders but the library and hidden ones.
 
-    :returns: the good ones, and what is wrong with the others by the names of their folders.
+    :return: the good ones, and what is wrong with the others, by folder name.
     """
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
-    for path in function_folders(folder):
+    for path in sorted(folder.iterdir()):
+        if not path.is_dir() or path.name == LIBRARY or path.name[0] in "._":
+            continue
         try:
             function = load_function(path)
         except SeedingError as error:
             wrong[path.name] = str(error)
             continue
-        if function.name in functions:
-            wrong[path.name] = (
-                f"lambdas/{functions[function.name].folder.name} is the function {function.name} too"
-            )
-        functions.setdefault(function.name, function)
+        first = functions.setdefault(function.name, function)
+        if first is not function:
+            wrong[path.name] = f"lambdas/{first.folder.name} is the function {function.name} too"
     return list(functions.values()), wrong
 
 
 def load_functions(folder: Path) -> list[Function]:
-    """Read and check every function of ``folder``.
-
-    :raises SeedingError: naming everything that is wrong, one line each.
-    """
+    """Return every function of ``folder``; a ``SeedingError`` names everything that is wrong, a line each."""
     functions, wrong = read_functions(folder)
     if wrong:
         raise SeedingError("\n".join(wrong.values()))
@@ -141,11 +128,11 @@ def package(folders: Iterable[Path]) -> bytes:
 
 
 def deploy(function: Function, client: Any, library: Path) -> bool:
-    """Create or update ``function`` and wait until it is Active; False when it was up to date already.
+    """Create or update ``function`` and wait until it is Active; False if it was up to date already.
 
     :param client: boto3's for Lambda.
     :param library: the folder of ``airflow_relay``, which each function gets.
-    :raises SeedingError: if Lambda does not take it, with Lambda's reason.
+    :raises SeedingError: with Lambda's reason, if Lambda does not take it.
     """
     from botocore.exceptions import BotoCoreError, ClientError, WaiterError
 
@@ -169,9 +156,9 @@ def deploy(function: Function, client: Any, library: Path) -> bool:
 
 
 def is_as_saved(function: Function, found: Mapping[str, Any] | None, library: Path) -> bool:
-    """Whether Lambda has a function as its folder is: the same code, and settings that were not saved since.
+    """Return whether Lambda has the folder's code, and the settings were not saved since.
 
-    :param found: the function's configuration on Lambda, None if it is not there.
+    :param found: the function's configuration on Lambda; None if it is not there.
     :param library: the folder of ``airflow_relay``.
     """
     if found is None or not _has_code(found, package([function.folder, library])):
@@ -186,17 +173,16 @@ def _has_code(found: Mapping[str, Any], code: bytes) -> bool:
 
 
 def _update(client: Any, function: Function, current: dict[str, Any], code: bytes) -> bool:
-    changed = False
+    changes = []
     if not _has_code(current, code):
-        client.update_function_code(FunctionName=function.name, ZipFile=code)
-        client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-        changed = True
+        changes.append((client.update_function_code, {"FunctionName": function.name, "ZipFile": code}))
     comparable = current | {"Layers": [layer["Arn"] for layer in current.get("Layers", [])]}
-    # Some of what a function is created with cannot be changed afterwards, its tags for example.
+    # Some settings cannot be changed after the function was created, its tags for example.
     updatable = client.meta.service_model.operation_model("UpdateFunctionConfiguration").input_shape.members
     settings = {key: value for key, value in function.settings.items() if key in updatable}
     if any(comparable.get(key) != value for key, value in settings.items()):
-        client.update_function_configuration(**settings)
+        changes.append((client.update_function_configuration, settings))
+    for change, arguments in changes:
+        change(**arguments)
         client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-        changed = True
-    return changed
+    return bool(changes)

@@ -10,13 +10,12 @@ FILE = "aws.json"
 # Every service has its own name for "it is there already".
 _IS_THERE = ("AlreadyExists", "AlreadyOwned", "ResourceExists", "ResourceInUse")
 
-
 # Service, operation and arguments, as boto3 names them.
 Call = tuple[str, str, dict[str, Any]]
 
 
 def load_resources(path: Path) -> list[Call]:
-    """Return the calls that ``config/aws.json`` lists: service, operation and arguments, as boto3 names them.
+    """Return the calls that ``config/aws.json`` lists.
 
     :raises SeedingError: if the file is not of the form ``{service: {operation: [arguments, …]}}``, or
         botocore refuses a call.
@@ -24,9 +23,7 @@ def load_resources(path: Path) -> list[Call]:
     calls = []
     for service, operations in (read_json(path) if path.exists() else {}).items():
         try:
-            entries = [
-                (operation, arguments) for operation, listed in operations.items() for arguments in listed
-            ]
+            entries = [(name, arguments) for name, listed in operations.items() for arguments in listed]
         except (AttributeError, TypeError) as error:
             raise SeedingError(f"{path.name}: {service} must hold {{operation: [arguments, …]}}") from error
         for operation, arguments in entries:
@@ -46,8 +43,7 @@ def create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
     service = client.meta.service_model.service_name
     try:
         getattr(client, operation)(**arguments)
-    except ClientError as error:
-        if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
-            raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
-    except BotoCoreError as error:
-        raise SeedingError(f"aws.json: {service}.{operation}: {error}") from error
+    except (BotoCoreError, ClientError) as error:
+        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
+        if not any(word in code for word in _IS_THERE):
+            raise SeedingError(f"{FILE}: {service}.{operation}: {error}") from error

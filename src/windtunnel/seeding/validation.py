@@ -10,18 +10,14 @@ class SeedingError(Exception):
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    :raises SeedingError: if the file holds none.
-    """
+    """Read a JSON object; raise a ``SeedingError`` if the file holds none."""
+    where = f"{path.parent.name}/{path.name}"
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, OSError) as error:
-        raise SeedingError(f"{path.parent.name}/{path.name} is not JSON: {error}") from error
+        raise SeedingError(f"{where} is not JSON: {error}") from error
     if not isinstance(content, dict):
-        raise SeedingError(
-            f"{path.parent.name}/{path.name} must hold a JSON object, not a {type(content).__name__}"
-        )
+        raise SeedingError(f"{where} must hold a JSON object, not a {type(content).__name__}")
     return content
 
 
@@ -31,21 +27,19 @@ def validate(where: str, service: str, operation: str, arguments: dict[str, Any]
     :param where: what the error's message begins with.
     :raises SeedingError: naming every wrong, unknown or missing argument.
     """
-    import botocore
-    import botocore.exceptions
-    import botocore.loaders
-    import botocore.model
-    import botocore.validate
+    from botocore import loaders, xform_name
+    from botocore.exceptions import UnknownServiceError
+    from botocore.model import ServiceModel
+    from botocore.validate import ParamValidator
 
     try:
-        description = botocore.loaders.create_loader().load_service_model(service, "service-2")
-    except botocore.exceptions.UnknownServiceError as error:
+        model = ServiceModel(loaders.create_loader().load_service_model(service, "service-2"))
+    except UnknownServiceError as error:
         raise SeedingError(f"{where}: boto3 knows no service {service}") from error
-    model = botocore.model.ServiceModel(description)
-    operations = {botocore.xform_name(name): name for name in model.operation_names}
+    operations = {xform_name(name): name for name in model.operation_names}
     if operation not in operations:
         raise SeedingError(f"{where}: {service} has no operation {operation}")
     shape = model.operation_model(operations[operation]).input_shape
-    report = botocore.validate.ParamValidator().validate(arguments, shape) if shape else None
+    report = ParamValidator().validate(arguments, shape) if shape else None
     if report and report.has_errors():
         raise SeedingError(f"{where}: {report.generate_report()}")

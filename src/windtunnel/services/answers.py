@@ -1,8 +1,4 @@
-"""What ``./windtunnel`` asks inside a service; each answer is JSON on standard output.
-
-Run there as ``python -m windtunnel.services.answers settings``, ``… aws FUNCTION...``, ``… known_dag_files``,
-``… listed_dag_files``, ``… login``, ``… database`` or ``… rename TABLE OLD NEW...``.
-"""
+"""What ``./windtunnel`` asks inside a service, with ``python -m``; each answer is JSON on standard output."""
 
 import json
 import os
@@ -12,28 +8,26 @@ from itertools import batched
 
 from windtunnel.services import dag_files, secrets
 
-# Airflow's tables of what tasks look up, each with the column of the name.
+# The tables of what tasks look up in Airflow, each with the column of the name.
 NAMES = {"connection": "conn_id", "variable": "key"}
 
 
 def settings() -> dict[str, list[str]]:
-    """The options of each section that this Airflow and its providers know, deprecated names included."""
+    """Return the options of each section that this Airflow and its providers know, also deprecated names."""
     from airflow.configuration import conf
 
-    known = {
-        section: set(description["options"])
-        for section, description in conf.configuration_description.items()
-    }
+    sections = conf.configuration_description.items()
+    known = {section: set(description["options"]) for section, description in sections}
     for section, option, _ in conf.deprecated_options.values():
         known.setdefault(section, set()).add(option)
-    # Where secrets are read from: a command or a secrets backend in place of the value.
+    # A command or a secrets backend in place of the value.
     for section, option in conf.sensitive_config_values:
         known.setdefault(section, set()).update({f"{option}_cmd", f"{option}_secret"})
     return {section: sorted(options) for section, options in sorted(known.items())}
 
 
-def aws(functions: list[str]) -> dict[str, str]:
-    """What of the emulated AWS a task cannot reach, and why: S3, and each of the functions."""
+def aws(*functions: str) -> dict[str, str]:
+    """Return why a task cannot reach LocalStack or one of these functions."""
     import boto3
     from botocore.config import Config
     from botocore.exceptions import BotoCoreError, ClientError
@@ -69,22 +63,20 @@ def known_dag_files() -> list[str]:
     return sorted(str(name) for (name,) in _execute(statement))
 
 
-def rename(arguments: list[str]) -> None:
-    """Give connections or variables other names, each in place of what had that name before.
+def rename(table: str, *names: str) -> None:
+    """Give connections or variables other names; each replaces what had that name before.
 
-    All of it is one transaction. The rows stay in the database, whatever their size and their secrets.
+    This is one transaction. The rows stay in the database, because they may be large or secret.
 
-    :param arguments: the table, one of ``NAMES``, then an old name, its new name, and so on.
+    :param table: one of ``NAMES``.
+    :param names: an old name, its new name, and so on.
     """
-    table, *names = arguments
     column = NAMES[table]
-    statement = (
-        f"DELETE FROM {table} WHERE {column} = %s;"  # noqa: S608
-        f"UPDATE {table} SET {column} = %s WHERE {column} = %s;"
-    )
+    delete = f"DELETE FROM {table} WHERE {column} = %s;"  # noqa: S608
+    update = f"UPDATE {table} SET {column} = %s WHERE {column} = %s;"  # noqa: S608
     pairs = list(batched(names, 2, strict=True))
     parameters = [name for old, new in pairs for name in (new, new, old)]
-    _execute(f"{statement * len(pairs)} SELECT 1", *parameters)
+    _execute(f"{(delete + update) * len(pairs)} SELECT 1", *parameters)
 
 
 def _execute(statement: str, *parameters: str) -> list[tuple[object, ...]]:
@@ -95,15 +87,15 @@ def _execute(statement: str, *parameters: str) -> list[tuple[object, ...]]:
         return list(cursor.fetchall())
 
 
-ANSWERS: dict[str, Callable[[list[str]], object]] = {
-    "settings": lambda _: settings(),
+ANSWERS: dict[str, Callable[..., object]] = {
+    "settings": settings,
     "aws": aws,
-    "listed_dag_files": lambda _: listed_dag_files(),
-    "known_dag_files": lambda _: known_dag_files(),
+    "listed_dag_files": listed_dag_files,
+    "known_dag_files": known_dag_files,
     "rename": rename,
-    "login": lambda _: secrets.admin_login(os.environ),
-    "database": lambda _: secrets.database_dsn(os.environ),
+    "login": lambda: secrets.admin_login(os.environ),
+    "database": lambda: secrets.database_dsn(os.environ),
 }
 
 if __name__ == "__main__":
-    print(json.dumps(ANSWERS[sys.argv[1]](sys.argv[2:])))  # noqa: T201
+    print(json.dumps(ANSWERS[sys.argv[1]](*sys.argv[2:])))  # noqa: T201

@@ -1,6 +1,6 @@
 """Which files of the DAGs folder are DAG files, and which of these make a DAG that Airflow does not get.
 
-Used beside Airflow and on the user's machine: only ``listed`` imports Airflow, which takes 2 s.
+This runs on the user's machine, too. Only ``listed`` imports Airflow, which takes 2 s.
 """
 
 import ast
@@ -17,7 +17,7 @@ REMEDY = (
 
 
 def listed(folder: str) -> list[str]:
-    """Return the files that Airflow looks at: each ``.airflowignore`` and its settings are followed."""
+    """Return the files that Airflow reads by its settings and each ``.airflowignore``."""
     from airflow.configuration import conf
     from airflow.dag_processing.importers import get_importer_registry
 
@@ -28,20 +28,17 @@ def listed(folder: str) -> list[str]:
 def suspects(folder: Path, known: Collection[str]) -> list[str]:
     """Return the files, relative to the folder, that make a DAG of which nothing is known.
 
-    Airflow may not look at all of these files. A file that another one imports is a helper.
+    Airflow may not read all of these files. A file that another one imports is a helper.
 
     :param known: the files of which Airflow knows a DAG or an import error.
     """
     files = sorted(folder.rglob("*.py"))
-    imported = {name for path in files for name in _imports(path)}
+    imported = {module for path in files for module in _imports(path)}
+    # The folder's parent is on the path, too.
+    imported |= {module.removeprefix("dags.") for module in imported}
     names = [str(path.relative_to(folder)) for path in files]
-    modules = {name: name.removesuffix(".py").replace("/", ".") for name in names}
-    return [
-        name
-        for name, module in modules.items()
-        # The folder's parent is on the path, too.
-        if not {module, f"dags.{module}"} & imported and name not in known and makes_dags(folder / name)
-    ]
+    own = [name for name in names if name.removesuffix(".py").replace("/", ".") not in imported]
+    return [name for name in own if name not in known and makes_dags(folder / name)]
 
 
 def makes_dags(path: Path) -> bool:

@@ -7,19 +7,18 @@ commands are Airflow's own command line, called in place.
 import json
 import os
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import psycopg2
 
 from windtunnel.services import secrets
+from windtunnel.waiting import WaitTimeout, wait_until
 
-# How long a fresh database may take to accept connections: initdb on a slow disk, in seconds.
+# How long a new database may take to accept connections, in seconds: initdb may run on a slow disk.
 DATABASE_TIMEOUT = 60.0
 
-# Any fixed number: inits that run at the same time wait for each other.
+# Any fixed number, by which inits that run at the same time wait for each other.
 ADVISORY_LOCK = 0x77696E64
 
 
@@ -27,81 +26,62 @@ class InitError(Exception):
     """The set-up cannot go on; the message says what to do."""
 
 
-@contextmanager
-def exclusive_database() -> Iterator["psycopg2.extensions.cursor"]:
-    """Wait for the database, then hold it against other inits.
-
-    :return: a cursor; what it executes is committed at once.
-    :raises InitError: when it takes longer than ``DATABASE_TIMEOUT`` or refuses the password.
-    """
-    deadline = time.monotonic() + DATABASE_TIMEOUT
-    while True:
-        try:
-            connection = psycopg2.connect(secrets.database_dsn(os.environ), connect_timeout=5)
-            break
-        except psycopg2.OperationalError as error:
-            if "password authentication failed" in str(error):
-                raise InitError(
-                    "Postgres refuses our password: its volume was made with other secrets. "
-                    "Start from nothing: `down --volumes` deletes the metadata database."
-                ) from error
-            if time.monotonic() > deadline:
-                raise InitError(f"no answer from Postgres in {DATABASE_TIMEOUT:.0f} s: {error}") from error
-            time.sleep(0.1)
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
-        try:
-            yield cursor
-        finally:
-            connection.close()
+def _connect() -> "psycopg2.extensions.connection":
+    try:
+        return psycopg2.connect(secrets.database_dsn(os.environ), connect_timeout=5)
+    except psycopg2.OperationalError as error:
+        if "password authentication failed" not in str(error):
+            raise
+        raise InitError(
+            "Postgres refuses our password: its volume was made with other secrets. "
+            "Start from nothing: `down --volumes` deletes the metadata database."
+        ) from error
 
 
 def seed_files(folder: Path) -> dict[str, Path]:
-    """The files in ``folder`` for Airflow's import of connections, pools and variables, those that are there.
+    """Return which files of ``folder`` Airflow is to import, by kind: connections, pools, variables.
 
-    :raises InitError: when one of them is not a JSON object.
+    :raises InitError: if one of them is not a JSON object.
     """
-    files = {
-        kind: path
-        for kind in ("connections", "pools", "variables")
-        if (path := folder / f"{kind}.json").exists()
-    }
-    for path in files.values():
+    paths = (folder / f"{kind}.json" for kind in ("connections", "pools", "variables"))
+    files = {path.stem: path for path in paths if path.exists()}
+    for kind, path in files.items():
+        where = f"{path.name} in the config folder"
         try:
             content = json.loads(path.read_text())
         except ValueError as error:
-            raise InitError(f"{path.name} in the config folder is not JSON: {error}") from error
+            raise InitError(f"{where} is not JSON: {error}") from error
         if not isinstance(content, dict):
-            raise InitError(
-                f"{path.name} in the config folder must be a JSON object, "
-                f"as `airflow {path.stem} export` writes it"
-            )
+            raise InitError(f"{where} must be a JSON object, as `airflow {kind} export` writes it")
     return files
 
 
 def main() -> None:
-    """Migrate the database, import the seed files, parse all DAGs once; exit 2 when that cannot be done."""
+    """Migrate the database, import the seed files, parse all DAGs once; exit 2 if that cannot be done."""
     try:
-        files = seed_files(secrets.config_folder(os.environ))
+        files = seed_files(Path(os.environ["AIRFLOW_HOME"], "config"))
         from airflow.cli.cli_parser import get_parser
 
         def airflow(*arguments: str) -> None:
             parsed = get_parser().parse_args(arguments)
             parsed.func(parsed)
 
-        with exclusive_database() as cursor:
+        not_yet = (psycopg2.OperationalError,)
+        connection = wait_until("Postgres to answer", _connect, timeout=DATABASE_TIMEOUT, retry_on=not_yet)
+        connection.autocommit = True
+        with closing(connection), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
             airflow("db", "migrate")
             cursor.execute("SELECT now()")
             begin = cursor.fetchone()
             for kind, path in files.items():
                 overwrite = ["--overwrite"] if kind == "connections" else []
                 airflow(kind, "import", *overwrite, str(path))
-            # So that every DAG can run the moment the scheduler is up; later edits are the dag-processor's.
+            # So that every DAG can run as soon as the scheduler is up. Later edits are the dag-processor's.
             airflow("dags", "reserialize")
-            # What is older is of files that are gone; it would let the dag-processor be called unhealthy.
+            # Older errors are of files that are gone; with them the dag-processor would count as unhealthy.
             cursor.execute("DELETE FROM import_error WHERE timestamp < %s", begin)
-    except InitError as error:
+    except (InitError, WaitTimeout) as error:
         sys.stderr.write(f"init: {error}\n")
         sys.exit(2)
     user, password = secrets.admin_login(os.environ)

@@ -1,19 +1,18 @@
-"""What healthy means, for each service, by its environment: asked twice a second while the stack starts.
+"""What healthy means for each service: ``python -m windtunnel.services.probes SERVICE`` in its container.
 
-Run in a container as ``python -m windtunnel.services.probes SERVICE``. Imports next to nothing, because
-on two cores the probes of five services compete with what they wait for.
+Probes run twice a second while the stack starts. This imports next to nothing, because on two cores the
+probes of five services compete with what they wait for.
 """
 
 import os
 import sys
 from collections.abc import Callable, Mapping
 
-# Exit code of a probe that no waiting will turn into success: someone has to change something. Docker takes
-# every code but 0 as unhealthy and keeps the code, so `./windtunnel up` need not wait for such a service.
+# Exit code of a probe that fails until someone changes something. Docker takes every code but 0 as unhealthy
+# and keeps the code, so `./windtunnel up` need not wait for such a service.
 DEFINITE = 3
 
-# The age up to which a heartbeat counts as fresh, in seconds: Airflow's own default for
-# [scheduler] scheduler_health_check_threshold.
+# Up to what age a heartbeat is fresh, in seconds: Airflow's default scheduler_health_check_threshold.
 FRESH = 30
 
 
@@ -43,15 +42,15 @@ def _get(address: str) -> bytes:
 
 
 def webserver(environment: Mapping[str, str], _: float) -> None:
-    """Both its APIs answer: the REST API, and the execution API that running tasks talk to."""
+    """The REST API answers, and the execution API, which running tasks talk to."""
     address = f"127.0.0.1:{environment['AIRFLOW__API__PORT']}"
     _get(f"{address}/api/v2/version")
-    # Airflow builds this one at its first request, which takes about 2 s: better now than in the first task.
+    # Airflow builds this API at its first request, which takes 2 s: better now than in the first task.
     _get(f"{address}/execution/health")
 
 
 def localstack(environment: Mapping[str, str], _: float) -> None:
-    """LocalStack runs; buckets, log groups and functions are there, each function Active and up to date."""
+    """LocalStack runs, its resources are there, and each function is Active and up to date."""
     import json
 
     address = environment["AWS_ENDPOINT_URL"].removeprefix("http://")
@@ -73,10 +72,8 @@ def _query(environment: Mapping[str, str], statement: str, *parameters: object) 
     from windtunnel.services import secrets
 
     try:
-        with (
-            psycopg2.connect(secrets.database_dsn(environment), connect_timeout=4) as connection,
-            connection.cursor() as cursor,
-        ):
+        dsn = secrets.database_dsn(environment)
+        with psycopg2.connect(dsn, connect_timeout=4) as connection, connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
     except (psycopg2.Error, OSError) as error:  # OSError: the password is not made yet
@@ -86,36 +83,21 @@ def _query(environment: Mapping[str, str], statement: str, *parameters: object) 
 def _heartbeat(environment: Mapping[str, str], job_type: str, started: float) -> None:
     import socket
 
-    # A job row outlives a killed process: only one that this service's process, or a child of it, has started
-    # counts.
-    rows = _query(
-        environment,
+    # The row of a killed process's job stays. Only a job that has begun since this service's start counts.
+    statement = (
         "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
-        " WHERE job_type = %s AND state = 'running' AND hostname = %s AND start_date >= to_timestamp(%s)",
-        job_type,
-        socket.gethostname(),
-        started,
+        " WHERE job_type = %s AND state = 'running' AND hostname = %s AND start_date >= to_timestamp(%s)"
     )
-    age = rows[0][0]
+    age = _query(environment, statement, job_type, socket.gethostname(), started)[0][0]
     if age is None:
         raise Unhealthy(f"its {job_type} has not started yet")
     if age > FRESH:  # type: ignore[operator]
         raise Unhealthy(f"the last heartbeat of the {job_type} is {age:.0f} s old: see this service's log")
 
 
-def scheduler(environment: Mapping[str, str], started: float) -> None:
-    """The scheduler's heartbeat is fresh."""
-    _heartbeat(environment, "SchedulerJob", started)
-
-
-def triggerer(environment: Mapping[str, str], started: float) -> None:
-    """The triggerer's heartbeat is fresh."""
-    _heartbeat(environment, "TriggererJob", started)
-
-
 def dag_processor(environment: Mapping[str, str], started: float) -> None:
     """The dag-processor's heartbeat is fresh, and no DAG file has an import error."""
-    # The errors first: init has parsed all files, which need not wait until the dag-processor is up.
+    # The errors first: init has parsed all files, so these need not wait for the dag-processor.
     errors = _query(environment, "SELECT filename, stacktrace FROM import_error ORDER BY filename")
     if errors:
         named = "; ".join(f"{name}: {str(trace).strip().splitlines()[-1]}" for name, trace in errors)
@@ -128,14 +110,13 @@ def postgres(environment: Mapping[str, str], _: float) -> None:
     _query(environment, "SELECT 1")
 
 
-# By service: the probe, which takes the service's environment and when its first process was started, in
-# seconds since the epoch.
+# A probe takes the service's environment and the start of its first process, in seconds since the epoch.
 PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "postgres": postgres,
     "webserver": webserver,
     "localstack": localstack,
-    "scheduler": scheduler,
-    "triggerer": triggerer,
+    "scheduler": lambda environment, started: _heartbeat(environment, "SchedulerJob", started),
+    "triggerer": lambda environment, started: _heartbeat(environment, "TriggererJob", started),
     "dag-processor": dag_processor,
 }
 

@@ -1,33 +1,29 @@
-"""What might make boto3 talk to real AWS. Windtunnel emulates AWS, so each of these is refused.
+"""Variables that might make boto3 talk to real AWS, which are refused.
 
-The preflight looks at the user's own variables. ``entrypoint.sh`` runs this file first of all, so it imports
-next to nothing: with ``-IS`` Python has done it in 15 ms.
+The preflight looks at the user's own. ``entrypoint.sh`` runs this file first, so it imports next to nothing:
+with ``-IS`` Python takes 15 ms for it.
 """
 
 import os
 import sys
 from collections.abc import Iterator, Mapping
 
-# How the ids of AWS's own keys begin: long-term and temporary ones.
+# How the ids of AWS's long-term and temporary keys begin.
 KEYS = ("AKIA", "ASIA")
 ENDPOINT = "AWS_ENDPOINT_URL"
 IGNORE = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 
 
 def dangers(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what is wrong with variables, each with what to do."""
+    """Yield what is wrong with variables, each with the remedy."""
     key = variables.get("AWS_ACCESS_KEY_ID", "")
     if key.startswith(KEYS):
-        yield (
-            f"AWS_ACCESS_KEY_ID looks like a real key ({key[:4]}…)",
-            "Windtunnel never talks to real AWS. Start it without: unset AWS_ACCESS_KEY_ID",
-        )
+        remedy = "Windtunnel never talks to real AWS. Start it without: unset AWS_ACCESS_KEY_ID"
+        yield f"AWS_ACCESS_KEY_ID looks like a real key ({key[:4]}…)", remedy
     for name in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE"):
         if profile := variables.get(name):
-            yield (
-                f"{name} is set ({profile})",
-                f"Windtunnel never reads real AWS profiles. Start it without: unset {name}",
-            )
+            remedy = f"Windtunnel never reads real AWS profiles. Start it without: unset {name}"
+            yield f"{name} is set ({profile})", remedy
     if variables.get(IGNORE, "").lower() == "true":
         yield f"{IGNORE}=true makes boto3 ignore the emulator's address", f"Start without: unset {IGNORE}"
     for name, address in sorted(variables.items()):
@@ -51,9 +47,8 @@ def main() -> None:
     """Exit with 2 if this process's variables could lead to real AWS, or name no address of the emulator."""
     found = [f"{problem}. {remedy}" for problem, remedy in dangers(os.environ)]
     if not os.environ.get(ENDPOINT):
-        found.append(
-            f"{ENDPOINT} is not set: boto3 would talk to real AWS. Set it to the emulator's address."
-        )
+        problem = f"{ENDPOINT} is not set: boto3 would talk to real AWS"
+        found.append(f"{problem}. Set it to the emulator's address.")
     for line in found:
         sys.stderr.write(f"entrypoint: {line}\n")
     sys.exit(2 if found else 0)

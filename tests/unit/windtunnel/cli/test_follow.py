@@ -46,7 +46,7 @@ def test_hands_over_each_record_once_until_the_run_has_ended(
     )
     states: list[str] = []
 
-    ended = follower.to_the_end(10, states.append)
+    ended = follower.to_the_end(states.append)
 
     assert ended.state == "success"
     assert states == ["queued", "running", "success"]

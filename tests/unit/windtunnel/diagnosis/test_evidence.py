@@ -221,7 +221,7 @@ def test_no_path_has_what_github_refuses_of_an_artifact(tmp_path: Path) -> None:
 def test_the_last_events_are_the_latest_of_all_streams(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evidence, "EVENTS", 2)
+    monkeypatch.setattr(evidence, "LATEST", 2)
     given, folder = stack(tmp_path), tmp_path / "bundle"
     events = [
         {"timestamp": time, "logStreamName": stream, "message": f"{stream}-{time}"}
@@ -266,7 +266,7 @@ def test_one_service_that_is_gone_takes_no_answer_of_another_along(
     assert "versions.json, localstack" not in missing
 
 
-def test_a_bundle_is_made_anew(tmp_path: Path) -> None:
+def test_a_bundle_replaces_the_last_one(tmp_path: Path) -> None:
     folder = tmp_path / "bundle"
     folder.mkdir()
     (folder / "old.txt").touch()

@@ -77,7 +77,9 @@ def test_folders_that_are_no_functions(root: Path) -> None:
         (root / "lambdas" / name).mkdir()
     (root / "lambdas/README.md").touch()
 
-    assert [path.name for path in functions.function_folders(root / "lambdas")] == ["my_function"]
+    found, wrong = functions.read_functions(root / "lambdas")
+
+    assert ([function.folder.name for function in found], wrong) == (["my_function"], {})
 
 
 def test_two_folders_cannot_be_one_function(root: Path) -> None:

@@ -30,11 +30,11 @@ def aws(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def test_a_function_that_can_be_reached() -> None:
-    assert answers.aws(["good"]) == {}
+    assert answers.aws("good") == {}
 
 
 def test_a_function_that_cannot() -> None:
-    unreachable = answers.aws(["good", "gone"])
+    unreachable = answers.aws("good", "gone")
 
     assert list(unreachable) == ["the function gone"]
     assert "404" in unreachable["the function gone"]
@@ -43,7 +43,7 @@ def test_a_function_that_cannot() -> None:
 def test_no_localstack_at_all(aws: Server) -> None:
     aws.stop()
 
-    assert list(answers.aws(["good"])) == ["LocalStack"]
+    assert list(answers.aws("good")) == ["LocalStack"]
 
 
 def test_the_files_that_airflow_knows(database: Callable[..., Database]) -> None:
@@ -58,7 +58,7 @@ def test_the_files_that_airflow_knows(database: Callable[..., Database]) -> None
 def test_rows_change_their_names_in_one_transaction(database: Callable[..., Database]) -> None:
     asked = database([(1,)]).asked
 
-    answers.rename(["variable", "mine", "kept", "new", "mine"])
+    answers.rename("variable", "mine", "kept", "new", "mine")
 
     ((statement, parameters),) = asked
     step = "DELETE FROM variable WHERE key = %s;UPDATE variable SET key = %s WHERE key = %s;"

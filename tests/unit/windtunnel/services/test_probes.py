@@ -19,10 +19,7 @@ from ..stand_ins.web_server import Server
 
 Probe = Callable[[Mapping[str, str], float], None]
 
-PROBES = [
-    (probes.scheduler, "SchedulerJob"),
-    (probes.triggerer, "TriggererJob"),
-]
+PROBES = [(probes.PROBES["scheduler"], "SchedulerJob"), (probes.PROBES["triggerer"], "TriggererJob")]
 
 
 @pytest.mark.parametrize(("probe", "job"), PROBES)
@@ -53,7 +50,7 @@ def test_a_database_that_does_not_answer_is_named(database: Callable[..., Databa
     database(psycopg2.OperationalError("refused"))
 
     with pytest.raises(probes.Unhealthy, match="cannot ask the metadata database: refused") as caught:
-        probes.scheduler({}, 0.0)
+        probes.PROBES["scheduler"]({}, 0.0)
 
     assert not isinstance(caught.value, probes.Broken), "waiting may help"
 
@@ -179,7 +176,7 @@ def test_no_answer_and_a_wrong_answer_are_named(localstack: dict[str, str], serv
 
 @pytest.mark.parametrize(
     ("raised", "code"),
-    [(None, 0), (probes.Unhealthy("not yet"), 1), (probes.Broken("mend it"), probes.DEFINITE)],
+    [(None, 0), (probes.Unhealthy("not yet"), 1), (probes.Broken("correct it"), probes.DEFINITE)],
 )
 def test_the_exit_code_says_whether_waiting_may_help(
     monkeypatch: pytest.MonkeyPatch,

@@ -10,11 +10,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
     """That of one of Airflow's services."""
     (tmp_path / "postgres_password").write_text("pw")
     (tmp_path / "simple_auth_manager_passwords.json").write_text('{"admin": "secret"}')
-    return {
-        "SECRETS_FOLDER": str(tmp_path),
-        "POSTGRES_ADDRESS": "postgres:5432",
-        "AIRFLOW_HOME": "/opt/airflow",
-    }
+    return {"SECRETS_FOLDER": str(tmp_path), "POSTGRES_ADDRESS": "postgres:5432"}
 
 
 def test_the_databases_address_is_one_for_psycopg2(environment: dict[str, str]) -> None:
@@ -23,7 +19,3 @@ def test_the_databases_address_is_one_for_psycopg2(environment: dict[str, str]) 
 
 def test_login(environment: dict[str, str]) -> None:
     assert secrets.admin_login(environment) == ("admin", "secret")
-
-
-def test_what_is_seeded_lies_beside_airflows_settings(environment: dict[str, str]) -> None:
-    assert secrets.config_folder(environment) == Path("/opt/airflow/config")
