@@ -57,6 +57,12 @@ become() {
   exec "$@"
 }
 
+# Tasks want buckets and functions. One that cannot be made does not keep the others from running.
+await_seeding() {
+  python -IS "$WINDTUNNEL_HOME/windtunnel/services/probes.py" seeded --wait ||
+    fail "LocalStack does not say that it has made buckets and functions; see its log"
+}
+
 prepare() {
   refuse_real_aws
   await_secrets
@@ -83,7 +89,12 @@ case $service in
     ;;
   webserver) run_airflow api-server "$@" ;;
   # Without log servers: the webserver reads running tasks' logs from the volume that they share.
-  scheduler | triggerer) run_airflow "$service" --skip-serve-logs "$@" ;;
+  triggerer) run_airflow triggerer --skip-serve-logs "$@" ;;
+  scheduler)
+    prepare
+    await_seeding
+    become airflow scheduler --skip-serve-logs "$@"
+    ;;
   dag-processor) run_airflow "$service" "$@" ;;
   postgres)
     await_secrets

@@ -21,14 +21,20 @@ def other(tmp_path: Path, engine_name: str) -> Stack:
     return new_project("start", tmp_path, engine=engine_name)
 
 
-def test_a_function_without_a_handler_is_named(other: Stack, tmp_path: Path) -> None:
+def test_a_function_without_a_handler_is_named_and_everything_else_runs(other: Stack, tmp_path: Path) -> None:
     (tmp_path / "lambdas" / "empty_function").mkdir()
 
-    with cleaned_up(other), pytest.raises(ServiceFailed) as failed:
-        other.up()
+    with cleaned_up(other) as evidence:
+        with pytest.raises(ServiceFailed) as failed:
+            other.up()
 
-    assert failed.value.service == "localstack"
-    assert "lambdas/empty_function has no handler" in str(failed.value)
+        assert failed.value.service == "localstack"
+        assert "lambdas/empty_function has no handler" in str(failed.value)
+        stack = StackUnderTest(other, evidence)
+        for service in ("webserver", "scheduler", "dag-processor", "triggerer"):
+            stack.wait_for_health(service)
+        run = stack.airflow.trigger("test-once", {"function_name": "test-plain", "payloads": [{}]})
+        assert stack.airflow.wait(run, timeout=60).state == "success"
 
 
 def test_a_stack_whose_tests_run_is_not_removed_as_abandoned(stack: StackUnderTest) -> None:

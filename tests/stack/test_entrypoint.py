@@ -51,9 +51,10 @@ def entrypoint(tmp_path: Path, secrets: Path) -> Run:
     programs.mkdir()
     for name in {command.split()[0] for command in COMMANDS.values()}:
         program = programs / name
-        # Our own files are run for real, by -IS.
+        # Our own files are run for real, by -IS; but there is no LocalStack to be asked.
         program.write_text(
-            f'#!/bin/sh\n[ "$1" != -IS ] || exec {sys.executable} "$@"\necho "${{0##*/}} $*"\n'
+            '#!/bin/sh\ncase "$2" in */probes.py) exit ${SEEDED:-0} ;; esac\n'
+            f'[ "$1" != -IS ] || exec {sys.executable} "$@"\necho "${{0##*/}} $*"\n'
         )
         program.chmod(0o755)
 
@@ -109,6 +110,17 @@ def test_localstack_has_no_secrets_and_awaits_none(entrypoint: Run) -> None:
     answer = entrypoint("localstack", SECRETS_FOLDER=None)
 
     assert answer.returncode == 0, answer.stderr
+
+
+def test_the_scheduler_does_not_start_before_buckets_and_functions_are_made(
+    entrypoint: Run, secrets: Path
+) -> None:
+    (secrets / "complete").touch()
+
+    answer = entrypoint("scheduler", SEEDED="1")
+
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert "LocalStack does not say that it has made buckets and functions" in answer.stderr
 
 
 def test_arguments_of_postgres_come_after_its_name(entrypoint: Run, secrets: Path) -> None:

@@ -3,7 +3,6 @@
 import configparser
 from collections.abc import Iterator
 
-from windtunnel.seeding.functions import load_functions
 from windtunnel.seeding.resources import load_resources
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import init, real_aws
@@ -78,7 +77,7 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
         yield Finding(f"the folder {path} is not there", f"Make it, or set {name} to the right one.")
     if missing:
         return
-    config, functions = folders["CONFIG_FOLDER"], folders["LAMBDAS_FOLDER"]
+    config = folders["CONFIG_FOLDER"]
     try:
         init.seed_files(config)
     except init.InitError as error:
@@ -91,11 +90,10 @@ def settings_files(settings: Settings) -> Iterator[Finding]:
     # Without this file, Python merges the folder with Windtunnel's own package `custom`.
     for path in sorted(folders["CUSTOM_FOLDER"].rglob("__init__.py")):
         yield Finding(f"{path} hides Windtunnel's own package `custom`", "Delete the file: none is needed.")
-    for load, path in ((load_resources, config / "aws.json"), (load_functions, functions)):
-        try:
-            load(path)
-        except SeedingError as error:
-            yield Finding(str(error), "Correct the file.")
+    try:
+        load_resources(config / "aws.json")
+    except SeedingError as error:
+        yield Finding(str(error), "Correct the file.")
 
 
 def ports_in_use(stack: Stack) -> Iterator[Finding]:

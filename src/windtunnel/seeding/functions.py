@@ -6,7 +6,7 @@ import hashlib
 import io
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,14 +43,35 @@ class Function:
         return str(self.settings["FunctionName"])
 
 
-def _defined_names(source: Path) -> Iterator[str]:
-    for node in ast.parse(source.read_text(encoding="utf-8"), filename=str(source)).body:
-        if isinstance(node, ast.FunctionDef | ast.ClassDef):
-            yield node.name
-        elif isinstance(node, ast.Assign):
-            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
-        elif isinstance(node, ast.ImportFrom | ast.Import):
-            yield from (alias.asname or alias.name for alias in node.names)
+# A module that uses one of these may define names that are not written in it.
+_DYNAMIC = frozenset(("__getattr__", "exec", "globals", "locals", "setattr", "vars"))
+
+
+def _may_define(source: bytes, path: Path, name: str) -> bool:
+    """Return whether a module may bind a name: only where it certainly does not, Lambda need not be asked.
+
+    :raises SyntaxError: as Python does; it reads the encoding, too.
+    """
+    for node in ast.walk(ast.parse(source, filename=str(path))):
+        match node:
+            case ast.FunctionDef(name=bound) | ast.AsyncFunctionDef(name=bound) | ast.ClassDef(name=bound):
+                names = {bound}
+            case ast.Name(id=bound):
+                names = {bound} if isinstance(node.ctx, ast.Store) or bound in _DYNAMIC else set()
+            case ast.alias(name=imported, asname=bound):
+                names = {bound or imported}
+            case _:
+                continue
+        if names & {name, "*", *_DYNAMIC}:
+            return True
+    return False
+
+
+def _source(folder: Path, module: str) -> Path | None:
+    """Return the file of a handler's module, with dots or slashes between packages; None if none is there."""
+    path = folder / module.replace(".", "/")
+    candidates = (path.with_name(f"{path.name}.py"), path / "__init__.py")
+    return next((candidate for candidate in candidates if candidate.exists()), None)
 
 
 def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
@@ -66,20 +87,20 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
         settings |= read_json(path)
     validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
     module, _, handler = settings["Handler"].rpartition(".")
-    source = folder / f"{module}.py"
-    if not source.exists():
-        source = folder / module / "__init__.py"
-    if not source.exists():
-        missing = f"{module}.py is missing (Handler is {settings['Handler']!r})"
+    source = _source(folder, module)
+    if source is None:
+        missing = f"{module.replace('.', '/')}.py is missing (Handler is {settings['Handler']!r})"
         raise SeedingError(f"{where} has no handler: {missing}")
+    name = source.relative_to(folder)
     try:
-        defined = set(_defined_names(source))
+        found = _may_define(source.read_bytes(), source, handler)
     except SyntaxError as error:
-        raise SeedingError(f"{where}/{source.name}, line {error.lineno}: {error.msg}") from error
-    except (UnicodeDecodeError, OSError) as error:
-        raise SeedingError(f"{where}/{source.name} cannot be read: {error}") from error
-    if handler not in defined:
-        raise SeedingError(f"{where} has no handler: {source.name} does not define {handler}")
+        line = f", line {error.lineno}" if error.lineno else ""
+        raise SeedingError(f"{where}/{name}{line}: {error.msg}") from error
+    except (ValueError, OSError) as error:
+        raise SeedingError(f"{where}/{name} cannot be read: {error}") from error
+    if not found:
+        raise SeedingError(f"{where} has no handler: {name} does not define {handler}")
     return Function(folder, settings)
 
 

@@ -13,7 +13,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object; raise a ``SeedingError`` if the file holds none."""
     where = f"{path.parent.name}/{path.name}"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, OSError) as error:
         raise SeedingError(f"{where} is not JSON: {error}") from error
     if not isinstance(content, dict):

@@ -6,6 +6,7 @@ probes of five services compete with what they wait for.
 
 import os
 import sys
+import time
 from collections.abc import Callable, Mapping
 
 # Exit code of a probe that fails until someone changes something. Docker takes every code but 0 as unhealthy
@@ -14,6 +15,9 @@ DEFINITE = 3
 
 # Up to what age a heartbeat is fresh, in seconds: Airflow's default scheduler_health_check_threshold.
 FRESH = 30
+
+# How long a service waits for what it needs, in seconds.
+PATIENCE = 120
 
 
 class Unhealthy(Exception):
@@ -49,8 +53,8 @@ def webserver(environment: Mapping[str, str], _: float) -> None:
     _get(f"{address}/execution/health")
 
 
-def localstack(environment: Mapping[str, str], _: float) -> None:
-    """LocalStack runs, its resources are there, and each function is Active and up to date."""
+def seeded(environment: Mapping[str, str], _: float = 0) -> None:
+    """LocalStack runs and has made resources and functions, or has failed to."""
     import json
 
     address = environment["AWS_ENDPOINT_URL"].removeprefix("http://")
@@ -60,6 +64,11 @@ def localstack(environment: Mapping[str, str], _: float) -> None:
     failed = [script["name"] for script in scripts["scripts"] if script["state"] != "SUCCESSFUL"]
     if failed:
         raise Broken(f"seeding failed in {', '.join(failed)}: see this service's log")
+
+
+def localstack(environment: Mapping[str, str], _: float) -> None:
+    """LocalStack runs, its resources are there, and each function is Active and up to date."""
+    seeded(environment)
     from windtunnel.seeding.account import failures
 
     if found := failures(environment):
@@ -122,12 +131,21 @@ PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
 
 
 def main() -> None:
-    """Probe the service of this container; exit 1 if waiting may help, ``DEFINITE`` if it will not."""
-    try:
-        PROBES[sys.argv[1]](os.environ, os.stat("/proc/1").st_ctime)
-    except Unhealthy as unhealthy:
-        print(unhealthy, file=sys.stderr)  # noqa: T201
-        sys.exit(DEFINITE if isinstance(unhealthy, Broken) else 1)
+    """Probe the service of this container; exit 1 if waiting may help, ``DEFINITE`` if it will not.
+
+    With ``--wait`` it is probed again, for as long as waiting may help and ``PATIENCE`` lasts.
+    """
+    name, *options = sys.argv[1:]
+    deadline = time.monotonic() + (PATIENCE if options == ["--wait"] else 0)
+    while True:
+        try:
+            return {**PROBES, "seeded": seeded}[name](os.environ, os.stat("/proc/1").st_ctime)
+        except Unhealthy as unhealthy:
+            broken = isinstance(unhealthy, Broken)
+            if broken or time.monotonic() >= deadline:
+                print(unhealthy, file=sys.stderr)  # noqa: T201
+                sys.exit(DEFINITE if broken else 1)
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":

@@ -41,6 +41,15 @@ def test_its_settings_win(folder: Path) -> None:
         "from x import main",
         "from x import y as main",
         "class main: ...",
+        "main: object = print",
+        "if True:\n    main = print",
+        "try:\n    from fast import main\nexcept ImportError:\n    from slow import main",
+        "other, (main, *rest) = x",
+        "with open('x') as main: ...",
+        "(main := print)",
+        "from impl import *",
+        "globals()['main'] = print",
+        "def __getattr__(name): ...",
     ],
 )
 def test_a_handler_may_be_anything_that_is_called_so(folder: Path, source: str) -> None:
@@ -58,7 +67,9 @@ def test_a_handler_may_be_anything_that_is_called_so(folder: Path, source: str) 
         ('{"Timeout": "long"}', HANDLER, "Timeout"),
         ('{"Timeoutt": 3}', HANDLER, "Timeoutt"),
         ('{"Handler": "app.go"}', HANDLER, r"has no handler: app\.py is missing"),
+        ('{"Handler": "src.app.go"}', HANDLER, r"has no handler: src/app\.py is missing"),
         ("{}", "x = 1", "does not define lambda_handler"),
+        ("{}", "print(lambda_handler)", "does not define lambda_handler"),
         ("{}", "def f(:", r"lambdas/my_function/lambda_function\.py, line 1"),
     ],
 )
@@ -90,6 +101,37 @@ def test_two_folders_cannot_be_one_function(root: Path) -> None:
 
     with pytest.raises(SeedingError, match="my-function"):
         functions.load_functions(root / "lambdas")
+
+
+@pytest.mark.parametrize(
+    ("handler", "file"),
+    [
+        ("src.app.main", "src/app.py"),
+        ("src/app.main", "src/app.py"),
+        ("src.app.main", "src/app/__init__.py"),
+        ("app.main", "app/__init__.py"),
+    ],
+)
+def test_a_handler_may_be_in_a_package(folder: Path, handler: str, file: str) -> None:
+    (folder / "function.json").write_text(json.dumps({"Handler": handler}))
+    (folder / file).parent.mkdir(parents=True)
+    (folder / file).write_text("def main(event, context): ...")
+
+    assert functions.load_function(folder).settings["Handler"] == handler
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        b"\xef\xbb\xbf" + HANDLER.encode(),
+        b"# -*- coding: latin-1 -*-\nname = '\xe4'\n" + HANDLER.encode(),
+    ],
+)
+def test_a_source_is_read_as_python_reads_it(folder: Path, source: bytes) -> None:
+    (folder / "lambda_function.py").write_bytes(source)
+    (folder / "function.json").write_bytes(b'\xef\xbb\xbf{"Timeout": 3}')
+
+    assert functions.load_function(folder).settings["Timeout"] == 3
 
 
 def test_a_source_that_is_not_utf_8_is_named(folder: Path) -> None:

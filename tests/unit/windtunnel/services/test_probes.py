@@ -201,3 +201,31 @@ def test_the_exit_code_says_whether_waiting_may_help(
 
     assert ended == code
     assert capsys.readouterr().err == (f"{raised}\n" if raised else "")
+
+
+def test_a_service_may_wait_for_what_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcomes = [probes.Unhealthy("not yet"), None]
+
+    def probe(environment: Mapping[str, str], started: float) -> None:
+        if outcome := outcomes.pop(0):
+            raise outcome
+
+    monkeypatch.setattr(probes, "seeded", probe)
+    monkeypatch.setattr(sys, "argv", ["probes.py", "seeded", "--wait"])
+
+    probes.main()
+
+    assert outcomes == []
+
+
+def test_waiting_ends_when_it_cannot_help(monkeypatch: pytest.MonkeyPatch) -> None:
+    def probe(environment: Mapping[str, str], started: float) -> None:
+        raise probes.Broken("correct it")
+
+    monkeypatch.setattr(probes, "seeded", probe)
+    monkeypatch.setattr(sys, "argv", ["probes.py", "seeded", "--wait"])
+
+    with pytest.raises(SystemExit) as end:
+        probes.main()
+
+    assert end.value.code == probes.DEFINITE
