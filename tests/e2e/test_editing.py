@@ -1,6 +1,7 @@
 """What is saved takes effect by itself; what is broken is named and harms nothing else."""
 
 import json
+import shutil
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_a_function_is_deployed_when_saved_and_again_when_edited(
         )
 
 
-def test_broken_settings_of_a_function_are_named_until_they_are_mended(
+def test_broken_settings_of_a_function_are_named_until_they_are_corrected(
     airflow_stack: StackUnderTest, lambda_client: Any, save: Callable[[Path, str], None]
 ) -> None:
     settings = airflow_stack.lambdas / "test_plain" / "function.json"
@@ -167,3 +168,28 @@ def test_broken_settings_of_a_function_are_named_until_they_are_mended(
     save(settings, '{"Timeout": 7}')
     wait_until("LocalStack to be healthy", lambda: airflow_stack.health("localstack") == "", timeout=SOON)
     assert lambda_client.get_function_configuration(FunctionName="test-plain")["Timeout"] == 7
+
+
+def test_a_function_that_was_wrong_from_the_beginning_can_be_corrected_and_is_gone_with_its_folder(
+    airflow_stack: StackUnderTest, lambda_client: Any, save: Callable[[Path, str], None]
+) -> None:
+    folder = airflow_stack.lambdas / "test_wrong"
+    configuration = partial(lambda_client.get_function_configuration, FunctionName="test-wrong")
+    own = {"Environment": {"Variables": {"A": "1"}}, "MemorySize": 256}
+    save(folder / "lambda_function.py", "def lambda_handler(event, context): return 1")
+    save(folder / "function.json", json.dumps({"Runtime": "nodejs22.x", **own}))
+    said = partial(airflow_stack.health, "localstack")
+    wait_until("LocalStack to name the runtime", lambda: "nodejs22.x" in said(), timeout=SOON)
+
+    save(folder / "function.json", json.dumps(own))
+    wait_until("LocalStack to be healthy", lambda: said() == "", timeout=SOON)
+    assert (configuration()["State"], configuration()["MemorySize"]) == ("Active", 256)
+
+    save(folder / "function.json", "{}")
+    wait_until("the settings to be gone", lambda: configuration()["MemorySize"] == 128, timeout=SOON)
+    assert not configuration().get("Environment", {}).get("Variables")
+
+    shutil.rmtree(folder)
+    gone = lambda_client.exceptions.ResourceNotFoundException
+    with pytest.raises(gone):
+        wait_until("the function to be gone", lambda: configuration() and False, timeout=SOON)

@@ -1,31 +1,44 @@
-"""The account of failures. The probe reads it twice a second, so this imports next to nothing."""
+"""The account of what was seeded since LocalStack started. The probe reads it twice a second.
+
+So this imports next to nothing.
+"""
 
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypedDict
 
 from windtunnel import locks
 
 
+class Account(TypedDict):
+    """What has become of the files."""
+
+    failures: dict[str, str]
+    """What is not fixed yet, and why: by file, or by folder of a function."""
+    deployed: dict[str, dict[str, Any]]
+    """The settings of each function at its last deployment, by its folder."""
+
+
 def file(variables: Mapping[str, str]) -> Path:
-    """Return the file of what has failed since LocalStack, which has these variables, started."""
+    """Return the account's file, for a LocalStack with these variables."""
     return Path(variables.get("TMPDIR", "/tmp")) / "windtunnel-seeding.json"  # noqa: S108 - in its container
 
 
-def failures(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return which files or functions' folders have failed and are not fixed yet, each with the reason."""
+def read(variables: Mapping[str, str]) -> Account:
+    """Return the account of the LocalStack that has these variables."""
     path = file(variables)
-    return json.loads(path.read_text()) if path.exists() else {}
+    return json.loads(path.read_text()) if path.exists() else {"failures": {}, "deployed": {}}
 
 
 @contextmanager
-def changed() -> Iterator[dict[str, str]]:
-    """Hand out the failures to be changed, then save them; other processes wait meanwhile."""
+def changed() -> Iterator[Account]:
+    """Hand out the account to be changed, then save it; other processes wait meanwhile."""
     path = file(os.environ)
     # The watch in LocalStack's process and `./windtunnel deploy` may deploy at the same time.
     with locks.exclusive(Path(f"{path}.lock")):
-        wrong = failures(os.environ)
-        yield wrong
-        path.write_text(json.dumps(wrong))
+        account = read(os.environ)
+        yield account
+        path.write_text(json.dumps(account))

@@ -1,14 +1,8 @@
-"""Lambda functions, a folder of ``lambdas/`` each: reading, checking, packaging and deploying them."""
+"""Lambda functions, a folder of ``lambdas/`` each: reading and checking them."""
 
 import ast
-import base64
-import hashlib
-import io
 import sys
-import zipfile
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +19,6 @@ DEFAULTS: dict[str, Any] = {
     "Timeout": 60,
     "Role": "arn:aws:iam::000000000000:role/lambda",
 }
-
-# botocore's own waiter looks once a second; LocalStack needs about 0.15 s.
-WAITER = {"Delay": 0.05, "MaxAttempts": 600}
 
 
 @dataclass(frozen=True)
@@ -131,79 +122,3 @@ def load_functions(folder: Path) -> list[Function]:
     if wrong:
         raise SeedingError("\n".join(wrong.values()))
     return functions
-
-
-def package(folders: Iterable[Path]) -> bytes:
-    """Zip the first folder's content and further folders by name; equal input makes equal bytes."""
-    main, *libraries = folders
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for base, root in [(main, main), *((library.parent, library) for library in libraries)]:
-            for path in sorted(root.rglob("*")):
-                if path.is_file() and "__pycache__" not in path.parts:
-                    entry = zipfile.ZipInfo(str(path.relative_to(base)))
-                    entry.external_attr = 0o644 << 16
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(entry, path.read_bytes())
-    return buffer.getvalue()
-
-
-def deploy(function: Function, client: Any, library: Path) -> bool:
-    """Create or update ``function`` and wait until it is Active; False if it was up to date already.
-
-    :param client: boto3's for Lambda.
-    :param library: the folder of ``airflow_relay``, which each function gets.
-    :raises SeedingError: with Lambda's reason, if Lambda does not take it.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError, WaiterError
-
-    changed = True
-    try:
-        code = package([function.folder, library])
-        try:
-            current = client.get_function_configuration(FunctionName=function.name)
-        except client.exceptions.ResourceNotFoundException:
-            client.create_function(**function.settings, Code={"ZipFile": code})
-        else:
-            changed = _update(client, function, current, code)
-        client.get_waiter("function_active_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-    except (ClientError, BotoCoreError, OSError) as error:
-        reason = str(error)
-        if isinstance(error, WaiterError):
-            last = error.last_response.get("Configuration", error.last_response)
-            reason = last.get("StateReason") or last.get("LastUpdateStatusReason") or reason
-        raise SeedingError(f"Lambda does not take {function.name}: {reason}") from error
-    return changed
-
-
-def is_as_saved(function: Function, found: Mapping[str, Any] | None, library: Path) -> bool:
-    """Return whether Lambda has the folder's code, and the settings were not saved since.
-
-    :param found: the function's configuration on Lambda; None if it is not there.
-    :param library: the folder of ``airflow_relay``.
-    """
-    if found is None or not _has_code(found, package([function.folder, library])):
-        return False
-    settings = function.folder / "function.json"
-    saved = settings.stat().st_mtime if settings.exists() else 0.0
-    return saved < datetime.fromisoformat(found["LastModified"]).timestamp()
-
-
-def _has_code(found: Mapping[str, Any], code: bytes) -> bool:
-    return bool(found["CodeSha256"] == base64.b64encode(hashlib.sha256(code).digest()).decode())
-
-
-def _update(client: Any, function: Function, current: dict[str, Any], code: bytes) -> bool:
-    changes = []
-    if not _has_code(current, code):
-        changes.append((client.update_function_code, {"FunctionName": function.name, "ZipFile": code}))
-    comparable = current | {"Layers": [layer["Arn"] for layer in current.get("Layers", [])]}
-    # Some settings cannot be changed after the function was created, its tags for example.
-    updatable = client.meta.service_model.operation_model("UpdateFunctionConfiguration").input_shape.members
-    settings = {key: value for key, value in function.settings.items() if key in updatable}
-    if any(comparable.get(key) != value for key, value in settings.items()):
-        changes.append((client.update_function_configuration, settings))
-    for change, arguments in changes:
-        change(**arguments)
-        client.get_waiter("function_updated_v2").wait(FunctionName=function.name, WaiterConfig=WAITER)
-    return bool(changes)

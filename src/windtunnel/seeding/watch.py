@@ -9,12 +9,15 @@ import os
 import sys
 import threading
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import boto3
 
 from windtunnel.seeding import account, resources
-from windtunnel.seeding.functions import LIBRARY, deploy, read_functions
+from windtunnel.seeding.deployment import deploy
+from windtunnel.seeding.functions import LIBRARY, read_functions
 from windtunnel.seeding.validation import SeedingError
 
 # The folder of `lambdas`, `config` and the library in LocalStack's container.
@@ -29,8 +32,7 @@ def say(message: str) -> None:
 
 def seed_resources() -> None:
     """Create what ``config/aws.json`` lists and AWS does not have; keep account of what failed."""
-    with account.changed() as wrong:
-        wrong.pop(resources.FILE, None)
+    with account.changed() as kept:
         calls, reasons = [], []
         try:
             calls = resources.load_resources(ROOT / "config" / resources.FILE)
@@ -41,39 +43,64 @@ def seed_resources() -> None:
                 resources.create(boto3.client(service), operation, arguments)
             except SeedingError as error:
                 reasons.append(str(error))
+        kept["failures"].pop(resources.FILE, None)
         if reasons:
-            wrong[resources.FILE] = "; ".join(reasons)
-            say(wrong[resources.FILE])
+            kept["failures"][resources.FILE] = "; ".join(reasons)
+            say("; ".join(reasons))
 
 
 def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
-    """Deploy new and changed functions of ``lambdas/``; keep account of what failed.
+    """Deploy new and changed functions of ``lambdas/``, and delete those that are gone.
 
     :param names: of functions or their folders, whose deployment is logged even if nothing changed; without
-        any, all functions are deployed.
+        any, all functions are meant.
     :return: why functions failed, by folder; the others are deployed.
     """
     found, unusable = read_functions(ROOT / "lambdas")
     asked = [one for one in found if not names or {one.name, one.folder.name} & set(names)]
     failed = {folder: reason for folder, reason in unusable.items() if not names or folder in names}
     client = boto3.client("lambda")
-    with account.changed() as wrong:
-        # If all are asked for, folders that are gone leave the account, too.
-        settled = [one.folder.name for one in asked] if names else set(wrong) - {resources.FILE}
-        for folder in settled:
-            wrong.pop(folder, None)
+    with account.changed() as kept:
+        deployed = kept["deployed"]
         for function in asked:
+            folder = function.folder.name
+            before = deployed.get(folder, function.settings)
             try:
-                changed = deploy(function, client, ROOT / LIBRARY)
+                if before["FunctionName"] != function.name:  # under a new name it is another function
+                    _delete(client, before["FunctionName"])
+                    del deployed[folder]
+                changed = deploy(function, client, ROOT / LIBRARY, deployed.get(folder))
             except SeedingError as error:
-                failed[function.folder.name] = str(error)
+                failed[folder] = str(error)
                 continue
+            deployed[folder] = function.settings
             if changed or names:
                 say(f"function {function.name} is {'deployed' if changed else 'up to date'}")
-        wrong |= failed
+        if not names:
+            _delete_gone(client, deployed, {one.name for one in found}, set(unusable))
+        # If all are asked for, folders that are gone leave the account, too.
+        settled = {one.folder.name for one in asked} if names else set(kept["failures"]) - {resources.FILE}
+        others = {name: reason for name, reason in kept["failures"].items() if name not in settled}
+        kept["failures"] = others | failed
     for reason in failed.values():
         say(reason)
     return failed
+
+
+def _delete_gone(client: Any, deployed: dict[str, Any], there: set[str], unusable: set[str]) -> None:
+    """Delete functions whose folder is gone or is another function now; one that is only broken stays."""
+    for folder, settings in list(deployed.items()):
+        name = settings["FunctionName"]
+        if name in there or folder in unusable:
+            continue
+        _delete(client, name)
+        del deployed[folder]
+
+
+def _delete(client: Any, name: str) -> None:
+    with suppress(client.exceptions.ResourceNotFoundException):
+        client.delete_function(FunctionName=name)
+    say(f"function {name} is deleted, because no folder of lambdas/ is it any more")
 
 
 def watch(stop: threading.Event) -> None:
@@ -100,7 +127,7 @@ def main_in_localstack() -> None:
     account.file(os.environ).unlink(missing_ok=True)
     seed_resources()
     seed_functions()
-    if not account.failures(os.environ):
+    if not account.read(os.environ)["failures"]:
         say("ready")
     stop = threading.Event()
     watcher = threading.Thread(target=watch, args=(stop,), daemon=True, name="windtunnel-watch")

@@ -69,9 +69,9 @@ def seeded(environment: Mapping[str, str], _: float = 0) -> None:
 def localstack(environment: Mapping[str, str], _: float) -> None:
     """LocalStack runs, its resources are there, and each function is Active and up to date."""
     seeded(environment)
-    from windtunnel.seeding.account import failures
+    from windtunnel.seeding import account
 
-    if found := failures(environment):
+    if found := account.read(environment)["failures"]:
         raise Broken("; ".join(f"{name}: {reason}" for name, reason in found.items()))
 
 

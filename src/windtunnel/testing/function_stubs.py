@@ -12,15 +12,8 @@ from urllib.parse import urlsplit
 
 import urllib3
 
-from windtunnel.seeding.functions import (
-    LIBRARY,
-    WAITER,
-    Function,
-    deploy,
-    is_as_saved,
-    load_function,
-    package,
-)
+from windtunnel.seeding.deployment import WAITER, deploy, is_as_saved, package
+from windtunnel.seeding.functions import LIBRARY, Function, load_function
 from windtunnel.stack.base import Stack
 
 # Pytest shows the test's line that failed, and not the way through here.

@@ -17,12 +17,12 @@ def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Ser
     wrong = watch.seed_functions()
 
     assert list(wrong) == ["broken"]
-    assert account.failures(os.environ) == wrong
+    assert account.read(os.environ)["failures"] == wrong
     assert writes(lambda_api) == [f"POST {PATH}"]
 
     broken.rmdir()
     assert watch.seed_functions() == {}
-    assert account.failures(os.environ) == {}
+    assert account.read(os.environ)["failures"] == {}
 
 
 def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server, root: Path) -> None:
@@ -36,7 +36,41 @@ def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server
     lambda_api.answers(f"GET {PATH}/broken", {"Configuration": {"State": "Active"}})
 
     assert watch.seed_functions(["broken"]) == {}
-    assert list(account.failures(os.environ)) == ["other"]
+    assert list(account.read(os.environ)["failures"]) == ["other"]
+
+
+def test_a_folder_that_is_deleted_takes_its_function_away(
+    lambda_api: Server, root: Path, folder: Path
+) -> None:
+    watch.seed_functions()
+    lambda_api.answers(f"DELETE {PATH}/my-function", {})
+    lambda_api.requests.clear()
+
+    (folder / "lambda_function.py").unlink()
+    watch.seed_functions()
+    assert writes(lambda_api) == []  # it is broken, not gone
+
+    folder.rmdir()
+    watch.seed_functions()
+    assert writes(lambda_api) == [f"DELETE {PATH}/my-function"]
+    watch.seed_functions()
+    assert writes(lambda_api) == [f"DELETE {PATH}/my-function"]
+
+
+def test_a_function_with_a_new_name_is_not_there_under_the_old_one(
+    lambda_api: Server, root: Path, folder: Path
+) -> None:
+    watch.seed_functions()
+    lambda_api.answers(f"DELETE {PATH}/my-function", {})
+    missing = {"__type": "ResourceNotFoundException", "Message": "Function not found"}
+    lambda_api.answers(f"GET {PATH}/other/configuration", missing, status=404)
+    lambda_api.answers(f"GET {PATH}/other", {"Configuration": {"State": "Active"}})
+    lambda_api.requests.clear()
+
+    (folder / "function.json").write_text('{"FunctionName": "other"}')
+    watch.seed_functions()
+
+    assert writes(lambda_api) == [f"DELETE {PATH}/my-function", f"POST {PATH}"]
 
 
 @pytest.mark.parametrize("code", ["ResourceAlreadyExistsException", "ResourceInUseException"])
@@ -45,11 +79,11 @@ def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root
     (root / "config/aws.json").write_text(json.dumps({"logs": {"create_log_group": groups}}))
     lambda_api.answers("POST /", {"__type": code}, status=400)
     watch.seed_resources()
-    assert account.failures(os.environ) == {}
+    assert account.read(os.environ)["failures"] == {}
 
     lambda_api.answers("POST /", {"__type": "LimitExceededException"}, status=400)
     watch.seed_resources()
-    assert "LimitExceededException" in account.failures(os.environ)["aws.json"]
+    assert "LimitExceededException" in account.read(os.environ)["failures"]["aws.json"]
 
     watch.seed_functions()
-    assert list(account.failures(os.environ)) == ["aws.json"]
+    assert list(account.read(os.environ)["failures"]) == ["aws.json"]

@@ -156,7 +156,7 @@ def test_failed_seeding_is_named_and_definite(localstack: dict[str, str], server
         probes.localstack(localstack, 0.0)
 
     server.answers("GET /_localstack/init/ready", scripts("SUCCESSFUL"))
-    account.file(localstack).write_text(json.dumps({"one": "has no handler"}))
+    account.file(localstack).write_text(json.dumps({"failures": {"one": "has no handler"}, "deployed": {}}))
     with pytest.raises(probes.Broken, match="one: has no handler"):
         probes.localstack(localstack, 0.0)
 
