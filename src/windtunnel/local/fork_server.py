@@ -129,9 +129,7 @@ class Server:
         self._selector.register(self._listener, selectors.EVENT_READ)
 
     def serve(
-        self,
-        first: Callable[[], None] = import_airflow,
-        then: Callable[[], None] = import_for_tasks,
+        self, first: Callable[[], None] = import_airflow, then: Callable[[], None] = import_for_tasks
     ) -> Client:
         """Import, then fork for each client. Returns only in the forks.
 

@@ -28,12 +28,7 @@ def text(layout: Layout, labels: Sequence[str], tail: int | None = None) -> str:
 
 
 def show(
-    layout: Layout,
-    labels: Sequence[str],
-    *,
-    follow: bool,
-    tail: int | None,
-    on_line: Callable[[str], None],
+    layout: Layout, labels: Sequence[str], *, follow: bool, tail: int | None, on_line: Callable[[str], None]
 ) -> None:
     """Hand over the lines of logs.
 

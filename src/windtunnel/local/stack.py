@@ -19,7 +19,7 @@ from windtunnel.local.layout import REMEDY, Layout, link, remove
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, NAMES, Venvs
 from windtunnel.local.watch import Watch
-from windtunnel.stack import ports
+from windtunnel.stack import overlays, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
@@ -58,7 +58,9 @@ class ProcessStack(Stack):
 
     def labels(self, name: str) -> list[str]:
         """Return the names of a service's processes: its own, or ``worker-1``, ``worker-2`` for replicas."""
-        number = 1 if name == FORK_SERVER else self.replicas(name)
+        number = (
+            1 if name == FORK_SERVER else overlays.replicas(name, self.configuration, self.settings.scale)
+        )
         return [name] if number == 1 else [f"{name}-{replica}" for replica in range(1, number + 1)]
 
     @property

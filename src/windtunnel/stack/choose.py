@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from windtunnel.compose import docker
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import overlays
@@ -74,7 +75,7 @@ def _choose(engine: str | None, settings: Settings) -> Choice:
     if local.is_there():
         return Choice(local, "this checkout's stack runs so")
     compose = ComposeStack(settings)
-    if compose.docker.version() is not None:
+    if docker.version(compose) is not None:
         return Choice(compose, "a Docker Engine answers")
     return Choice(local, "no Docker Engine answers")
 

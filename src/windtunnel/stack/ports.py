@@ -18,8 +18,13 @@ def is_taken(port: int) -> bool:
     return False
 
 
+def holder(port: int) -> str:
+    """Name the program that listens on the port; empty if none does."""
+    return (process_on(port) or "another program") if is_taken(port) else ""
+
+
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
