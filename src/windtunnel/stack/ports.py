@@ -9,7 +9,7 @@ import psutil
 def is_taken(port: int) -> bool:
     """Whether something on this machine listens on the port."""
     with socket.socket() as probe:
-        # Connections that linger after their end do not hinder a listener either.
+        # As for a listener, connections that linger after their end do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -31,10 +31,10 @@ def free_port() -> int:
 
 
 def process_on(port: int) -> str:
-    """Name and id of the process that listens on the port; empty if this user may not know."""
+    """Return name and id of the process that listens on the port; empty if this user may not know."""
     try:
         connections = psutil.net_connections("tcp")
-    except psutil.AccessDenied:  # some systems tell root alone
+    except psutil.AccessDenied:  # some systems answer root alone
         return ""
     for connection in connections:
         address = connection.laddr
