@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from windtunnel.compose import docker, images
+from windtunnel.compose import images
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding
 
@@ -37,7 +37,9 @@ def findings(stack: Stack) -> Iterator[Finding]:
 
 
 def _limits(stack: Stack) -> Iterator[Finding]:
-    memory, folder = docker.limits(stack)
+    command = ("docker", "info", "--format", "{{.MemTotal}} {{.DockerRootDir}}")
+    total, _, root = stack.run(*command, what="asking the Docker Engine").strip().partition(" ")
+    memory, folder = int(total), Path(root)
     if memory < LEAST_MEMORY:
         yield Finding(
             f"Docker has {memory / GIB:.1f} GiB of memory; the stack wants {LEAST_MEMORY / GIB:.0f}",

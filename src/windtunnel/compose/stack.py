@@ -20,11 +20,11 @@ from windtunnel.compose import docker, images, resources
 from windtunnel.compose.docker import FOLDER_LABEL, NUMBER_LABEL, PROJECT_LABEL, SERVICE_LABEL
 from windtunnel.compose.images import CA_SETTING
 from windtunnel.services.probes import DEFINITE
-from windtunnel.stack import ports
+from windtunnel.stack import offline, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import CLEAR_LINE, tail
-from windtunnel.stack.errors import Finding, StackError
+from windtunnel.stack.errors import Finding, StackError, Unmet
 from windtunnel.stack.service import Service
 from windtunnel.stack.settings import PORTS
 from windtunnel.stack.start import Advance, Progress
@@ -56,24 +56,16 @@ class ComposeStack(Stack):
         return {**self.settings.variables, **own}
 
     def popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
-        """Start a command as any stack does.
-
-        :raises StackError: if ``docker`` is missing.
-        """
+        """Start a command as any stack does; StackError if ``docker`` is missing."""
         try:
             return super().popen(command, **options)
         except FileNotFoundError as error:
             next_step = f"See {COMMAND} doctor, or install Docker Engine 25 or newer."
             raise StackError(f"there is no command `{command[0]}`", next_step=next_step) from error
 
-    # What there is
-
     @cached_property
     def configuration(self) -> dict[str, Any]:
-        """The compose file as Compose understands it, every variable filled in.
-
-        :raises StackError: if Compose refuses it.
-        """
+        """The compose file as Compose understands it, every variable filled in."""
         text = self.run(
             "docker", "compose", "config", "--format", "json", what="reading the compose file",
             next_step="Correct the compose file or the variable that it names.",
@@ -129,11 +121,12 @@ class ComposeStack(Stack):
             raise StackError(f"the port of {service} is not published", next_step=next_step)
         return port
 
-    # Before a start
-
     def get_engine(self, say: Say) -> None:
         """See to it that a Docker Engine answers and is new enough; install one as root on Debian."""
-        docker.get(self, say)
+        if docker.version(self) is None and offline.is_debian_root():
+            offline.run(self, "engine.sh", say=say)
+        if findings := list(docker.version_findings(self)):
+            raise Unmet(*findings)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what keeps Compose from starting the stack."""
@@ -156,7 +149,10 @@ class ComposeStack(Stack):
         """Return who else listens on a port: another project's container, or a program."""
         if not (holder := ports.holder(port)):
             return ""
-        name, project = docker.container_on(self, port)
+        columns = f'{{{{.Names}}}} {{{{.Label "{PROJECT_LABEL}"}}}}'
+        command = ("docker", "ps", "--filter", f"publish={port}", "--format", columns)
+        listed = self.run(*command, what="asking the Docker Engine for containers")
+        name, _, project = listed.partition("\n")[0].partition(" ")
         if name:
             return "" if project == self.project else f"the container {name}"
         return holder
@@ -201,8 +197,6 @@ class ComposeStack(Stack):
     def resource_findings(self) -> Iterator[Finding]:
         """Yield files that containers may not read, and a lack of memory, disk or images."""
         return resources.findings(self)
-
-    # What can be done with it
 
     @contextlib.contextmanager
     def _starting(self, on_line: Say) -> Iterator[Advance]:
@@ -267,8 +261,12 @@ class ComposeStack(Stack):
     def memory(self) -> dict[str, float]:
         """Return what ``docker stats`` says, without cached files that can be dropped."""
         labels = {service.id: service.label for service in self.services() if service.state == "running"}
-        used = docker.memory(self, labels) if labels else {}
-        return {labels[container]: memory for container, memory in used.items()}
+        if not labels:
+            return {}
+        command = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}")
+        lines = self.run(*command, *labels, what="asking for memory").splitlines()
+        used = (line.partition(" ") for line in lines)
+        return {labels[container]: docker.size(memory) for container, _, memory in used}
 
     def show_logs(self, service: str | None, *, follow: bool, tail: int | None, on_line: Say) -> None:
         """Hand over the lines of one service's log, or of all; a terminal gets Compose's colours."""

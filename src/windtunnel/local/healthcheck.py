@@ -52,11 +52,7 @@ def probe_of(name: str, service: Mapping[str, Any]) -> Probe | None:
 def probed(
     service: Service, probe: Probe, variables: Callable[[], Mapping[str, str]], started: float
 ) -> Service:
-    """Return a running service with its health.
-
-    :param variables: returns the service's.
-    :param started: the start of its process, in seconds since the epoch.
-    """
+    """Return a running service with its health; its process was ``started`` in seconds since the epoch."""
     now = time.time()
     try:
         probe(variables(), started)
@@ -80,12 +76,8 @@ class Watch:
         self._running: dict[str, Future[Service]] = {}
         self._latest: dict[str, Service] = {}
 
-    def __enter__(self) -> "Watch":
-        """Begin."""
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Wait for no probe."""
+    def close(self) -> None:
+        """End without waiting for any probe."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def know(self, services: Sequence[Service]) -> None:

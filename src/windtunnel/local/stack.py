@@ -81,23 +81,15 @@ class ProcessStack(Stack):
     def _definitions(self, chosen: Mapping[str, int]) -> Definitions:
         return Definitions(self.settings, self.layout, self.venvs, self.configuration, chosen)
 
-    # Ports
-
     def _ports(self) -> dict[str, int]:
-        """Return the ports of the running stack.
-
-        :raises StackError: if none runs.
-        """
-        found = self.layout.ports()
-        if not found:
-            raise StackError(f"the stack {self.project} does not run", next_step=f"{COMMAND} up")
-        return found
+        """Return the ports of the running stack; StackError if none runs."""
+        if found := self.layout.ports():
+            return found
+        raise StackError(f"the stack {self.project} does not run", next_step=f"{COMMAND} up")
 
     def port(self, service: str) -> int:
         """Return this machine's port for a service of the running stack."""
         return self._ports()[service]
-
-    # What there is
 
     def is_there(self) -> bool:
         """Whether any of its processes runs, supervised or not."""
@@ -133,8 +125,6 @@ class ProcessStack(Stack):
         variables = partial(self._variables, service.name, service.label)
         look = partial(probed, service, probe, variables, float(info["start"]))
         return self._watch.look(service, look) if self._watch else look()
-
-    # Before a start
 
     def get_engine(self, say: Say) -> None:
         """Do nothing: processes need no engine."""
@@ -195,8 +185,6 @@ class ProcessStack(Stack):
         """Yield a lack of memory or disk."""
         return resources.memory_and_disk(self)
 
-    # A start
-
     @contextlib.contextmanager
     def _starting(self, on_line: Say) -> Iterator[Advance]:
         self.supervisor.require_usable_path()
@@ -214,11 +202,12 @@ class ProcessStack(Stack):
                 self.supervisor.start(self)
             self.supervisor.start_fork_server()
             waiting = set(self.service_names)
-            with Watch(len(self._labels(waiting))) as self._watch:
-                try:
-                    yield partial(self._advance, waiting, self._watch)
-                finally:
-                    self._watch = None
+            self._watch = watch = Watch(len(self._labels(waiting)))
+            try:
+                yield partial(self._advance, waiting, watch)
+            finally:
+                watch.close()
+                self._watch = None
 
     def _write(self, chosen: Mapping[str, int]) -> None:
         """Lay out the folder of a running stack: container paths, definitions, supervisord's settings."""
@@ -252,8 +241,6 @@ class ProcessStack(Stack):
                     # What runs stays; a one-shot, and what an update has stopped, runs again.
                     self.supervisor.call("startProcess", label, False)
         return Progress(done=not waiting)
-
-    # An end
 
     def _remove(self, volumes: bool) -> None:
         """End every process of the stack, also if supervisord was killed, and remove what it leaves."""
@@ -292,8 +279,6 @@ class ProcessStack(Stack):
             processes.end(self.layout.run)
             postgres.remove_segment(pid_file)
         remove(self.layout.run)
-
-    # What can be done with it
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
         """Run a command with a service's variables and return its standard output."""

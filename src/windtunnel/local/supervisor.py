@@ -46,6 +46,8 @@ MAX_SOCKET = 96
 # At SIGINT, Postgres does not wait for its clients. Everything else is stopped by SIGTERM.
 STOP_SIGNALS = {"postgres": "INT"}
 
+RPC_INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
+
 # supervisord's states in Docker's words.
 STATES = {
     "STARTING": "running",
@@ -136,8 +138,8 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self._file)]
         temporary = processes.temporary_folder(self._layout.run, "supervisord")
         temporary.mkdir(parents=True, exist_ok=True)
-        variables = {"HOME": str(temporary), "TMPDIR": str(temporary), "PYTHONPATH": str(stack.root / "src")}
-        variables["PATH"] = os.environ.get("PATH", os.defpath)
+        path = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(stack.root / "src")}
+        variables = {**path, "HOME": str(temporary), "TMPDIR": str(temporary)}
         stack.run(*command, what="starting supervisord", env=variables)
         try:
             wait_until("supervisord to answer", self.answers, timeout=20)
@@ -155,10 +157,7 @@ class Supervisor:
             wait_until("the fork server to listen", is_decided, timeout=5, interval=0.02)
 
     def fork_warnings(self, variables: Iterable[Mapping[str, str]]) -> list[Finding]:
-        """Return what the fork server cannot do for the services that run.
-
-        :param variables: of each service that is ready.
-        """
+        """Return what the fork server cannot do for the services with these variables, which are ready."""
         if not any(SOCKET_VARIABLE in each for each in variables):
             return []
         said = logs.lines(self._layout, FORK_SERVER)
@@ -182,15 +181,13 @@ class Supervisor:
     def require_usable_path(self) -> None:
         """Raise StackError if its settings or its socket cannot have this path."""
         if "%" in str(self._layout.folder):
-            raise StackError(
-                f"the path {self._layout.folder} holds a %, with which supervisord begins its own variables",
-                next_step="Move the checkout.",
+            what = (
+                f"the path {self._layout.folder} holds a %, with which supervisord begins its own variables"
             )
+            raise StackError(what, next_step="Move the checkout.")
         if len(os.fsencode(self._layout.socket)) > MAX_SOCKET:
-            raise StackError(
-                f"the path of {self._layout.socket} is too long for a Unix socket ({MAX_SOCKET} bytes)",
-                next_step="Move the checkout to a folder with a shorter path.",
-            )
+            what = f"the path of {self._layout.socket} is too long for a Unix socket ({MAX_SOCKET} bytes)"
+            raise StackError(what, next_step="Move the checkout to a folder with a shorter path.")
 
     @property
     def log_file(self) -> Path:
@@ -201,10 +198,7 @@ class Supervisor:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     def seen(self, service: Service, info: Mapping[str, Any] | None) -> Service:
-        """Return a service as it is now.
-
-        :param info: what supervisord says of its process; None if it does not know it.
-        """
+        """Return a service as it is now, by what supervisord says of its process; None if that is unknown."""
         if info is None or (info["statename"] == "STOPPED" and not info["start"]):
             return service
         # How it has ended by itself, each time: "exit status 1".
@@ -223,10 +217,7 @@ class Supervisor:
         return self._layout.run / "supervisord.conf"
 
     def configure(
-        self,
-        definitions: Mapping[str, Definition],
-        services: Mapping[str, Mapping[str, Any]],
-        fingerprints: Iterable[str],
+        self, definitions: Mapping[str, Definition], services: Mapping[str, Any], fingerprints: Iterable[str]
     ) -> None:
         """Write its settings.
 
@@ -237,9 +228,7 @@ class Supervisor:
         run = self._layout.run
         sections: dict[str, dict[str, Any]] = {
             "unix_http_server": {"file": self._layout.socket, "chmod": "0700"},
-            "rpcinterface:supervisor": {
-                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
-            },
+            "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": RPC_INTERFACE},
             "supervisord": {
                 "logfile": self.log_file,
                 "logfile_backups": 1,

@@ -114,10 +114,7 @@ class Venvs:
         return self.folder / "test"
 
     def install_test_tools(self) -> None:
-        """Install pytest and mypy.
-
-        :raises windtunnel.stack.errors.StackError: with the last words of what failed.
-        """
+        """Install pytest and mypy; raises as ``install`` does."""
         if not self._is_installed("test"):
             with locks.exclusive(self.folder / "lock"):
                 self._install("test")

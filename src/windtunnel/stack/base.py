@@ -87,18 +87,12 @@ class Stack(Commands, ABC):
         """
 
     def address(self, service: str) -> str:
-        """Return a service's address here: ``http://127.0.0.1:8080``; for ``postgres`` host and port.
-
-        :raises StackError: as ``port`` does.
-        """
+        """Return ``http://127.0.0.1:8080``, for ``postgres`` host and port alone; raises as ``port`` does."""
         address = f"127.0.0.1:{self.port(service)}"
         return address if service == "postgres" else f"http://{address}"
 
     def login(self) -> tuple[str, str]:
-        """Return user and password of the web page.
-
-        :raises StackError: if the webserver does not run.
-        """
+        """Return user and password of the web page; StackError if the webserver does not run."""
         user, password = self.ask("webserver", "login")
         return user, password
 

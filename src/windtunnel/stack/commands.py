@@ -1,9 +1,8 @@
 """Commands that are run for a stack, in its checkout and with its settings."""
 
-import contextlib
 import subprocess
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -72,25 +71,19 @@ class Commands:
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         process = self.popen(command, **streams, **options)
         lines: deque[str] = deque(maxlen=TAIL)
-        with stopping(process):
-            for line in process.stdout or ():
-                lines.append(line.rstrip().removeprefix(CLEAR_LINE))
-                on_line(lines[-1])
+        with process:
+            try:
+                for line in process.stdout or ():
+                    lines.append(line.rstrip().removeprefix(CLEAR_LINE))
+                    on_line(lines[-1])
+            except BaseException:
+                # No child stays behind if this ends early, by Ctrl-C for example.
+                process.terminate()
+                process.wait()
+                raise
         _check(process, what, "\n".join(lines), next_step)
 
 
 def _check(process: "subprocess.Popen[str]", what: str, output: str, next_step: str) -> None:
     if process.returncode != 0:
         raise StackError(f"{what} failed (exit code {process.returncode})", tail(output), next_step)
-
-
-@contextlib.contextmanager
-def stopping(process: "subprocess.Popen[str]") -> Iterator[None]:
-    """Leave no child behind when the block ends early, by Ctrl-C for example."""
-    with process:
-        try:
-            yield
-        except BaseException:
-            process.terminate()
-            process.wait()
-            raise

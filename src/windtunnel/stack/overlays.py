@@ -29,7 +29,13 @@ def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int],
     :raises Unmet: if an overlay is not known, with the nearest name, or if two exclude each other.
     """
     found = {name: _file(name, settings.root, base) for name in names}
-    _refuse_clashes(found)
+    by: dict[str, str] = {}
+    for name, path in found.items():
+        for provided in _provides(path):
+            other = by.setdefault(provided, name)
+            if found[other] != path:
+                problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
+                raise Unmet(Finding(problem, "Leave one of them out."))
     return replace(settings, overlays=tuple(dict.fromkeys(found.values())), scale=dict(scale))
 
 
@@ -94,16 +100,6 @@ def _file(name: str, root: Path, base: Path) -> Path:
     if not path.is_file():
         raise Unmet(Finding(f"the overlay {path} is not there", "Correct the path."))
     return path
-
-
-def _refuse_clashes(found: Mapping[str, Path]) -> None:
-    by: dict[str, str] = {}
-    for name, path in found.items():
-        for provided in _provides(path):
-            other = by.setdefault(provided, name)
-            if found[other] != path:
-                problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
-                raise Unmet(Finding(problem, "Leave one of them out."))
 
 
 def _provides(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 """Ports of the loopback interface: whether one is free, and who has it."""
 
+import contextlib
 import errno
 import socket
 
@@ -39,8 +40,6 @@ def process_on(port: int) -> str:
     for connection in connections:
         address = connection.laddr
         if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
-            try:
+            with contextlib.suppress(psutil.Error):  # it has ended
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-            except psutil.Error:  # it has ended
-                continue
     return ""

@@ -52,11 +52,8 @@ PORTS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a stack is made with.
+    """What a stack is made with; the fields that ``of`` does not explain are:
 
-    :param variables: of this process, with what a caller has set on top.
-    :param root: the checkout, or what takes its place.
-    :param state_folder: the folder for venvs and data.
     :param overlays: compose files that are laid over the stack's own.
     :param scale: the number of replicas, by service.
     """
@@ -80,7 +77,8 @@ class Settings:
 
         :param project: the project's name; Compose's own rule if None.
         :param variables: ports, folders, the image's name.
-        :param state_folder: ``.windtunnel`` in the checkout if None.
+        :param root: the checkout, or what takes its place.
+        :param state_folder: the folder for venvs and data; ``.windtunnel`` in the checkout if None.
         """
         own = {"COMPOSE_PROJECT_NAME": project} if project else {}
         everything = {**os.environ, **(variables or {}), **own}

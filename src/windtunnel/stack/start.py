@@ -36,11 +36,7 @@ class Start:
     """What a start has seen so far."""
 
     def __init__(self, stack: "Stack", on_line: Callable[[str], None], timeout: float) -> None:
-        """Look at the stack as it is before the start.
-
-        :param on_line: gets one line each time that a service's state changes.
-        :param timeout: seconds.
-        """
+        """Look at the stack as it is before the start; the parameters are those of ``Stack.up``."""
         self._stack = stack
         self._on_line = on_line
         self._timeout = timeout
