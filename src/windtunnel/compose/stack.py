@@ -73,11 +73,11 @@ class ComposeStack(Stack):
         return dict(json.loads(text))
 
     def variables(self, service: str) -> Mapping[str, str]:
-        """What the compose file gives to a service; its image adds more."""
+        """Return what the compose file gives to a service; its image adds more."""
         return dict(self.configuration["services"][service].get("environment") or {})
 
     def services(self) -> list[Service]:
-        """Every service of the compose file, even without a container."""
+        """Return every service of the compose file, even if it has no container."""
         found = list(self._containers())
         numbered = {service.name for service in found if service.replica > 1}
         services = []
@@ -99,9 +99,8 @@ class ComposeStack(Stack):
         if not found:
             return
         try:
-            inspected = self.run(
-                "docker", "inspect", *found, what="asking the Docker Engine about containers"
-            )
+            what = "asking the Docker Engine about containers"
+            inspected = self.run("docker", "inspect", *found, what=what)
         except StackError as error:
             if "No such object" in error.output:  # it was removed since
                 return
@@ -110,7 +109,7 @@ class ComposeStack(Stack):
             yield _service(container)
 
     def port(self, service: str) -> int:
-        """This machine's port for a service, as Compose says it."""
+        """Return this machine's port for a service, as Compose says it."""
         published = self.run(
             "docker", "compose", "port", service, str(PORTS[service].number),
             what=f"looking up the port of {service}", next_step=IS_IT_RUNNING,
@@ -158,7 +157,7 @@ class ComposeStack(Stack):
         return holder
 
     def has_parts(self) -> bool:
-        """Always: a container keeps its image by itself."""
+        """Return True: a container keeps its image by itself."""
         return True
 
     def get_parts(self, say: Say, on_line: Say) -> None:
@@ -242,7 +241,7 @@ class ComposeStack(Stack):
         )  # fmt: skip
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
-        """Run a command in a service's container; its standard output."""
+        """Run a command in a service's container and return its standard output."""
         what = f"running {argv[0]} in {service}"
         return self.run(*EXEC, service, *argv, what=what, stdin=stdin, next_step=IS_IT_RUNNING)
 
@@ -251,7 +250,7 @@ class ComposeStack(Stack):
         self.stream(*EXEC, service, *argv, what=what, on_line=on_line, next_step=next_step)
 
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all if none is named."""
+        """Return the services' logs so far, or all logs if no service is named."""
         options = ["--no-log-prefix"] if len(services) == 1 else []
         options += ["--tail", str(tail)] if tail is not None else []
         options += ["--timestamps"] if timestamps else []

@@ -27,7 +27,7 @@ ADDRESS = re.compile(
     rf"(?<![\w.-])(?:{'|'.join(PORTS)}|localhost|0\.0\.0\.0):({'|'.join(SERVICES_BY_PORT)})\b"
 )
 
-# What a path inside the containers begins with.
+# The beginning of a path inside the containers.
 CONTAINER_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|run|var|etc)/)")
 
 # A definition as `local.processes` starts it.
@@ -60,16 +60,12 @@ class Definitions:
         program, *first = composefile.words(service.get("entrypoint", ["/entrypoint.sh"]))
         mounted = any(volume["target"] == program for volume in service.get("volumes", []))
         start = [str(self.layout.place(program))] if mounted else ["/usr/bin/env", program]
-        command = composefile.words(service.get("command", []))
         listening = self._listening() if image == "postgres" else []
+        command = [*start, *first, *composefile.words(service.get("command", [])), *listening]
         folder = str(processes.temporary_folder(self.layout.run, label))
         common = {"HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"}
         environment = {**common, **self._given(service), **images[image]()}
-        return {
-            "command": [*start, *first, *command, *listening],
-            "environment": environment,
-            "folder": folder,
-        }
+        return {"command": command, "environment": environment, "folder": folder}
 
     def all(self, labels: Mapping[str, str]) -> dict[str, Definition]:
         """Return the definition of the fork server and of each process, by its label.
@@ -122,7 +118,7 @@ class Definitions:
             "PYTHONPATH": str(self.layout.place("/opt/windtunnel")),
             "LAMBDA_RUNTIME_PYTHON": str(self.venvs.python("lambda")),
             "FILESYSTEM_ROOT": str(self.layout.run / "root"),
-            # It is not to look for one: this may be a container whose folders are not its own.
+            # LocalStack must not look whether it is in a container: its folders are not the container's.
             "OVERRIDE_IN_DOCKER": "0",
         }
 

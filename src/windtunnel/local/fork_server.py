@@ -44,10 +44,8 @@ OWN_VARIABLES = frozenset({"HOME", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "WIN
 
 # How long a client may take to send its request, in seconds: it sends it in one go.
 PATIENCE = 5.0
-
 # prctl(2): the signal that a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
-
 # The beginning of a line of the log that ``status`` and ``doctor`` show, too.
 WARNING = "fork server: warning: "
 

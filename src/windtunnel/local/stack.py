@@ -58,9 +58,9 @@ class ProcessStack(Stack):
 
     def labels(self, name: str) -> list[str]:
         """Return the names of a service's processes: its own, or ``worker-1``, ``worker-2`` for replicas."""
-        number = (
-            1 if name == FORK_SERVER else overlays.replicas(name, self.configuration, self.settings.scale)
-        )
+        if name == FORK_SERVER:
+            return [name]
+        number = overlays.replicas(name, self.configuration, self.settings.scale)
         return [name] if number == 1 else [f"{name}-{replica}" for replica in range(1, number + 1)]
 
     @property
@@ -97,7 +97,7 @@ class ProcessStack(Stack):
         return self.supervisor.answers() or (run.exists() and bool(processes.processes(run)))
 
     def services(self) -> list[Service]:
-        """Every service of the compose file, each healthy or not as of now."""
+        """Return every service of the compose file, each healthy or not as of now."""
         wanted = [self._unseen(name, label) for name in self.service_names for label in self.labels(name)]
         if not self.layout.run.exists():
             return wanted
@@ -243,7 +243,7 @@ class ProcessStack(Stack):
         return Progress(done=not waiting)
 
     def _remove(self, volumes: bool) -> None:
-        """End every process of the stack, also if supervisord was killed, and remove what it leaves."""
+        """End every process of the stack, even if supervisord was killed, and remove what it leaves."""
         if volumes:
             # If nothing is kept, nothing needs time to stop.
             with _owner_named():
@@ -296,7 +296,7 @@ class ProcessStack(Stack):
             raise StackError(f"{service} does not run", next_step=IS_IT_RUNNING)
 
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all if none is named; no times are added to them."""
+        """Return the services' logs so far, or all logs if no service is named; no times are added."""
         return logs.text(self.layout, self._labels(services or self.service_names), tail)
 
     def show_logs(self, service: str | None, *, follow: bool, tail: int | None, on_line: Say) -> None:
@@ -312,7 +312,7 @@ class ProcessStack(Stack):
                 shutil.copy(own, folder)
 
     def memory(self) -> dict[str, float]:
-        """What each process has alone and its share of what it shares (PSS), by service."""
+        """Return what each process has alone and its share of what it shares (PSS), by service."""
         return processes.memory(self.layout.run, self._labels(self.service_names))
 
 

@@ -66,7 +66,7 @@ class Venvs:
             yield from sorted((*emulator.glob("p*.*"), *(emulator / "src").rglob("*.py")))
 
     def missing(self, names: Collection[str] = NAMES) -> list[str]:
-        """Return which of these venvs are not there, or were made from something else.
+        """Return the names of these venvs that are not there, or were made from something else.
 
         :raises windtunnel.stack.errors.StackError: if ``REQUIREMENTS_FILE`` cannot be read.
         """
@@ -77,7 +77,7 @@ class Venvs:
         return stamp.exists() and stamp.read_text() == self.fingerprint(name)
 
     def install(self, say: Say, names: Collection[str] = NAMES) -> None:
-        """Install which of these venvs are missing, every package checked against its hash.
+        """Install the missing ones of these venvs, every package checked against its hash.
 
         :param say: gets a line for each venv that is installed.
         :raises windtunnel.stack.errors.StackError: with the last words of what failed.
@@ -171,8 +171,5 @@ def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
     )
     if process.returncode != 0:
-        raise StackError(
-            f"`{' '.join(['uv', *command[2:]])}` failed",
-            tail(process.stdout),
-            "Check the network and the file that is named, then run the command again.",
-        )
+        next_step = "Check the network and the file that is named, then run the command again."
+        raise StackError(f"`{' '.join(['uv', *command[2:]])}` failed", tail(process.stdout), next_step)

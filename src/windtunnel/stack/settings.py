@@ -30,16 +30,11 @@ IMAGE_SETTING = "WINDTUNNEL_IMAGE"
 
 @dataclass(frozen=True)
 class Port:
-    """A port that this machine may talk to.
+    """A port that this machine may talk to."""
 
-    :param number: inside the service's container.
-    :param setting: the setting of the port on this machine.
-    :param overlay: the overlay without which it is not published; empty if it always is.
-    """
-
-    number: int
-    setting: str
-    overlay: str = ""
+    number: int  # inside the service's container
+    setting: str  # of the port on this machine
+    overlay: str = ""  # without this overlay it is not published; empty if it always is
 
 
 # By service; the compose file has the same.
@@ -52,7 +47,7 @@ PORTS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a stack is made with; the fields that ``of`` does not explain are:
+    """What a stack is made with. ``of`` explains the other fields.
 
     :param overlays: compose files that are laid over the stack's own.
     :param scale: the number of replicas, by service.
@@ -124,10 +119,9 @@ class Settings:
         try:
             path.open("rb").close()
         except OSError as error:
-            raise StackError(
-                f"{REQUIREMENTS_SETTING} {path} cannot be read: {error.strerror}",
-                next_step="Correct the path; it is relative to the checkout.",
-            ) from error
+            what = f"{REQUIREMENTS_SETTING} {path} cannot be read: {error.strerror}"
+            next_step = "Correct the path; it is relative to the checkout."
+            raise StackError(what, next_step=next_step) from error
         return path
 
     def compose_files(self) -> list[Path]:

@@ -22,10 +22,8 @@ POLL = 0.3
 class Progress:
     """How far an engine is with starting services."""
 
-    # Everything is started; the rest is up to the services.
-    done: bool = False
-    # Why it cannot go on.
-    error: StackError | None = None
+    done: bool = False  # everything is started; the rest is up to the services
+    error: StackError | None = None  # why it cannot go on
 
 
 # Takes the services as they were seen last, and goes on with the start.
