@@ -6,12 +6,11 @@ import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from windtunnel.compose import images
+from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding
-
-if TYPE_CHECKING:
-    from windtunnel.compose.stack import ComposeStack
 
 GIB = 1024**3
 
@@ -25,26 +24,28 @@ LEAST_DISK = 5 * GIB
 LOCALSTACK_USER = (1000, 1000)
 
 
-def findings(stack: "ComposeStack") -> Iterator[Finding]:
+def findings(stack: Stack) -> Iterator[Finding]:
     """Yield all of it."""
     yield from unreadable(stack.configuration)
     yield from _limits(stack)
-    for image in stack.images.missing(stack.images.base_images()):
-        if not stack.images.registry_has(image):
+    for image in images.missing(stack, images.base_images(stack)):
+        if not images.registry_has(image):
             yield Finding(
                 f"the image {image} is missing, and no registry has it for us",
                 f"On Debian, as root: offline/images.sh {image}; elsewhere: docker save and docker load.",
             )
 
 
-def _limits(stack: "ComposeStack") -> Iterator[Finding]:
-    memory, folder = stack.docker.limits()
+def _limits(stack: Stack) -> Iterator[Finding]:
+    command = ("docker", "info", "--format", "{{.MemTotal}} {{.DockerRootDir}}")
+    total, _, root = stack.run(*command, what="asking the Docker Engine").strip().partition(" ")
+    memory, folder = int(total), Path(root)
     if memory < LEAST_MEMORY:
         yield Finding(
             f"Docker has {memory / GIB:.1f} GiB of memory; the stack wants {LEAST_MEMORY / GIB:.0f}",
             "Give it more (Docker Desktop: Settings, Resources), or lower parallelism in airflow.cfg.",
         )
-    # In a virtual machine the Engine's folder is not one of this machine.
+    # If the Engine runs in a virtual machine, its folder is not on this machine.
     folder = folder if folder.exists() else stack.root
     free = shutil.disk_usage(folder).free
     if free < LEAST_DISK:
@@ -55,10 +56,10 @@ def _limits(stack: "ComposeStack") -> Iterator[Finding]:
 
 
 def unreadable(configuration: Mapping[str, Any]) -> Iterator[Finding]:
-    """Mounted files and folders that the container's user may not read.
+    """Yield mounted files and folders that the container's user may not read; none except on Linux.
 
     Folders above a mounted one do not matter: the engine mounts as root, and the container enters below them.
-    Elsewhere than on Linux the engine's virtual machine gives every user access.
+    On other systems the engine's virtual machine gives every user access.
     """
     if sys.platform != "linux":
         return
@@ -70,9 +71,8 @@ def unreadable(configuration: Mapping[str, Any]) -> Iterator[Finding]:
                 for path in _closed(Path(volume["source"]), user, group):
                     seen.setdefault(path, set()).add(name)
     for path, services in seen.items():
-        yield Finding(
-            f"{path} is not readable by the user of {', '.join(sorted(services))}", f"chmod -R a+rX {path}"
-        )
+        users = ", ".join(sorted(services))
+        yield Finding(f"{path} is not readable by the user of {users}", f"chmod -R a+rX {path}")
 
 
 def _user(service: Mapping[str, Any]) -> tuple[int | None, int]:

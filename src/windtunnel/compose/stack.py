@@ -10,26 +10,31 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from windtunnel.compose import resources
-from windtunnel.compose.docker import FOLDER_LABEL, NUMBER_LABEL, PROJECT_LABEL, SERVICE_LABEL, Docker
-from windtunnel.compose.images import CA_SETTING, Images
+from windtunnel.compose import docker, images, resources
+from windtunnel.compose.docker import FOLDER_LABEL, NUMBER_LABEL, PROJECT_LABEL, SERVICE_LABEL
+from windtunnel.compose.images import CA_SETTING
 from windtunnel.services.probes import DEFINITE
-from windtunnel.stack import ports
+from windtunnel.stack import offline, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import CLEAR_LINE, tail
-from windtunnel.stack.errors import Finding, StackError
+from windtunnel.stack.errors import Finding, StackError, Unmet
 from windtunnel.stack.service import Service
-from windtunnel.stack.settings import PORTS, Settings
+from windtunnel.stack.settings import PORTS
 from windtunnel.stack.start import Advance, Progress
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
+
+EXEC = ("docker", "compose", "exec", "--no-TTY")
+
+# Where an image has its venvs.
+VENVS = {"airflow": "/opt/venv", "localstack": "/opt/localstack", "lambda": "/opt/lambda"}
 
 
 class ComposeStack(Stack):
@@ -37,17 +42,9 @@ class ComposeStack(Stack):
 
     engine = "compose"
 
-    def __init__(self, settings: Settings) -> None:
-        """Start nothing yet."""
-        super().__init__(settings)
-        self.docker = Docker(self)
-        self.images = Images(self)
-
-    # Commands
-
     @cached_property
     def command_variables(self) -> Mapping[str, str]:
-        """The variables of every command: the settings, and what Compose needs besides."""
+        """The variables of every command: the settings, and what else Compose needs."""
         own = {}
         # For builds behind a proxy that inspects TLS: they trust what this machine trusts.
         bundle = self.settings.get(CA_SETTING) or self.settings.variables.get("SSL_CERT_FILE", DEBIAN_BUNDLE)
@@ -58,75 +55,52 @@ class ComposeStack(Stack):
             own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.settings.compose_files()))
         return {**self.settings.variables, **own}
 
-    def popen(self, command: Sequence[str], **streams: Any) -> "subprocess.Popen[str]":
-        """Start a command as any stack does; a missing ``docker`` is named."""
+    def popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
+        """Start a command as any stack does; StackError if ``docker`` is missing."""
         try:
-            return super().popen(command, **streams)
+            return super().popen(command, **options)
         except FileNotFoundError as error:
-            raise StackError(
-                f"there is no command `{command[0]}`",
-                next_step=f"See {COMMAND} doctor, or install Docker Engine 25 or newer.",
-            ) from error
-
-    # What there is
+            next_step = f"See {COMMAND} doctor, or install Docker Engine 25 or newer."
+            raise StackError(f"there is no command `{command[0]}`", next_step=next_step) from error
 
     @cached_property
     def configuration(self) -> dict[str, Any]:
-        """The compose file as Compose understands it, every variable filled in.
-
-        :raises StackError: if Compose refuses it.
-        """
+        """The compose file as Compose understands it, every variable filled in."""
         text = self.run(
-            "docker", "compose", "config", "--format", "json",
-            what="reading the compose file",
+            "docker", "compose", "config", "--format", "json", what="reading the compose file",
             next_step="Correct the compose file or the variable that it names.",
         )  # fmt: skip
         return dict(json.loads(text))
 
     def variables(self, service: str) -> Mapping[str, str]:
-        """What the compose file gives to a service; its image adds more."""
+        """Return what the compose file gives to a service; its image adds more."""
         return dict(self.configuration["services"][service].get("environment") or {})
 
     def services(self) -> list[Service]:
-        """Every service of the compose file, also those without a container.
-
-        :raises StackError: if the Docker Engine does not answer.
-        """
+        """Return every service of the compose file, even if it has no container."""
         found = list(self._containers())
         numbered = {service.name for service in found if service.replica > 1}
         services = []
         for name in self.service_names:
             own = sorted((one for one in found if one.name == name), key=lambda one: one.replica)
             # Replicas are numbered from 1 on; a service that has one replica goes by its name alone.
-            services += [one if name in numbered else replace(one, replica=0) for one in own] or [
-                Service(name)
-            ]
+            own = [one if name in numbered else replace(one, replica=0) for one in own]
+            services += own or [Service(name)]
         return services
 
     def is_there(self) -> bool:
         """Whether a Docker Engine answers and has a container of this stack."""
-        return self.docker.version() is not None and next(self._containers(), None) is not None
+        return docker.version(self) is not None and next(self._containers(), None) is not None
 
     def _containers(self) -> Iterator[Service]:
-        label = f"label={PROJECT_LABEL}={self.project}"
-        oneoff = "label=com.docker.compose.oneoff=False"
-        listing = self.run(
-            "docker",
-            "ps",
-            "--all",
-            "--quiet",
-            "--filter",
-            label,
-            "--filter",
-            oneoff,
-            what="asking the Docker Engine for containers",
-        )
-        if not listing.split():
+        filters = (f"label={PROJECT_LABEL}={self.project}", "label=com.docker.compose.oneoff=False")
+        command = ("docker", "ps", "--all", "--quiet", *(f"--filter={one}" for one in filters))
+        found = self.run(*command, what="asking the Docker Engine for containers").split()
+        if not found:
             return
         try:
-            inspected = self.run(
-                "docker", "inspect", *listing.split(), what="asking the Docker Engine about containers"
-            )
+            what = "asking the Docker Engine about containers"
+            inspected = self.run("docker", "inspect", *found, what=what)
         except StackError as error:
             if "No such object" in error.output:  # it was removed since
                 return
@@ -135,36 +109,29 @@ class ComposeStack(Stack):
             yield _service(container)
 
     def port(self, service: str) -> int:
-        """This machine's port for a service.
-
-        :raises StackError: if it is not published or the service does not run.
-        """
+        """Return this machine's port for a service, as Compose says it."""
         published = self.run(
             "docker", "compose", "port", service, str(PORTS[service].number),
             what=f"looking up the port of {service}", next_step=IS_IT_RUNNING,
         )  # fmt: skip
         port = int(published.strip().rpartition(":")[2] or 0)
         if not port:
-            raise StackError(
-                f"the port of {service} is not published",
-                next_step="For the database set POSTGRES_PORT (0 for any free port).",
-            )
+            next_step = "For the database set POSTGRES_PORT (0 for any free port)."
+            raise StackError(f"the port of {service} is not published", next_step=next_step)
         return port
-
-    # Before a start
 
     def get_engine(self, say: Say) -> None:
         """See to it that a Docker Engine answers and is new enough; install one as root on Debian."""
-        self.docker.get(say)
+        if docker.version(self) is None and offline.is_debian_root():
+            offline.run(self, "engine.sh", say=say)
+        if findings := list(docker.version_findings(self)):
+            raise Unmet(*findings)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what keeps Compose from starting the stack."""
-        if found := list(self.docker.version_findings()):
-            yield from found
-        else:
-            yield from self._other_checkout()
+        yield from list(docker.version_findings(self)) or self._other_checkouts()
 
-    def _other_checkout(self) -> Iterator[Finding]:
+    def _other_checkouts(self) -> Iterator[Finding]:
         """Yield containers of the same project name that belong to another folder."""
         column = f'{{{{.Label "{FOLDER_LABEL}"}}}}'
         mine = f"label={PROJECT_LABEL}={self.project}"
@@ -179,35 +146,44 @@ class ComposeStack(Stack):
 
     def port_holder(self, service: str, port: int) -> str:
         """Return who else listens on a port: another project's container, or a program."""
-        if not ports.is_taken(port):
+        if not (holder := ports.holder(port)):
             return ""
-        name, project = self.docker.container_on(port) or ("", "")
-        if not name:
-            return ports.process_on(port) or "another program"
-        return "" if project == self.project else f"the container {name}"
+        columns = f'{{{{.Names}}}} {{{{.Label "{PROJECT_LABEL}"}}}}'
+        command = ("docker", "ps", "--filter", f"publish={port}", "--format", columns)
+        listed = self.run(*command, what="asking the Docker Engine for containers")
+        name, _, project = listed.partition("\n")[0].partition(" ")
+        if name:
+            return "" if project == self.project else f"the container {name}"
+        return holder
 
     def has_parts(self) -> bool:
-        """Whether its images are there: a container keeps its image by itself."""
+        """Return True: a container keeps its image by itself."""
         return True
 
     def get_parts(self, say: Say, on_line: Say) -> None:
         """Get the base images and build the stack's own; if all of it is cached, that takes a second."""
-        self.images.build(say, on_line)
+        images.build(self, say, on_line)
 
     def get_test_tools(self, parts: Sequence[str], say: Say, on_line: Say) -> None:
         """Build an image with pytest and mypy for each part."""
-        self.images.build_for_tests(parts, say, on_line)
+        images.build_for_tests(self, parts, say, on_line)
 
     def test_command(
         self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
-        """Return a command in a part's test image; the image knows the folders."""
-        return self.images.test_command(part, venv, arguments), {}
+        """Return a command in a part's test image, with no network; the image knows the folders."""
+        command = [
+            "docker", "run", "--rm", "--init", "--network", "none",
+            "--volume", f"{self.root}:/checkout:ro", "--workdir", "/checkout",
+            "--env", "MYPY_CACHE_DIR=/tmp/mypy", "--entrypoint", f"{VENVS[venv]}/bin/python",
+            images.for_tests(self, part), *arguments,
+        ]  # fmt: skip
+        return command, {}
 
     def ask_unstarted(self, question: str) -> Any:
         """Ask in a container of Airflow's image, with no network."""
         image = self.configuration["services"]["scheduler"]["image"]
-        if self.images.missing([image]):
+        if images.missing(self, [image]):
             return None
         package = self.root / "src" / "windtunnel"
         answer = self.run(
@@ -219,12 +195,10 @@ class ComposeStack(Stack):
 
     def resource_findings(self) -> Iterator[Finding]:
         """Yield files that containers may not read, and a lack of memory, disk or images."""
-        yield from resources.findings(self)
-
-    # What can be done with it
+        return resources.findings(self)
 
     @contextlib.contextmanager
-    def _starting(self, on_line: Callable[[str], None]) -> Iterator[Advance]:
+    def _starting(self, on_line: Say) -> Iterator[Advance]:
         scale = [f"--scale={service}={number}" for service, number in self.settings.scale.items()]
         with tempfile.TemporaryFile("w+") as errors:
             process = self.popen(
@@ -267,24 +241,16 @@ class ComposeStack(Stack):
         )  # fmt: skip
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
-        """Run a command in a service's container; its standard output."""
-        return self.run(
-            *self._exec(service), *argv,
-            what=f"running {argv[0]} in {service}", stdin=stdin, next_step=IS_IT_RUNNING,
-        )  # fmt: skip
+        """Run a command in a service's container and return its standard output."""
+        what = f"running {argv[0]} in {service}"
+        return self.run(*EXEC, service, *argv, what=what, stdin=stdin, next_step=IS_IT_RUNNING)
 
-    def run_in(
-        self, service: str, *argv: str, on_line: Callable[[str], None], what: str, next_step: str
-    ) -> None:
+    def run_in(self, service: str, *argv: str, on_line: Say, what: str, next_step: str) -> None:
         """Run a command in a service's container, and hand over each line as it comes."""
-        self.stream(*self._exec(service), *argv, what=what, on_line=on_line, next_step=next_step)
-
-    @staticmethod
-    def _exec(service: str) -> list[str]:
-        return ["docker", "compose", "exec", "--no-TTY", service]
+        self.stream(*EXEC, service, *argv, what=what, on_line=on_line, next_step=next_step)
 
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all if none is named."""
+        """Return the services' logs so far, or all logs if no service is named."""
         options = ["--no-log-prefix"] if len(services) == 1 else []
         options += ["--tail", str(tail)] if tail is not None else []
         options += ["--timestamps"] if timestamps else []
@@ -294,16 +260,18 @@ class ComposeStack(Stack):
     def memory(self) -> dict[str, float]:
         """Return what ``docker stats`` says, without cached files that can be dropped."""
         labels = {service.id: service.label for service in self.services() if service.state == "running"}
-        used = self.docker.memory(labels) if labels else {}
-        return {labels[container]: memory for container, memory in used.items()}
+        if not labels:
+            return {}
+        command = ("docker", "stats", "--no-stream", "--no-trunc", "--format", "{{.ID}} {{.MemUsage}}")
+        lines = self.run(*command, *labels, what="asking for memory").splitlines()
+        used = (line.partition(" ") for line in lines)
+        return {labels[container]: docker.size(memory) for container, _, memory in used}
 
-    def show_logs(
-        self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
-    ) -> None:
-        """Hand over the lines of one service's log, or of all."""
+    def show_logs(self, service: str | None, *, follow: bool, tail: int | None, on_line: Say) -> None:
+        """Hand over the lines of one service's log, or of all; a terminal gets Compose's colours."""
         options = [*(["--follow"] if follow else []), *(["--tail", str(tail)] if tail is not None else [])]
         command = ["docker", "compose", "logs", *options, *([service] if service else [])]
-        if sys.stdout.isatty():  # with Compose's colours
+        if sys.stdout.isatty():
             if self.popen(command).wait():
                 raise StackError("reading the logs failed", next_step=IS_IT_RUNNING)
             return

@@ -24,9 +24,8 @@ def read(settings: Settings) -> dict[str, Any]:
             content = yaml.safe_load(file.read_text())
             merged = _merged(merged, _in_long_form(_interpolated(content or {}, variables)))
         except (OSError, yaml.YAMLError, ExpandvarsException) as error:
-            raise StackError(
-                f"{file} cannot be used: {error}", next_step="Correct the file or the variable."
-            ) from error
+            next_step = "Correct the file or the variable."
+            raise StackError(f"{file} cannot be used: {error}", next_step=next_step) from error
     return {**merged, "name": settings.project}
 
 
@@ -41,14 +40,13 @@ def words(value: str | Sequence[str]) -> list[str]:
 
 
 def seconds(duration: str | None) -> float:
-    """A duration of a compose file, ``1m30s``, in seconds."""
+    """Return a duration of a compose file, ``1m30s``, in seconds."""
     units = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
     found = re.findall(r"([\d.]+)(ms|s|m|h)", duration or "")
     return sum(float(number) * units[unit] for number, unit in found)
 
 
 def _interpolated(value: Any, variables: Mapping[str, str]) -> Any:
-    """Fill in variables as Compose does."""
     if isinstance(value, str):
         # A backslash is nothing special to Compose.
         return expand(value.replace("\\", "\\\\").replace("$$", "\\$"), environ=variables)
@@ -71,7 +69,7 @@ def _in_long_form(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _merged(below: Any, above: Any, key: str = "") -> Any:
-    """Compose's merge of files: the later one wins, but volumes are added."""
+    """Merge as Compose does: the later file wins, but volumes are added."""
     if isinstance(below, dict) and isinstance(above, dict):
         return {**below, **{key: _merged(below.get(key), value, key) for key, value in above.items()}}
     if key == "volumes" and isinstance(below, list):

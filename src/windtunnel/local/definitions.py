@@ -1,7 +1,6 @@
 """What the process of each service is: command, variables, folder.
 
-The compose file says it for containers; addresses and paths are translated, and what an image's ENV is for a
-container is added here.
+It comes from the compose file, with addresses and paths translated, and what an image's ENV sets added.
 """
 
 import os
@@ -18,7 +17,7 @@ from windtunnel.local.venvs import Venvs
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import PORTS, Settings
 
-# The process that Airflow's services are forked from; it stands beside the compose file's services.
+# The process that Airflow's services are forked from, beside the compose file's services.
 FORK_SERVER = "fork-server"
 
 SERVICES_BY_PORT = {str(port.number): service for service, port in PORTS.items()}
@@ -28,7 +27,7 @@ ADDRESS = re.compile(
     rf"(?<![\w.-])(?:{'|'.join(PORTS)}|localhost|0\.0\.0\.0):({'|'.join(SERVICES_BY_PORT)})\b"
 )
 
-# What a path inside the containers begins with.
+# The beginning of a path inside the containers.
 CONTAINER_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|run|var|etc)/)")
 
 # A definition as `local.processes` starts it.
@@ -37,11 +36,7 @@ Definition = dict[str, Any]
 
 @dataclass(frozen=True)
 class Definitions:
-    """Makes the definitions of one stack.
-
-    :param configuration: the compose file, as :func:`windtunnel.local.composefile.read` returns it.
-    :param ports: of each service on this machine.
-    """
+    """Makes the definitions of one stack, by its compose file and the ports of services on this machine."""
 
     settings: Settings
     layout: Layout
@@ -52,75 +47,65 @@ class Definitions:
     def of(self, name: str, label: str) -> Definition:
         """Return the definition of a service's process.
 
-        :param label: the service's name, or that of one of its replicas.
+        :param label: the name of the service, or of one of its replicas.
         :raises StackError: if the service runs an image that this engine does not know.
         """
         service = self.configuration["services"][name]
         image = "postgres" if name == "postgres" else str(service.get("image", "")).rpartition("-")[2]
         images = {"postgres": self._postgres, "airflow": self._airflow, "localstack": self._localstack}
         if image not in images:
-            raise StackError(
-                f"the service {name} runs the image {service.get('image')}",
-                next_step="The local engine has no images: use --engine compose, or leave that file out.",
-            )
-        given = {key: self._translated(value) for key, value in self._given(service).items()}
+            next_step = "The local engine has no images: use --engine compose, or leave that file out."
+            what = f"the service {name} runs the image {service.get('image')}"
+            raise StackError(what, next_step=next_step)
         program, *first = composefile.words(service.get("entrypoint", ["/entrypoint.sh"]))
         mounted = any(volume["target"] == program for volume in service.get("volumes", []))
         start = [str(self.layout.place(program))] if mounted else ["/usr/bin/env", program]
-        command = composefile.words(service.get("command", []))
         listening = self._listening() if image == "postgres" else []
+        command = [*start, *first, *composefile.words(service.get("command", [])), *listening]
         folder = str(processes.temporary_folder(self.layout.run, label))
         common = {"HOME": folder, "TMPDIR": folder, "LANG": "C.UTF-8"}
-        return {
-            "command": [*start, *first, *command, *listening],
-            "environment": {**common, **given, **images[image]()},
-            "folder": folder,
-        }
+        environment = {**common, **self._given(service), **images[image]()}
+        return {"command": command, "environment": environment, "folder": folder}
 
     def all(self, labels: Mapping[str, str]) -> dict[str, Definition]:
-        """Return the definition of each process, and that of the fork server.
+        """Return the definition of the fork server and of each process, by its label.
 
-        :param labels: of each process, its service.
+        :param labels: the service of each process, by label.
         """
         found = {label: self.of(name, label) for label, name in labels.items()}
         folder = str(processes.temporary_folder(self.layout.run, FORK_SERVER))
-        # As the plainest of them: another file may give one of the others a setting of its own.
+        # From the plainest of them: another file may give one of the others a setting of its own.
         plain = found["init"]
-        found[FORK_SERVER] = {
-            "command": [plain["command"][0], FORK_SERVER],
-            "environment": {**plain["environment"], "HOME": folder, "TMPDIR": folder},
-            "folder": folder,
-        }
+        environment = {**plain["environment"], "HOME": folder, "TMPDIR": folder}
+        command = [plain["command"][0], FORK_SERVER]
+        found[FORK_SERVER] = {"command": command, "environment": environment, "folder": folder}
         return found
 
     def _given(self, service: Mapping[str, Any]) -> dict[str, str]:
-        """Return the variables of the compose file; a name without a value has that of this shell."""
-        values = {
-            key: self.settings.get(key) if value is None else value
-            for key, value in (service.get("environment") or {}).items()
-        }
-        return {
-            key: str(value).lower() if isinstance(value, bool) else str(value)
-            for key, value in values.items()
-        }
+        """Return the variables of the compose file; a name without a value has the value of this shell."""
+        found = {}
+        for key, value in (service.get("environment") or {}).items():
+            given = self.settings.get(key) if value is None else value
+            found[key] = self._translated(str(given).lower() if isinstance(given, bool) else str(given))
+        return found
 
     def _translated(self, value: str) -> str:
-        """Return a value of the compose file with the addresses and paths that hold here."""
+        """Return a value of the compose file with the addresses and paths of this machine."""
         value = ADDRESS.sub(lambda found: f"127.0.0.1:{self.ports[SERVICES_BY_PORT[found[1]]]}", value)
         return CONTAINER_PATH.sub(f"{self.layout.run}/root/", value)
 
-    # What an image's ENV is for a container.
+    # What an image's ENV sets for a container
 
     def _airflow(self) -> dict[str, str]:
         home = self.layout.place("/opt/airflow")
         return {
             "PATH": _path(self.venvs.python("airflow").parent),
             "PYTHONPATH": f"{home}:{self.layout.place('/opt/windtunnel')}",
-            # The folders of users are not written to.
+            # So that nothing is written into users' folders.
             "PYTHONDONTWRITEBYTECODE": "1",
             "AIRFLOW_HOME": str(home),
             "AIRFLOW_CONFIG": str(home / "config" / "airflow.cfg"),
-            # So that a traceback shows where a file really is.
+            # So that a traceback shows the real path of a file.
             "AIRFLOW__CORE__DAGS_FOLDER": str((home / "dags").resolve()),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ports["webserver"]),
@@ -133,7 +118,7 @@ class Definitions:
             "PYTHONPATH": str(self.layout.place("/opt/windtunnel")),
             "LAMBDA_RUNTIME_PYTHON": str(self.venvs.python("lambda")),
             "FILESYSTEM_ROOT": str(self.layout.run / "root"),
-            # It is not to look for one: this may be a container whose folders are not its own.
+            # LocalStack must not look whether it is in a container: its folders are not the container's.
             "OVERRIDE_IN_DOCKER": "0",
         }
 

@@ -10,10 +10,10 @@ import socket
 import struct
 import sys
 
-# A variable of each service that can be forked: where the fork server listens.
+# The variable that each service that can be forked has: the fork server's socket.
 SOCKET_VARIABLE = "FORK_SERVER_SOCKET"
 
-# On the wire: the length of a request, a process's id (0: refused), its status at the end as by wait(2).
+# On the wire: the length of a request, a process's id (0: refused), its status at the end by wait(2).
 NUMBER = struct.Struct("=i")
 
 # Passed on; supervisord sends one of the first two.
@@ -23,11 +23,8 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.
 def become(path: str, argv: list[str]) -> None:
     """Have a command run by a fork of the fork server, and end as it ends; run it here if that fails.
 
-    The request: the standard streams, a length, and that many bytes of JSON with the command, its folder and
-    its variables.
-
-    :param path: of the socket.
-    :param argv: the command.
+    The request to the socket at ``path`` consists of the standard streams, a length, and that many bytes of
+    JSON with the command, its folder and its variables.
     """
     request = json.dumps([argv, os.getcwd(), dict(os.environ)]).encode()
     server = socket.socket(socket.AF_UNIX)

@@ -1,14 +1,11 @@
 """The fork server: imports Airflow once, and is forked for each of Airflow's services on the local engine.
 
-Each of Airflow's services imports the same 2,000 modules: 2 s of CPU and 150 MB. The server imports them
-once. The process of a service (``windtunnel.local.fork_client``) asks it for a fork that becomes the service,
-then passes on signals one way and the exit status the other. If the server cannot help, that process becomes
-the service itself.
+Each of them imports the same 2,000 modules: 2 s of CPU and 150 MB. A service's own process
+(``windtunnel.local.fork_client``) asks the server for a fork that becomes the service, then passes signals on
+and the exit status back. If the server cannot help, that process becomes the service itself.
 
 The server imports when the first client comes: Airflow's settings need the secrets, which are there once a
-service asks.
-
-Runs in Airflow's venv, as a process beside the services.
+service asks. It runs in Airflow's venv, as a process beside the services.
 """
 
 import contextlib
@@ -31,15 +28,15 @@ from pathlib import Path
 
 from windtunnel.local.fork_client import NUMBER, SOCKET_VARIABLE, send
 
-# What all services import, and can be imported in a process that is to be forked: it starts no threads.
+# What all services import and is safe in a process that is to be forked: it starts no threads.
 MODULES = (
     "airflow.cli.cli_parser",
-    # The web server's, and by dag-processor and triggerer called without one.
+    # Of the web server; dag-processor and triggerer call it without one.
     "airflow.api_fastapi.execution_api.app",
     "airflow.cli.commands.api_server_command",
 )
 
-# What a start of the stack waits for longest: it does not wait for imports that it does not need.
+# A start of the stack waits longest for this service, so it does not wait for imports that it does not need.
 FIRST = "api-server"
 
 # Variables in which services differ and that Airflow does not read while it is imported.
@@ -47,11 +44,9 @@ OWN_VARIABLES = frozenset({"HOME", "TMPDIR", "PWD", "OLDPWD", "SHLVL", "_", "WIN
 
 # How long a client may take to send its request, in seconds: it sends it in one go.
 PATIENCE = 5.0
-
 # prctl(2): the signal that a process gets when its parent ends.
 PR_SET_PDEATHSIG = 1
-
-# Begins a line of the log that ``status`` and ``doctor`` show, too.
+# The beginning of a line of the log that ``status`` and ``doctor`` show, too.
 WARNING = "fork server: warning: "
 
 
@@ -66,7 +61,7 @@ class Client:
     environment: dict[str, str]
 
     def close_streams(self) -> None:
-        """Close them in this process: a fork that was given them keeps them."""
+        """Close them in this process; its fork keeps them."""
         for stream in self.streams:
             os.close(stream)
 
@@ -81,9 +76,9 @@ def import_airflow() -> None:
 def speak_newest_version_only() -> None:
     """Drop the older versions of the execution API, by which tasks talk to Airflow.
 
-    Airflow's web server builds the routes of all nine before it answers a task: 2.5 s and 40 MB. All that
-    talks to it on this engine comes from the same venv, so speaks the newest version. Another release of
-    Airflow or cadwyn may lack the names that this needs: then all versions stay, and a warning says so.
+    Airflow's web server builds the routes of all nine before it answers a task: 2.5 s and 40 MB. On this
+    engine all its clients come from the same venv, so they speak the newest version. If another release of
+    Airflow or cadwyn lacks the names that this needs, all versions stay, and a warning says so.
     """
     try:
         from airflow.api_fastapi.execution_api.routes import execution_api_router
@@ -96,14 +91,13 @@ def speak_newest_version_only() -> None:
         sys.stderr.write(f"{WARNING}the web server starts 2.5 s later, with old API versions: {error}\n")
         return
     bundle.versions = newest
-    # Routes for older versions only: cadwyn requires that each route is in some version.
-    execution_api_router.routes = [
-        route for route in routes if _DELETED_ROUTE_TAG not in getattr(route, "tags", ())
-    ]
+    # Cadwyn requires that each route is in some version, so routes of older versions go, too.
+    kept = [route for route in routes if _DELETED_ROUTE_TAG not in getattr(route, "tags", ())]
+    execution_api_router.routes = kept
 
 
 def import_for_tasks() -> None:
-    """Import what the checkout's own Airflow settings import in the scheduler, for its tasks."""
+    """Import what the checkout's Airflow settings import in the scheduler, for its tasks."""
     importlib.import_module("airflow_local_settings").preload()
 
 
@@ -111,37 +105,31 @@ class Server:
     """Forks itself for each client, and reports to the client how its fork ended."""
 
     def __init__(self, path: Path) -> None:
-        """Listen; nothing is imported yet.
-
-        :param path: of the socket.
-        """
+        """Listen on the socket of that path; nothing is imported yet."""
         path.unlink(missing_ok=True)
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
         path.chmod(0o600)
         self._listener.listen()
-        # When a fork ends, the signal's number arrives here, so one place waits for everything.
+        # The number of the signal arrives here when a fork ends, so one place waits for everything.
         self._woken, self._wake = socket.socketpair()
         self._waiting: list[Client] = []
-        # By the process of the fork.
+        # By process id of the fork.
         self._clients: dict[int, socket.socket] = {}
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._listener, selectors.EVENT_READ)
 
     def serve(
-        self,
-        first: Callable[[], None] = import_airflow,
-        then: Callable[[], None] = import_for_tasks,
+        self, first: Callable[[], None] = import_airflow, then: Callable[[], None] = import_for_tasks
     ) -> Client:
-        """Import, then fork for each client. Returns only in the forks.
+        """Import, then fork for each client. Return only in a fork, with the client that it serves.
 
         :param first: imports what all need.
         :param then: imports what ``FIRST`` does not need.
-        :return: the client that this fork serves.
         """
         self._selector.select()
         _set_title("airflow fork server")
-        # Nothing that is imported is garbage. Once frozen it is never examined, so its pages stay shared.
+        # What is imported is never garbage. Once it is frozen nothing examines it, so its pages stay shared.
         gc.disable()
         first()
         gc.freeze()
@@ -154,7 +142,7 @@ class Server:
         try:
             then()
         except Exception:
-            # Another config folder may lack it. It saves time, and nothing depends on it.
+            # Another config folder may lack it. It only saves time.
             traceback.print_exc()
         gc.freeze()
         return self._go_on()
@@ -165,7 +153,7 @@ class Server:
         self._selector.register(self._woken, selectors.EVENT_READ)
         signal.set_wakeup_fd(self._wake.fileno())
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        # A fork may have ended before.
+        # A fork may have ended before that.
         self._reap()
         while True:
             for client in list(self._waiting):
@@ -213,7 +201,7 @@ class Server:
         client.close_streams()
         self._clients[pid] = client.connection
         self._selector.register(client.connection, selectors.EVENT_READ, pid)
-        # A client that is gone already is noticed later, as abandoned.
+        # If the client is gone already, its fork is found abandoned later.
         with contextlib.suppress(OSError):
             client.connection.sendall(NUMBER.pack(pid))
         return False
@@ -228,7 +216,7 @@ class Server:
         for other in self._waiting:
             other.connection.close()
             other.close_streams()
-        # Linux shares the cores among sessions first (sched(7), autogroup). In a session of its own, the web
+        # Linux shares the cores among sessions first (sched(7), autogroup): in a session of its own, the web
         # server has a core to itself while all the others start.
         if FIRST in client.argv:
             os.setsid()
@@ -242,8 +230,8 @@ class Server:
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while found := os.waitpid(-1, os.WNOHANG):
-                pid, status = found
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
                 if not pid:
                     return
                 client = self._clients.pop(pid)
@@ -261,20 +249,20 @@ class Server:
 
 
 def differing(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:
-    """Return the names of the variables that must be the same in a fork as in the server, and are not."""
+    """Return the names of the variables that a fork and the server must share, and do not."""
     names = (one.keys() | other.keys()) - OWN_VARIABLES
     return sorted(name for name in names if one.get(name) != other.get(name))
 
 
 def _set_title(title: str) -> None:
-    """Set what ``ps`` shows. The server does so, too: a fork that has changed its variables before cannot."""
+    """Set what ``ps`` shows, first in the server: a fork that changed its variables before that could not."""
     from setproctitle import setproctitle
 
     setproctitle(title)
 
 
 def run(client: Client) -> None:
-    """Run a command in this process: a module, or a script of the interpreter's folder."""
+    """Run the client's command in this process: a module, or a script of the interpreter's folder."""
     os.chdir(client.folder)
     os.environ.clear()
     os.environ.update(client.environment)

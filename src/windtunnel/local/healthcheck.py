@@ -2,7 +2,8 @@
 
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -16,22 +17,19 @@ TIMEOUT = 30.0
 # How long a service may be unhealthy after its start, in seconds: the compose file's period.
 START_PERIOD = 60.0
 
-# Takes a service's variables and when its process was started, in seconds since the epoch.
+# Takes a service's variables and the start of its process, in seconds since the epoch.
 Probe = Callable[[Mapping[str, str], float], None]
 
 
 def probe_of(name: str, service: Mapping[str, Any]) -> Probe | None:
-    """Return what finds out whether a service is healthy; None if it has no health check.
-
-    :param service: its part of the compose file.
-    """
+    """Return what probes a service, by its part of the compose file; None if it has no health check."""
     if name in probes.PROBES:
         return probes.PROBES[name]
     check = service.get("healthcheck") or {}
     test = check.get("test")
     if not test or check.get("disable") or test == ["NONE"]:
         return None
-    kind, *words = ["CMD-SHELL", test] if isinstance(test, str) else test
+    kind, *words = ("CMD-SHELL", test) if isinstance(test, str) else test
     command = ["/bin/sh", "-c", *words] if kind == "CMD-SHELL" else words
     timeout = seconds(check.get("timeout")) or TIMEOUT
 
@@ -54,11 +52,7 @@ def probe_of(name: str, service: Mapping[str, Any]) -> Probe | None:
 def probed(
     service: Service, probe: Probe, variables: Callable[[], Mapping[str, str]], started: float
 ) -> Service:
-    """Return a running service with its health.
-
-    :param variables: returns those of the service.
-    :param started: when its process was started, in seconds since the epoch.
-    """
+    """Return a running service with its health; its process was ``started`` in seconds since the epoch."""
     now = time.time()
     try:
         probe(variables(), started)
@@ -68,3 +62,37 @@ def probed(
         said = str(unhealthy)
         return replace(service, health=word, probed_at=str(now), health_output=said, definite=definite)
     return replace(service, health="healthy", probed_at=str(now))
+
+
+class Watch:
+    """Probes of a start: one at a time for each service, none for a healthy one; nobody waits for an answer.
+
+    A web server's first answer takes seconds, in which others may have to be started.
+    """
+
+    def __init__(self, services: int) -> None:
+        """Probe nothing yet, and later at most that many services at the same time."""
+        self._pool = ThreadPoolExecutor(services)
+        self._running: dict[str, Future[Service]] = {}
+        self._latest: dict[str, Service] = {}
+
+    def close(self) -> None:
+        """End without waiting for any probe."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def know(self, services: Sequence[Service]) -> None:
+        """Take what was seen before this start for the latest answers."""
+        for service in services:
+            self._latest.setdefault(service.label, service)
+
+    def look(self, service: Service, probe: Callable[[], Service]) -> Service:
+        """Return the latest answer about this process; without one it is still starting."""
+        running = self._running.get(service.label)
+        if running and running.done():
+            self._latest[service.label] = self._running.pop(service.label).result()
+            running = None
+        latest = self._latest.get(service.label)
+        known = latest if latest and latest.id == service.id else replace(service, health="starting")
+        if running is None and known.health != "healthy":
+            self._running[service.label] = self._pool.submit(probe)
+        return known

@@ -1,7 +1,7 @@
 """Where the files of a stack of processes are.
 
-Each container path of the compose file is found below one folder, so settings need not know where they are.
-What a stack writes is in ``.windtunnel/local/PROJECT``: ``volumes/`` outlives ``down``, ``run/`` does not.
+Each container path of the compose file has its place below one folder. What a stack writes is in
+``.windtunnel/local/PROJECT``: ``volumes/`` outlives ``down``, ``run/`` does not.
 """
 
 import json
@@ -19,9 +19,8 @@ REMEDY = "Run it as the user who started the stack."
 
 @dataclass(frozen=True)
 class Layout:
-    """The files of one stack."""
+    """The files of one stack, which writes everything into ``folder``."""
 
-    # Everything that the stack writes.
     folder: Path
 
     @property
@@ -31,12 +30,12 @@ class Layout:
 
     @property
     def socket(self) -> Path:
-        """Of supervisord."""
+        """The socket of supervisord."""
         return self.run / "supervisor.sock"
 
     @property
     def fork_server_socket(self) -> Path:
-        """Of the fork server."""
+        """The socket of the fork server."""
         return self.run / "fork-server.sock"
 
     @property
@@ -45,7 +44,7 @@ class Layout:
         return self.place("/var/lib/postgresql/data").resolve()
 
     def place(self, container_path: str) -> Path:
-        """Return where a path of the containers is here."""
+        """Return the place of a container's path."""
         return self.run / "root" / container_path.lstrip("/")
 
     def log(self, label: str) -> Path:
@@ -53,11 +52,7 @@ class Layout:
         return self.run / "logs" / f"{label}.log"
 
     def make(self, labels: Iterable[str], ports: Mapping[str, int]) -> None:
-        """Make what processes find when they start.
-
-        :param labels: of these processes.
-        :param ports: of each service on this machine.
-        """
+        """Make the folders of these processes, and note the ports on this machine, by service."""
         for label in labels:
             processes.temporary_folder(self.run, label).mkdir(parents=True, exist_ok=True)
         self.log("").parent.mkdir(exist_ok=True)
@@ -66,14 +61,13 @@ class Layout:
     def mount(self, volume: Mapping[str, Any] | str, root: Path) -> None:
         """Let a container's path lead to what is mounted there.
 
-        :param volume: as the compose file has it, in the long form.
+        :param volume: as the compose file has it.
         :param root: the checkout.
-        :raises StackError: for the short form.
+        :raises StackError: if it is in the short form.
         """
         if isinstance(volume, str):
-            raise StackError(
-                f"volume {volume!r}: the local engine reads the long form, with type, source and target"
-            )
+            form = "the local engine reads the long form, with type, source and target"
+            raise StackError(f"volume {volume!r}: {form}")
         if volume["type"] == "bind":
             source = (root / Path(volume["source"]).expanduser()).resolve()
         else:
@@ -86,26 +80,22 @@ class Layout:
         return self.run / "ports.json"
 
     def ports(self) -> dict[str, int]:
-        """Return the port of each service; none if the stack does not run."""
+        """Return the port of each service; empty if the stack does not run."""
         return dict(json.loads(self._ports.read_text())) if self._ports.exists() else {}
 
 
 def link(path: Path, target: Path) -> None:
     """Make a link, or let it lead elsewhere."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.is_symlink():
-        # A running service may be reading through it.
-        if path.readlink() == target:
-            return
+    # A link that is right stays: a running service may be reading through it.
+    if path.is_symlink() and path.readlink() != target:
         path.unlink()
-    path.symlink_to(target)
+    if not path.is_symlink():
+        path.symlink_to(target)
 
 
 def remove(folder: Path) -> None:
-    """Remove a folder and what is in it.
-
-    :raises StackError: if that cannot be done, as another user's files cannot.
-    """
+    """Remove a folder; StackError if that cannot be done, as with another user's files."""
     try:
         shutil.rmtree(folder)
     except OSError as error:

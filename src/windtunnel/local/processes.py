@@ -1,9 +1,8 @@
 """The processes of the local engine: how one is started, and how all that belongs to a stack are found.
 
-A process belongs to a service when its temporary folder, or the folder that it works in, is that service's.
-Both are inherited by everything that a service starts. The functions in LocalStack inherit nothing, but have
-their temporary folder below that of the stack. What sets its own title, as Airflow's workers do, writes over
-its environment.
+A process belongs to a service if its temporary folder or its working folder is the service's: everything that
+a service starts inherits both. The functions in LocalStack inherit neither, but have their temporary folder
+below the stack's. A process that sets its own title, as Airflow's workers do, writes over its environment.
 """
 
 import json
@@ -16,27 +15,23 @@ from pathlib import Path
 
 import psutil
 
-# In the folder of a running stack: what each service is, for this module to start it.
+# The file in the folder of a running stack that says what each service is, for this module to start it.
 SERVICES = "services.json"
 
-# How long killed processes may take to be gone, and the time between two looks at them, in seconds.
+# How long killed processes may take to end, and the time between two looks at them, in seconds.
 PATIENCE = 10.0
 POLL = 0.02
 
 
 def temporary_folder(folder: Path, service: str = "") -> Path:
-    """Where a service, or what it starts, keeps temporary files; of all services if none is named.
-
-    :param folder: that of the running stack.
-    """
+    """Return the folder of a running stack for temporary files of a service, or of all if none is named."""
     return folder / "tmp" / service
 
 
 def processes(folder: Path, service: str = "") -> list[psutil.Process]:
-    """What runs of a stack, but for this process.
+    """Return the processes of a running stack, or of one of its services, except this process.
 
-    :param folder: that of the running stack.
-    :param service: only what belongs to this one.
+    :param folder: the stack's.
     """
     found = {}
     for process in psutil.process_iter():
@@ -69,7 +64,7 @@ def is_alive(pid: int) -> bool:
 
 
 def end(folder: Path, service: str = "") -> None:
-    """Kill what runs of a stack, or of one service, until nothing is left.
+    """Kill the processes of a stack, or of one service, until none is left.
 
     :raises TimeoutError: naming what could not be killed.
     """
@@ -87,14 +82,14 @@ def end(folder: Path, service: str = "") -> None:
 def memory(folder: Path, labels: Iterable[str]) -> dict[str, float]:
     """Return the bytes that each process has alone and its share of what it shares (PSS).
 
-    :param folder: that of the running stack.
-    :param labels: of processes; what belongs to none of them is supervision.
+    :param folder: the running stack's.
+    :param labels: the names of processes; what belongs to none of them is supervision.
     """
     left = {process.pid: process for process in processes(folder)}
     found = {}
     for label in labels:
-        own = [left.pop(one.pid, None) for one in processes(folder, label)]
-        found[label] = _pss(filter(None, own))
+        own = [left.pop(one.pid) for one in processes(folder, label) if one.pid in left]
+        found[label] = _pss(own)
     return {label: used for label, used in found.items() if used} | {"supervision": _pss(left.values())}
 
 
@@ -107,10 +102,9 @@ def _pss(processes: Iterable[psutil.Process]) -> float:
 
 
 def main(folder: str, service: str, *_: str) -> None:
-    """Become a service, after ending what an earlier process of it has left, as a container's end would have.
+    """Become a service of a running stack, once what an earlier process of it has left is ended.
 
-    :param folder: that of the running stack.
-    :param service: its name. What follows it tells one definition of it from another.
+    What follows its name tells one definition of it from another.
     """
     definition = json.loads((Path(folder) / SERVICES).read_text())[service]
     end(Path(folder), service)

@@ -2,8 +2,10 @@
 
 import contextlib
 import json
+import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -11,15 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel import locks
-from windtunnel.local import composefile, forks, logs, postgres, processes, resources
-from windtunnel.local import ports as own_ports
+from windtunnel.local import composefile, logs, postgres, processes, resources
 from windtunnel.local.definitions import FORK_SERVER, Definitions
-from windtunnel.local.healthcheck import probe_of, probed
+from windtunnel.local.healthcheck import Watch, probe_of, probed
 from windtunnel.local.layout import REMEDY, Layout, link, remove
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, NAMES, Venvs
-from windtunnel.local.watch import Watch
-from windtunnel.stack import ports
+from windtunnel.stack import overlays, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError
@@ -58,12 +58,14 @@ class ProcessStack(Stack):
 
     def labels(self, name: str) -> list[str]:
         """Return the names of a service's processes: its own, or ``worker-1``, ``worker-2`` for replicas."""
-        number = 1 if name == FORK_SERVER else self.replicas(name)
+        if name == FORK_SERVER:
+            return [name]
+        number = overlays.replicas(name, self.configuration, self.settings.scale)
         return [name] if number == 1 else [f"{name}-{replica}" for replica in range(1, number + 1)]
 
     @property
     def log_names(self) -> list[str]:
-        """What has a log: the services, and the fork server."""
+        """The names of all logs: of the services, and of the fork server."""
         return [*self.service_names, FORK_SERVER]
 
     def _labels(self, names: Iterable[str]) -> list[str]:
@@ -79,32 +81,23 @@ class ProcessStack(Stack):
     def _definitions(self, chosen: Mapping[str, int]) -> Definitions:
         return Definitions(self.settings, self.layout, self.venvs, self.configuration, chosen)
 
-    # Ports
-
     def _ports(self) -> dict[str, int]:
-        """Return the ports of the running stack.
-
-        :raises StackError: if none runs.
-        """
-        found = self.layout.ports()
-        if not found:
-            raise StackError(f"the stack {self.project} does not run", next_step=f"{COMMAND} up")
-        return found
+        """Return the ports of the running stack; StackError if none runs."""
+        if found := self.layout.ports():
+            return found
+        raise StackError(f"the stack {self.project} does not run", next_step=f"{COMMAND} up")
 
     def port(self, service: str) -> int:
         """Return this machine's port for a service of the running stack."""
         return self._ports()[service]
 
-    # What there is
-
     def is_there(self) -> bool:
         """Whether any of its processes runs, supervised or not."""
-        return self.supervisor.answers() or bool(
-            self.layout.run.exists() and processes.processes(self.layout.run)
-        )
+        run = self.layout.run
+        return self.supervisor.answers() or (run.exists() and bool(processes.processes(run)))
 
     def services(self) -> list[Service]:
-        """Every service of the compose file, each healthy or not as of now."""
+        """Return every service of the compose file, each healthy or not as of now."""
         wanted = [self._unseen(name, label) for name in self.service_names for label in self.labels(name)]
         if not self.layout.run.exists():
             return wanted
@@ -133,8 +126,6 @@ class ProcessStack(Stack):
         look = partial(probed, service, probe, variables, float(info["start"]))
         return self._watch.look(service, look) if self._watch else look()
 
-    # Before a start
-
     def get_engine(self, say: Say) -> None:
         """Do nothing: processes need no engine."""
 
@@ -144,12 +135,12 @@ class ProcessStack(Stack):
 
     def port_holder(self, service: str, port: int) -> str:
         """Return the program that listens on a port, unless it is the service itself."""
-        if not ports.is_taken(port) or (self.is_there() and self.port(service) == port):
-            return ""
-        return ports.process_on(port) or "another program"
+        holder = ports.holder(port)
+        is_own = holder and self.is_there() and self.port(service) == port
+        return "" if is_own else holder
 
     def has_parts(self) -> bool:
-        """Whether its venvs are there, as they are to be."""
+        """Whether its venvs are there and up to date."""
         return not self.venvs.missing()
 
     def get_parts(self, say: Say, on_line: Say) -> None:
@@ -164,46 +155,59 @@ class ProcessStack(Stack):
     def test_command(
         self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
-        """Return a command of a venv's Python."""
-        return self.venvs.test_command(part, venv, arguments, folders)
+        """Return a command of a venv's Python; each part has a cache of types of its own."""
+        tools = self.venvs.test_tools
+        path = [str(self.root / folder) for folder in (*folders, "src")]
+        variables = {
+            "PYTHONPATH": os.pathsep.join([*path, str(tools)]),
+            "AIRFLOW_HOME": str(tools / "airflow_home"),
+            "LAMBDA_RUNTIME_PYTHON": str(self.venvs.python("lambda")),
+            "MYPY_CACHE_DIR": str(self.root / ".mypy_cache" / part),
+        }
+        return [str(self.venvs.python(venv)), *arguments], variables
 
     def ask_unstarted(self, question: str) -> Any:
         """Ask in Airflow's venv, with a home of its own."""
-        return self.venvs.ask_airflow(question)
+        if self.venvs.missing(["airflow"]):
+            return None
+        command = (str(self.venvs.python("airflow")), "-m", "windtunnel.services.answers", question)
+        with tempfile.TemporaryDirectory() as home:
+            variables = {"AIRFLOW_HOME": home, "PYTHONPATH": str(self.root / "src"), "PATH": os.defpath}
+            answer = self.run(*command, what="asking Airflow", env=variables)
+        return json.loads(answer.splitlines()[-1])
 
     def warnings(self) -> list[Finding]:
         """Return what the fork server cannot do for this stack."""
         ready = [service.name for service in self.services() if service.ready and service.state == "running"]
-        return forks.warnings(self.layout, self.supervisor, map(self.variables, ready))
+        return self.supervisor.fork_warnings(map(self.variables, ready))
 
     def resource_findings(self) -> Iterator[Finding]:
         """Yield a lack of memory or disk."""
         return resources.memory_and_disk(self)
 
-    # A start
-
     @contextlib.contextmanager
     def _starting(self, on_line: Say) -> Iterator[Advance]:
         self.supervisor.require_usable_path()
         self.layout.folder.mkdir(parents=True, exist_ok=True)
-        # Two starts at the same time: the second one finds the stack running.
+        # Of two starts at the same time, the second one finds the stack running.
         on_wait = partial(on_line, "another start of this stack is under way: waiting for it")
         with locks.exclusive(self.layout.folder / "lock", on_wait):
             if self.supervisor.answers():
-                self._write({**self._ports(), **own_ports.moved(self.settings, self._ports())})
+                self._write({**self._ports(), **resources.moved_ports(self.settings, self._ports())})
                 self.supervisor.update()
             else:
                 self._remove_remains()
                 self.layout.run.mkdir()
-                self._write(own_ports.chosen(self.settings, on_line))
+                self._write(resources.chosen_ports(self.settings, on_line))
                 self.supervisor.start(self)
-            forks.start(self.layout, self.supervisor)
+            self.supervisor.start_fork_server()
             waiting = set(self.service_names)
-            with Watch(len(self._labels(waiting))) as self._watch:
-                try:
-                    yield partial(self._advance, waiting, self._watch)
-                finally:
-                    self._watch = None
+            self._watch = watch = Watch(len(self._labels(waiting)))
+            try:
+                yield partial(self._advance, waiting, watch)
+            finally:
+                watch.close()
+                self._watch = None
 
     def _write(self, chosen: Mapping[str, int]) -> None:
         """Lay out the folder of a running stack: container paths, definitions, supervisord's settings."""
@@ -221,10 +225,7 @@ class ProcessStack(Stack):
         self.supervisor.configure(definitions, parts, map(self.venvs.fingerprint, NAMES))
 
     def _advance(self, waiting: set[str], watch: Watch, services: Sequence[Service]) -> Progress:
-        """Start what may be started now.
-
-        :param waiting: the names of services that are to be started.
-        """
+        """Start what may be started now of the services that wait for their start."""
         watch.know(services)
         # A service that is only begun now has done nothing yet, whatever its state was before.
         unready = set(waiting)
@@ -232,19 +233,17 @@ class ProcessStack(Stack):
             needed = self.configuration["services"][name].get("depends_on", {})
             if all(
                 other not in (waiting if condition == "service_started" else unready)
-                and all(_is_met(one, condition) for one in services if one.name == other)
+                and all(condition == "service_started" or one.ready for one in services if one.name == other)
                 for other, condition in ((other, needed[other]["condition"]) for other in needed)
             ):
                 waiting.discard(name)
                 for label in self.labels(name):
-                    # What runs already stays; a one-shot, and what an update has stopped, runs again.
+                    # What runs stays; a one-shot, and what an update has stopped, runs again.
                     self.supervisor.call("startProcess", label, False)
         return Progress(done=not waiting)
 
-    # An end
-
     def _remove(self, volumes: bool) -> None:
-        """End every process of the stack, also if supervisord was killed, and remove what it leaves."""
+        """End every process of the stack, even if supervisord was killed, and remove what it leaves."""
         if volumes:
             # If nothing is kept, nothing needs time to stop.
             with _owner_named():
@@ -265,11 +264,8 @@ class ProcessStack(Stack):
                 group = [name for name in left if name not in needed]
                 for label in self._labels(group):
                     self.supervisor.call("stopProcess", label, False)
-                wait_until(
-                    f"{', '.join(group)} to stop",
-                    partial(self.supervisor.have_stopped, self._labels(group)),
-                    timeout=STOP_GRACE_PERIOD * 3,
-                )
+                stopped = partial(self.supervisor.have_stopped, self._labels(group))
+                wait_until(f"{', '.join(group)} to stop", stopped, timeout=STOP_GRACE_PERIOD * 3)
                 left = [name for name in left if name in needed]
             self.supervisor.stop()
 
@@ -284,17 +280,13 @@ class ProcessStack(Stack):
             postgres.remove_segment(pid_file)
         remove(self.layout.run)
 
-    # What can be done with it
-
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
-        """Run a command with a service's variables; its standard output."""
+        """Run a command with a service's variables and return its standard output."""
         self._require(service)
         what = f"running {argv[0]} in {service}"
         return self.run(*argv, what=what, stdin=stdin, env=self.variables(service))
 
-    def run_in(
-        self, service: str, *argv: str, on_line: Callable[[str], None], what: str, next_step: str
-    ) -> None:
+    def run_in(self, service: str, *argv: str, on_line: Say, what: str, next_step: str) -> None:
         """Run a command with a service's variables, and hand over each line as it comes."""
         self._require(service)
         self.stream(*argv, what=what, on_line=on_line, next_step=next_step, env=self.variables(service))
@@ -304,12 +296,10 @@ class ProcessStack(Stack):
             raise StackError(f"{service} does not run", next_step=IS_IT_RUNNING)
 
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all if none is named; no times are added to them."""
+        """Return the services' logs so far, or all logs if no service is named; no times are added."""
         return logs.text(self.layout, self._labels(services or self.service_names), tail)
 
-    def show_logs(
-        self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
-    ) -> None:
+    def show_logs(self, service: str | None, *, follow: bool, tail: int | None, on_line: Say) -> None:
         """Hand over the lines of one log, or of all services."""
         labels = self._labels([service] if service else self.service_names)
         logs.show(self.layout, labels, follow=follow, tail=tail, on_line=on_line)
@@ -322,20 +312,13 @@ class ProcessStack(Stack):
                 shutil.copy(own, folder)
 
     def memory(self) -> dict[str, float]:
-        """What each process has alone and its share of what it shares (PSS), by service."""
+        """Return what each process has alone and its share of what it shares (PSS), by service."""
         return processes.memory(self.layout.run, self._labels(self.service_names))
-
-
-def _is_met(service: Service, condition: str) -> bool:
-    return condition == "service_started" or service.ready
 
 
 @contextlib.contextmanager
 def _owner_named() -> Iterator[None]:
-    """Turn a process that does not end into an error: it may be another user's.
-
-    :raises StackError: naming the process.
-    """
+    """Turn a process that does not end into a StackError: it may be another user's."""
     try:
         yield
     except (TimeoutError, WaitTimeout) as error:

@@ -1,5 +1,6 @@
 """supervisord, which starts the processes of a stack and starts them again if they end."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,13 +17,15 @@ from typing import Any
 import psutil
 from supervisor.xmlrpc import SupervisorTransport
 
-from windtunnel.local import composefile, processes
-from windtunnel.local.definitions import Definition
+from windtunnel.local import composefile, logs, processes
+from windtunnel.local.definitions import FORK_SERVER, Definition
+from windtunnel.local.fork_client import SOCKET_VARIABLE
+from windtunnel.local.fork_server import WARNING
 from windtunnel.local.layout import Layout
 from windtunnel.stack.base import Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import tail
-from windtunnel.stack.errors import StackError
+from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.service import Service
 from windtunnel.waiting import WaitTimeout, wait_until
 
@@ -37,11 +40,13 @@ TRIES = 20
 # A log is moved aside at this size, in bytes; one such is kept.
 MAX_LOG = 20_000_000
 
-# The address of a Unix socket has at most 107 bytes (unix(7)); supervisord appends a process id at first.
+# The address of a Unix socket has at most 107 bytes (unix(7)); at first supervisord appends a process id.
 MAX_SOCKET = 96
 
-# Postgres is stopped by SIGINT, at which it does not wait for its clients; everything else by SIGTERM.
+# At SIGINT, Postgres does not wait for its clients. Everything else is stopped by SIGTERM.
 STOP_SIGNALS = {"postgres": "INT"}
+
+RPC_INTERFACE = "supervisor.rpcinterface:make_main_rpcinterface"
 
 # supervisord's states in Docker's words.
 STATES = {
@@ -51,6 +56,8 @@ STATES = {
     "BACKOFF": "restarting",
     "FATAL": "dead",
 }
+
+NOT_FORKED = "the fork server does not work: services import Airflow one by one, so a start is slower"
 
 
 class _Transport(SupervisorTransport):  # type: ignore[misc]
@@ -93,24 +100,15 @@ class Supervisor:
 
     def state(self, label: str) -> str:
         """Return a process's state in Docker's words; ``exited`` also if supervisord does not answer."""
-        info = (self.processes() or {}).get(label)
-        return STATES.get(info["statename"], "exited") if info else "exited"
+        return _state((self.processes() or {}).get(label, {}))
 
     def have_stopped(self, labels: Iterable[str]) -> bool:
         """Whether none of these processes runs or is about to."""
         found = self.processes() or {}
-        running = ("STARTING", "RUNNING", "STOPPING")
-        return not any(found.get(label, {}).get("statename") in running for label in labels)
-
-    def has_children(self, label: str) -> bool:
-        """Whether a process of the stack has processes of its own."""
-        try:
-            return bool(psutil.Process((self.processes() or {})[label]["pid"]).children())
-        except (KeyError, psutil.NoSuchProcess):
-            return False
+        return not any(_state(found.get(label, {})) == "running" for label in labels)
 
     def call(self, method: str, label: str, *arguments: Any) -> None:
-        """Let it do something with a process; that it is so already is no failure.
+        """Let it do something with a process, unless that is done already.
 
         :raises StackError: if it refuses or does not answer.
         """
@@ -120,12 +118,11 @@ class Supervisor:
             if not re.match(r"ALREADY_STARTED|NOT_RUNNING|BAD_NAME|STILL_RUNNING", fault.faultString):
                 raise StackError(f"supervisord: {fault.faultString}", tail(self._log())) from fault
         except OSError as error:
-            raise StackError(
-                f"supervisord does not answer: {error}", tail(self._log()), f"{COMMAND} up"
-            ) from error
+            what = f"supervisord does not answer: {error}"
+            raise StackError(what, tail(self._log()), f"{COMMAND} up") from error
 
     def update(self) -> None:
-        """Let it know of changed settings; processes that they concern are stopped first."""
+        """Let it know of changed settings; the processes that they concern are stopped first."""
         ((added, changed, removed),) = self.calls.reloadConfig()
         for label in [*changed, *removed]:
             self.call("stopProcess", label)
@@ -141,17 +138,36 @@ class Supervisor:
         command = [sys.executable, "-P", "-m", "supervisor.supervisord", "-c", str(self._file)]
         temporary = processes.temporary_folder(self._layout.run, "supervisord")
         temporary.mkdir(parents=True, exist_ok=True)
-        variables = {
-            "PATH": os.environ.get("PATH", os.defpath),
-            "PYTHONPATH": str(stack.root / "src"),
-            "HOME": str(temporary),
-            "TMPDIR": str(temporary),
-        }
+        path = {"PATH": os.environ.get("PATH", os.defpath), "PYTHONPATH": str(stack.root / "src")}
+        variables = {**path, "HOME": str(temporary), "TMPDIR": str(temporary)}
         stack.run(*command, what="starting supervisord", env=variables)
         try:
             wait_until("supervisord to answer", self.answers, timeout=20)
         except WaitTimeout as error:
             raise StackError(str(error), tail(self._log()), f"See {COMMAND} doctor.") from error
+
+    def start_fork_server(self) -> None:
+        """Start the fork server and wait until it listens; services go on without it if it does not."""
+        self.call("startProcess", FORK_SERVER, False)
+
+        def is_decided() -> bool:
+            return self._layout.fork_server_socket.exists() or self.state(FORK_SERVER) != "running"
+
+        with contextlib.suppress(WaitTimeout):
+            wait_until("the fork server to listen", is_decided, timeout=5, interval=0.02)
+
+    def fork_warnings(self, variables: Iterable[Mapping[str, str]]) -> list[Finding]:
+        """Return what the fork server cannot do for the services with these variables, which are ready."""
+        if not any(SOCKET_VARIABLE in each for each in variables):
+            return []
+        said = logs.lines(self._layout, FORK_SERVER)
+        found = [line.removeprefix(WARNING) for line in said if line.startswith(WARNING)]
+        children = []
+        with contextlib.suppress(KeyError, psutil.NoSuchProcess):
+            children = psutil.Process((self.processes() or {})[FORK_SERVER]["pid"]).children()
+        if not children:
+            found.append(NOT_FORKED)
+        return [Finding(what, f"Its log: {COMMAND} logs {FORK_SERVER}") for what in dict.fromkeys(found)]
 
     def stop(self) -> None:
         """Let it end, and wait for that.
@@ -163,22 +179,15 @@ class Supervisor:
         wait_until("supervisord to end", lambda: not processes.is_alive(pid), timeout=STOP_GRACE_PERIOD)
 
     def require_usable_path(self) -> None:
-        """Refuse a path that its settings or its socket cannot have.
-
-        :raises StackError: with what is wrong with it.
-        """
+        """Raise StackError if its settings or its socket cannot have this path."""
         if "%" in str(self._layout.folder):
-            raise StackError(
-                f"the path {self._layout.folder} holds a %, with which supervisord begins its own variables",
-                next_step="Move the checkout.",
+            what = (
+                f"the path {self._layout.folder} holds a %, with which supervisord begins its own variables"
             )
+            raise StackError(what, next_step="Move the checkout.")
         if len(os.fsencode(self._layout.socket)) > MAX_SOCKET:
-            raise StackError(
-                f"the path of {self._layout.socket} is too long for a Unix socket ({MAX_SOCKET} bytes)",
-                next_step="Move the checkout to a folder with a shorter path.",
-            )
-
-    # Its log
+            what = f"the path of {self._layout.socket} is too long for a Unix socket ({MAX_SOCKET} bytes)"
+            raise StackError(what, next_step="Move the checkout to a folder with a shorter path.")
 
     @property
     def log_file(self) -> Path:
@@ -188,78 +197,61 @@ class Supervisor:
     def _log(self) -> str:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
-    def ends(self, label: str) -> list[str]:
-        """Return how a process has ended by itself, each time: ``exit status 1``."""
-        return re.findall(rf" exited: {re.escape(label)} \(([^;)]*)", self._log())
-
     def seen(self, service: Service, info: Mapping[str, Any] | None) -> Service:
-        """Return a service as it is now.
-
-        :param info: what supervisord says of its process; None if it does not know it.
-        """
+        """Return a service as it is now, by what supervisord says of its process; None if that is unknown."""
         if info is None or (info["statename"] == "STOPPED" and not info["start"]):
             return service
-        ends = self.ends(service.label)
+        # How it has ended by itself, each time: "exit status 1".
+        ends = re.findall(rf" exited: {re.escape(service.label)} \(([^;)]*)", self._log())
         return replace(
             service,
             id=str(info["pid"]),
-            state=STATES.get(info["statename"], "exited"),
+            state=_state(info),
             exit_code=_exit_code(info, ends[-1] if ends else ""),
             started_at=str(info["start"]),
             restarts=0 if service.one_shot else len(ends),
         )
-
-    # Its settings
 
     @property
     def _file(self) -> Path:
         return self._layout.run / "supervisord.conf"
 
     def configure(
-        self,
-        definitions: Mapping[str, Definition],
-        services: Mapping[str, Mapping[str, Any]],
-        fingerprints: Iterable[str],
+        self, definitions: Mapping[str, Definition], services: Mapping[str, Any], fingerprints: Iterable[str]
     ) -> None:
         """Write its settings.
 
         :param definitions: of each process, by label.
         :param services: of each process, the service's part of the compose file.
-        :param fingerprints: what the venvs were made from: a process of a changed one is started again.
+        :param fingerprints: what the venvs were made from; after a change, every process is started again.
         """
         run = self._layout.run
         sections: dict[str, dict[str, Any]] = {
             "unix_http_server": {"file": self._layout.socket, "chmod": "0700"},
-            "rpcinterface:supervisor": {
-                "supervisor.rpcinterface_factory": "supervisor.rpcinterface:make_main_rpcinterface"
-            },
+            "rpcinterface:supervisor": {"supervisor.rpcinterface_factory": RPC_INTERFACE},
             "supervisord": {
                 "logfile": self.log_file,
                 "logfile_backups": 1,
                 "pidfile": run / "supervisord.pid",
                 "childlogdir": run / "logs",
-                # It asks for that if it is root.
+                # As root it asks for that.
                 **({"user": "root"} if os.geteuid() == 0 else {}),
             },
         }
         made_from = list(fingerprints)
         for label, definition in definitions.items():
-            text = json.dumps([definition, made_from], sort_keys=True)
-            digest = hashlib.sha256(text.encode()).hexdigest()[:12]
+            made = json.dumps([definition, made_from], sort_keys=True)
+            digest = hashlib.sha256(made.encode()).hexdigest()[:12]
             sections[f"program:{label}"] = self._program(label, services[label], digest)
-        self._file.write_text(
-            "\n".join(
-                f"[{section}]\n"
-                + "".join(f"{key}={_escaped(str(value))}\n" for key, value in options.items())
-                for section, options in sections.items()
-            )
-        )
+        text = ""
+        for section, options in sections.items():
+            # supervisord fills in %(name)s.
+            lines = [f"{key}={value}".replace("%", "%%") for key, value in options.items()]
+            text += "\n".join([f"[{section}]", *lines, "\n"])
+        self._file.write_text(text)
 
     def _program(self, label: str, service: Mapping[str, Any], digest: str) -> dict[str, Any]:
-        """Return the settings of a process.
-
-        :param digest: of its definition: a changed one changes the command, by which supervisord notices.
-        """
+        """Return a process's settings. A changed definition has another digest: so supervisord notices it."""
         module = [sys.executable, "-P", "-m", "windtunnel.local.processes"]
         one_shot = composefile.is_one_shot(service)
         patience = composefile.seconds(service.get("stop_grace_period")) or STOP_GRACE_PERIOD
@@ -279,18 +271,14 @@ class Supervisor:
         }
 
 
-def _exit_code(info: Mapping[str, Any], last: str) -> int:
-    """Return the exit code of a process; supervisord does not say that of one it starts again.
+def _state(info: Mapping[str, Any]) -> str:
+    return STATES.get(info.get("statename", ""), "exited")
 
-    :param last: how it has ended by itself, the last time.
-    """
+
+def _exit_code(info: Mapping[str, Any], last: str) -> int:
+    """Return the exit code of a process; if it is started again, only ``last``, from the log, has it."""
     if info["exitstatus"] or info["statename"] not in ("BACKOFF", "FATAL"):
         return int(info["exitstatus"])
     if signalled := re.match(r"terminated by (SIG\w+)", last):
         return 128 + signal.Signals[signalled[1]]
     return int(last.split()[-1]) if last.startswith("exit status") else 0
-
-
-def _escaped(value: str) -> str:
-    # supervisord fills in %(name)s.
-    return value.replace("%", "%%")

@@ -5,7 +5,7 @@ Everything else of this package talks to a ``Stack`` and does not ask which engi
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,13 +13,12 @@ from typing import Any, ClassVar
 from windtunnel.stack import overlays
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import TAIL, Commands, tail
+from windtunnel.stack.commands import Say as Say
 from windtunnel.stack.errors import Finding, ServiceFailed
 from windtunnel.stack.service import Service
 from windtunnel.stack.start import START_TIMEOUT, Advance, Start
 
 IS_IT_RUNNING = f"Is it running? See {COMMAND} status"
-
-Say = Callable[[str], None]
 
 
 def ignore(_: str) -> None:
@@ -27,14 +26,14 @@ def ignore(_: str) -> None:
 
 
 class Stack(Commands, ABC):
-    """The services of one project, and what can be done with them."""
+    """The services of one project. Methods raise StackError if the engine does not answer."""
 
     # The engine that runs it, as `--engine` takes it.
     engine: ClassVar[str]
 
     @property
     def state_folder(self) -> Path:
-        """Where venvs and data are kept."""
+        """The folder for venvs and data."""
         return self.settings.state_folder
 
     # What there is
@@ -42,10 +41,7 @@ class Stack(Commands, ABC):
     @property
     @abstractmethod
     def configuration(self) -> dict[str, Any]:
-        """The compose file with every variable filled in.
-
-        :raises StackError: if it cannot be used.
-        """
+        """The compose file with every variable filled in; StackError if it cannot be used."""
 
     @property
     def project(self) -> str:
@@ -59,7 +55,7 @@ class Stack(Commands, ABC):
 
     @property
     def log_names(self) -> list[str]:
-        """What has a log: the services, and what an engine runs beside them."""
+        """The names of all logs: of the services, and of what an engine runs beside them."""
         return self.service_names
 
     def dependencies(self, name: str) -> set[str]:
@@ -67,20 +63,13 @@ class Stack(Commands, ABC):
         direct = set(self.configuration["services"][name].get("depends_on", {}))
         return direct.union(*map(self.dependencies, direct))
 
-    def replicas(self, name: str) -> int:
-        """Return how many replicas of a service there are to be."""
-        return overlays.replicas(name, self.configuration, self.settings.scale)
-
     @abstractmethod
     def variables(self, service: str) -> Mapping[str, str]:
         """Return the variables that a service gets from this stack."""
 
     @abstractmethod
     def services(self) -> list[Service]:
-        """Every service of the compose file, also those that do not run.
-
-        :raises StackError: if the engine does not answer.
-        """
+        """Return every service of the compose file, even if it does not run."""
 
     @abstractmethod
     def is_there(self) -> bool:
@@ -92,24 +81,18 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def port(self, service: str) -> int:
-        """This machine's port for one of the services in ``PORTS``.
+        """Return this machine's port for one of the services in ``PORTS``.
 
         :raises StackError: if it is not published or the service does not run.
         """
 
     def address(self, service: str) -> str:
-        """A service's address on this machine: ``http://127.0.0.1:8080``; for ``postgres`` host and port.
-
-        :raises StackError: as ``port`` does.
-        """
+        """Return ``http://127.0.0.1:8080``, for ``postgres`` host and port alone; raises as ``port`` does."""
         address = f"127.0.0.1:{self.port(service)}"
         return address if service == "postgres" else f"http://{address}"
 
     def login(self) -> tuple[str, str]:
-        """User and password of the web page.
-
-        :raises StackError: if the webserver does not run.
-        """
+        """Return user and password of the web page; StackError if the webserver does not run."""
         user, password = self.ask("webserver", "login")
         return user, password
 
@@ -125,17 +108,14 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def get_engine(self, say: Say) -> None:
-        """Install what runs the stack, if it is missing and can be installed here.
+        """Install what runs the stack if it is missing.
 
         :raises Unmet: if it is missing and cannot be installed.
         """
 
     @abstractmethod
     def findings(self) -> Iterator[Finding]:
-        """Yield what keeps this engine from starting the stack.
-
-        :raises StackError: if the engine does not answer.
-        """
+        """Yield what keeps this engine from starting the stack."""
 
     @abstractmethod
     def port_holder(self, service: str, port: int) -> str:
@@ -147,7 +127,7 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def get_parts(self, say: Say, on_line: Say) -> None:
-        """Get what the stack is made of, as far as it is missing: images, or venvs.
+        """Get the images or venvs that are missing.
 
         :param on_line: gets each line of a builder's output.
         :raises Unmet: if a base image can be neither pulled nor made.
@@ -166,7 +146,7 @@ class Stack(Commands, ABC):
     def test_command(
         self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
-        """Return a command, and variables on top, by which the Python of a part runs tests or checks types.
+        """Return a command for the Python of a part that runs tests or checks types, and extra variables.
 
         :param part: ``airflow`` or ``localstack``.
         :param venv: the venv of that part: ``airflow``, ``localstack`` or ``lambda``.
@@ -176,20 +156,14 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def ask_unstarted(self, question: str) -> Any:
-        """Return what ``windtunnel.services.answers`` answers in Airflow's Python, without a running stack.
-
-        None if that Python is not installed yet.
-        """
+        """Return what ``ask`` does, from Airflow's Python without a running stack; None if it is missing."""
 
     @abstractmethod
     def resource_findings(self) -> Iterator[Finding]:
         """Yield what this machine lacks: memory, disk, images, access to files."""
 
     def warnings(self) -> list[Finding]:
-        """Return what does not keep the running stack from working, but makes it slower.
-
-        :raises StackError: if the engine does not answer.
-        """
+        """Return what makes the running stack slower but does not keep it from working."""
         return []
 
     # What can be done with it
@@ -209,7 +183,7 @@ class Stack(Commands, ABC):
             start.watch(advance)
 
     @abstractmethod
-    def _starting(self, on_line: Callable[[str], None]) -> AbstractContextManager[Advance]:
+    def _starting(self, on_line: Say) -> AbstractContextManager[Advance]:
         """Begin a start; what the block gets goes on with it."""
 
     def failure(self, service: Service, what: str) -> ServiceFailed:
@@ -217,7 +191,7 @@ class Stack(Commands, ABC):
 
         :param what: what is wrong with it, as the rest of a sentence.
         """
-        # A health check that is definite says all there is to say.
+        # A definite health check says all there is to say.
         log = "" if service.definite else tail(self.logs(service.name, tail=TAIL))
         next_step = f"Its log: {COMMAND} logs {service.name}"
         return ServiceFailed(service.name, f"{service.label} {what}", log, next_step)
@@ -232,13 +206,10 @@ class Stack(Commands, ABC):
         overlays.forget(self.settings)
 
     @abstractmethod
-    def _remove(self, volumes: bool) -> None:
-        """Do what ``down`` promises."""
+    def _remove(self, volumes: bool) -> None: ...
 
     @abstractmethod
-    def run_in(
-        self, service: str, *argv: str, on_line: Callable[[str], None], what: str, next_step: str
-    ) -> None:
+    def run_in(self, service: str, *argv: str, on_line: Say, what: str, next_step: str) -> None:
         """Run a command inside a service, as ``exec`` does, and hand over each line as it comes.
 
         :raises StackError: if it fails.
@@ -246,7 +217,7 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
-        """Run a command inside a service, with its variables; return its standard output.
+        """Run a command inside a service, with its variables, and return its standard output.
 
         :param stdin: what it reads; secrets go this way, so that no process list shows them.
         :raises StackError: if it fails.
@@ -254,7 +225,7 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:
-        """The services' logs so far, of all if none is named.
+        """Return the services' logs so far, or all logs if no service is named.
 
         :param tail: that many of the last lines of each.
         :param timestamps: put the engine's time before each line, if it knows one.
@@ -262,15 +233,10 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def memory(self) -> dict[str, float]:
-        """Bytes that each service uses now, as the engine counts them; what is beside the services, too.
-
-        :raises StackError: if the engine does not answer.
-        """
+        """Return the bytes that each service, and what runs beside them, uses as the engine counts."""
 
     @abstractmethod
-    def show_logs(
-        self, service: str | None, *, follow: bool, tail: int | None, on_line: Callable[[str], None]
-    ) -> None:
+    def show_logs(self, service: str | None, *, follow: bool, tail: int | None, on_line: Say) -> None:
         """Hand over the lines of one service's log, or of all.
 
         :param follow: go on as lines are written, until interrupted.

@@ -1,7 +1,7 @@
-"""Where the stack's own files are: in the checkout, or in the package that was installed.
+"""Where the stack's own files are: in the checkout, or in the installed package.
 
-A package brings the checkout along, as far as a stack is started from it. Compose and the local engine want
-it as a folder of its own, so it is copied into the user's repository once for each version.
+A package brings along what a stack needs of the checkout. Compose and the local engine want that as a folder
+of its own, so it is copied into the user's repository once for each version.
 """
 
 import hashlib
@@ -14,23 +14,22 @@ from windtunnel.stack.errors import StackError
 from windtunnel.stack.repository import Repository
 from windtunnel.stack.settings import ROOT, project_name
 
-# What the wheel has beside the modules, and what says that it is a checkout.
+# What the wheel has beside the modules.
 BROUGHT_ALONG = Path(__file__).resolve().parents[1] / "checkout"
+# A folder with this file is a checkout.
 COMPOSE_FILE = "docker-compose.yml"
-
-# In a copy: what it is a copy of.
+# The file of a copy that says what it is a copy of.
 FINGERPRINT = "fingerprint.txt"
 
 
 def stack_root(state: Path) -> Path:
-    """The folder that stacks are started from: the checkout, or a copy of what the package has of it.
+    """Return the folder that stacks are started from: the checkout, or a copy of what the package has of it.
 
     :param state: the folder of all that Windtunnel writes in the user's repository.
     """
     if (ROOT / COMPOSE_FILE).exists():
         return ROOT
-    root = state / "checkout"
-    fingerprint = _fingerprint()
+    root, fingerprint = state / "checkout", _fingerprint()
     stamp = root / FINGERPRINT
     if not (stamp.exists() and stamp.read_text() == fingerprint):
         _copy(root, fingerprint)
@@ -45,13 +44,12 @@ def repository_of(folder: Path) -> Repository | None:
     """
     if (ROOT / COMPOSE_FILE).exists():
         return None
-    repository = Repository.around(folder)
-    if repository is None:
-        raise StackError(
-            f"neither {folder} nor a folder above has a pyproject.toml with [tool.windtunnel]",
-            next_step="Go to the repository of your DAGs, or add that table: an empty one will do.",
-        )
-    return repository
+    if repository := Repository.around(folder):
+        return repository
+    raise StackError(
+        f"neither {folder} nor a folder above has a pyproject.toml with [tool.windtunnel]",
+        next_step="Go to the repository of your DAGs, or add that table: an empty one will do.",
+    )
 
 
 def place(repository: Repository) -> dict[str, Any]:
@@ -71,14 +69,14 @@ def place(repository: Repository) -> dict[str, Any]:
 
 def _copy(root: Path, fingerprint: str) -> None:
     root.parent.mkdir(parents=True, exist_ok=True)
-    # Beside it, then in its place: another session may be starting.
+    # Made beside it, then renamed: another session may be starting.
     unfinished = root.with_name(f"{root.name}-{os.getpid()}")
     shutil.rmtree(unfinished, ignore_errors=True)
     ignored = shutil.ignore_patterns("__pycache__", BROUGHT_ALONG.name)
     shutil.copytree(BROUGHT_ALONG, unfinished, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(BROUGHT_ALONG.parent, unfinished / "src" / "windtunnel", ignore=ignored)
     for script in (unfinished / "entrypoint.sh", *(unfinished / "offline").rglob("*.sh")):
-        # An archive need not have kept that.
+        # An archive need not have kept the mode.
         script.chmod(0o755)
     (unfinished / FINGERPRINT).write_text(fingerprint)
     shutil.rmtree(root, ignore_errors=True)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from windtunnel.compose import docker
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import overlays
@@ -36,19 +37,17 @@ def choose(
 ) -> Choice:
     """Return the stack: on the named engine, else on the one that is set, runs already, or is there.
 
-    Its overlays are the named ones. If none is named, a start takes those that are set, else those of the
-    running stack; everything else takes those of the running stack, else those that are set.
+    If no overlay is named, a start takes the overlays that are set, else the ones of the running stack;
+    everything else takes the ones of the running stack, else the ones that are set.
 
     :param engine: ``compose`` or ``local``; None to find out.
-    :param project: its name; Compose's own rule if None.
-    :param variables: on top of this process's own: ports, folders, the image's name.
     :param with_: overlays, by name or by path from the current folder.
     :param scale: the number of replicas, by service.
-    :param starting: the stack is to be started.
-    :param root: the checkout, or what takes its place.
-    :param state_folder: where venvs and data are kept; ``.windtunnel`` in the checkout if None.
+    :param starting: whether the stack is to be started.
     :raises StackError: if there is no engine of that name.
     :raises Unmet: if an overlay is not known, or two exclude each other.
+
+    The other parameters are those of :meth:`Settings.of`.
     """
     settings = Settings.of(project, variables, root, state_folder)
     requested = overlays.requested(settings)
@@ -74,7 +73,7 @@ def _choose(engine: str | None, settings: Settings) -> Choice:
     if local.is_there():
         return Choice(local, "this checkout's stack runs so")
     compose = ComposeStack(settings)
-    if compose.docker.version() is not None:
+    if docker.version(compose) is not None:
         return Choice(compose, "a Docker Engine answers")
     return Choice(local, "no Docker Engine answers")
 
@@ -84,8 +83,8 @@ def on_other_engines(stack: Stack) -> Iterator[Finding]:
     for kind in ENGINES.values():
         other = kind(stack.settings)
         if other.engine != stack.engine and other.is_there():
+            remedy = f"{COMMAND} down --engine {other.engine}, or choose another project"
             yield Finding(
                 f"the stack {stack.settings.project} runs on the engine {other.engine} already",
-                f"{COMMAND} down --engine {other.engine}, or choose another project: "
-                "export COMPOSE_PROJECT_NAME=…",
+                f"{remedy}: export COMPOSE_PROJECT_NAME=…",
             )

@@ -9,7 +9,7 @@ class StackError(Exception):
     """Something could not be done with a stack."""
 
     def __init__(self, what: str, output: str = "", next_step: str = "") -> None:
-        """Join the parts to a message, a line or more each.
+        """Join the parts to a message.
 
         :param what: what was tried, and on what.
         :param output: the end of what the command printed, or of the service's log.
@@ -25,10 +25,7 @@ class ServiceFailed(StackError):
     """One service of the stack cannot become ready."""
 
     def __init__(self, service: str, what: str, output: str = "", next_step: str = "") -> None:
-        """Join the parts to a message, as :class:`StackError` does.
-
-        :param service: its name.
-        """
+        """Join the parts to a message, as :class:`StackError` does."""
         super().__init__(what, output, next_step)
         self.service = service
 
@@ -42,7 +39,7 @@ class Finding:
 
 
 class Unmet(Exception):
-    """A precondition does not hold; nothing was started. The findings say which one and what to do."""
+    """A precondition does not hold, so nothing was started. The findings say which one and what to do."""
 
     def __init__(self, *findings: Finding) -> None:
         """Carry the findings."""

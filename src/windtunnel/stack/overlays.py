@@ -1,6 +1,6 @@
 """Overlays: production shapes, each a compose file that is laid over the stack's own.
 
-``overlays/NAME.yml`` is named by ``--with NAME``, a file of the user's own by its path.
+``--with`` takes the name of an ``overlays/NAME.yml``, or the path of a file of the user's own.
 """
 
 import json
@@ -17,21 +17,25 @@ from windtunnel.stack.settings import PORTS, Settings
 
 SCALE_SETTING = "WINDTUNNEL_SCALE"
 
-# In an overlay's file, ``x-windtunnel: {provides: executor}``: two overlays that provide the same thing
-# exclude each other.
+# ``x-windtunnel: {provides: executor}`` in an overlay: two that provide the same thing exclude each other.
 EXTENSION = "x-windtunnel"
 
 
 def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int], base: Path) -> Settings:
     """Return the settings with these overlays and replicas.
 
-    :param names: names of ``overlays/``, or paths of the user's own files.
+    :param names: names of ``overlays/``, or paths of the user's own files, relative to ``base``.
     :param scale: the number of replicas, by service.
-    :param base: the folder that such a path is relative to.
     :raises Unmet: if an overlay is not known, with the nearest name, or if two exclude each other.
     """
     found = {name: _file(name, settings.root, base) for name in names}
-    _refuse_clashes(found)
+    by: dict[str, str] = {}
+    for name, path in found.items():
+        for provided in _provides(path):
+            other = by.setdefault(provided, name)
+            if found[other] != path:
+                problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
+                raise Unmet(Finding(problem, "Leave one of them out."))
     return replace(settings, overlays=tuple(dict.fromkeys(found.values())), scale=dict(scale))
 
 
@@ -48,11 +52,10 @@ def requested(settings: Settings) -> Settings:
 
 
 def remembered(settings: Settings) -> Settings | None:
-    """Return the settings with what the stack was started with, if it was not stopped since."""
-    file = _note(settings)
-    if not file.exists():
+    """Return the settings with what the stack was started with; None if it has been stopped since."""
+    if not _note(settings).exists():
         return None
-    note = json.loads(file.read_text())
+    note = json.loads(_note(settings).read_text())
     return replace(settings, overlays=tuple(map(Path, note["overlays"])), scale=note["scale"])
 
 
@@ -60,9 +63,9 @@ def remember(settings: Settings) -> None:
     """Note what a stack is started with, for the commands that follow it."""
     forget(settings)
     if settings.overlays or settings.scale:
-        file = _note(settings)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps({"overlays": list(map(str, settings.overlays)), "scale": settings.scale}))
+        note = {"overlays": list(map(str, settings.overlays)), "scale": settings.scale}
+        _note(settings).parent.mkdir(parents=True, exist_ok=True)
+        _note(settings).write_text(json.dumps(note))
 
 
 def forget(settings: Settings) -> None:
@@ -90,23 +93,13 @@ def _file(name: str, root: Path, base: Path) -> Path:
     there = known(root)
     if name in there:
         return there[name]
-    path = absolute_overlay(name, base)
-    if path != name or Path(name).is_absolute():
-        if not Path(path).is_file():
-            raise Unmet(Finding(f"the overlay {path} is not there", "Correct the path."))
-        return Path(path)
-    remedy = f"{did_you_mean(name, there)}; or name a compose file of your own: ./mine.yml"
-    raise Unmet(Finding(f"there is no overlay {name}", remedy))
-
-
-def _refuse_clashes(found: Mapping[str, Path]) -> None:
-    by: dict[str, str] = {}
-    for name, path in found.items():
-        for provided in _provides(path):
-            other = by.setdefault(provided, name)
-            if found[other] != path:
-                problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
-                raise Unmet(Finding(problem, "Leave one of them out."))
+    path = Path(absolute_overlay(name, base))
+    if not path.is_absolute():
+        remedy = f"{did_you_mean(name, there)}; or name a compose file of your own: ./mine.yml"
+        raise Unmet(Finding(f"there is no overlay {name}", remedy))
+    if not path.is_file():
+        raise Unmet(Finding(f"the overlay {path} is not there", "Correct the path."))
+    return path
 
 
 def _provides(path: Path) -> list[str]:
@@ -121,7 +114,7 @@ def _provides(path: Path) -> list[str]:
 def parsed_scale(options: Iterable[str], origin: str = "--scale") -> dict[str, int]:
     """Read ``SERVICE=N`` options.
 
-    :param origin: where they come from, for the refusal.
+    :param origin: the option or setting that the refusal names.
     :raises Unmet: if one is of another form, or N is not a number from 1 on.
     """
     scale = {}
@@ -134,7 +127,7 @@ def parsed_scale(options: Iterable[str], origin: str = "--scale") -> dict[str, i
 
 
 def scale_findings(scale: Mapping[str, int], configuration: Mapping[str, Any]) -> Iterator[Finding]:
-    """Yield what keeps services from having replicas.
+    """Yield what keeps services from having that many replicas.
 
     :param configuration: the compose file with all overlays.
     """

@@ -1,5 +1,6 @@
 """Ports of the loopback interface: whether one is free, and who has it."""
 
+import contextlib
 import errno
 import socket
 
@@ -9,7 +10,7 @@ import psutil
 def is_taken(port: int) -> bool:
     """Whether something on this machine listens on the port."""
     with socket.socket() as probe:
-        # Connections that linger after their end do not hinder a listener either.
+        # As for a listener, connections that linger after their end do not count.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
@@ -18,24 +19,27 @@ def is_taken(port: int) -> bool:
     return False
 
 
+def holder(port: int) -> str:
+    """Name the program that listens on the port; empty if none does."""
+    return (process_on(port) or "another program") if is_taken(port) else ""
+
+
 def free_port() -> int:
-    """A port that nothing listens on."""
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
 def process_on(port: int) -> str:
-    """Name and id of the process that listens on the port; empty if this user may not know."""
+    """Return name and id of the process that listens on the port; empty if this user may not know."""
     try:
         connections = psutil.net_connections("tcp")
-    except psutil.AccessDenied:  # some systems tell root alone
+    except psutil.AccessDenied:  # some systems answer root alone
         return ""
     for connection in connections:
         address = connection.laddr
         if connection.status == psutil.CONN_LISTEN and address and address.port == port and connection.pid:
-            try:
+            with contextlib.suppress(psutil.Error):  # it has ended
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
-            except psutil.Error:  # it has ended
-                continue
     return ""

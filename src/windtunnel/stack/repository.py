@@ -15,7 +15,7 @@ from windtunnel.stack.errors import StackError
 if TYPE_CHECKING:
     from windtunnel.seeding.resources import Call
 
-# Keys for the stack's folders and files, and the setting that each of them becomes.
+# Keys for the stack's folders and files, with the setting that each becomes.
 SETTINGS = {
     "dags": "DAGS_FOLDER",
     "lambdas": "LAMBDAS_FOLDER",
@@ -24,13 +24,13 @@ SETTINGS = {
     "requirements": "REQUIREMENTS_FILE",
 }
 
-# Keys for what a repository may have elsewhere. An option may take the place of each.
+# Keys for paths. An option may take the place of each.
 PATHS = (*SETTINGS, "aws")
 
-# Where it is unless a key says otherwise, if that is not the key's own name.
+# The usual path, if it is not the key's own name.
 USUAL = {"requirements": "requirements.txt", "aws": "aws.json"}
 
-# What a stack needs. If a repository has none, it gets an empty one.
+# Folders that a stack needs: a repository without one gets an empty one.
 EMPTY_IF_ABSENT = ("dags", "lambdas", "custom")
 
 # The engines of `windtunnel.stack.choose`, which is heavy.
@@ -43,14 +43,9 @@ TIME_BUDGET = "dag_time_budget"
 WITH = "with"
 WITH_SETTING = "WINDTUNNEL_WITH"
 
-
-def _is_path(value: object) -> bool:
-    return isinstance(value, str)
-
-
 # What each key takes, in words and as a test.
 KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **{name: ("a path", _is_path) for name in PATHS},
+    **{name: ("a path", lambda value: isinstance(value, str)) for name in PATHS},
     TIME_BUDGET: (
         "a number of seconds",
         lambda value: isinstance(value, int | float) and not isinstance(value, bool) and value > 0,
@@ -67,9 +62,9 @@ KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
 class Repository:
     """A repository of DAGs.
 
-    :param folder: its root, where ``pyproject.toml`` is.
-    :param options: absolute paths by key, in place of what ``pyproject.toml`` says.
-    :param overlays: names and absolute paths of overlays, in place of what ``pyproject.toml`` says.
+    :param folder: its root, with ``pyproject.toml``. The other fields take the place of what that says:
+    :param options: absolute paths, by key.
+    :param overlays: names and absolute paths of overlays.
     """
 
     folder: Path
@@ -100,7 +95,7 @@ class Repository:
     def configuration(self) -> Mapping[str, Any]:
         """What ``[tool.windtunnel]`` says.
 
-        :raises StackError: for a key that there is not, or a value that a key does not take.
+        :raises StackError: if there is no such key, or a key does not take its value.
         """
         found: dict[str, Any] = _tools(self._file).get("windtunnel", {})
         for key, value in found.items():
@@ -165,20 +160,13 @@ class Repository:
 
 
 def absolute_overlay(name: str, folder: Path) -> str:
-    """Return an overlay's name as it is, and the path of a compose file as an absolute one.
-
-    :param folder: the folder that a relative path counts from.
-    """
+    """Return an overlay's name as it is, and the path of a compose file as absolute, seen from ``folder``."""
     return str((folder / Path(name).expanduser()).resolve()) if name.endswith((".yml", ".yaml")) else name
 
 
 def _tools(file: Path) -> dict[str, Any]:
-    """Return what a ``pyproject.toml`` configures, by tool.
-
-    :raises StackError: if it is not TOML.
-    """
+    """Return what a ``pyproject.toml`` configures, by tool."""
     try:
-        tools: dict[str, Any] = tomllib.loads(file.read_text()).get("tool", {}) if file.exists() else {}
+        return dict(tomllib.loads(file.read_text()).get("tool", {})) if file.exists() else {}
     except tomllib.TOMLDecodeError as error:
         raise StackError(f"{file} is not TOML: {error}", next_step="Correct the file.") from error
-    return tools

@@ -8,24 +8,19 @@ class Service:
     """One service of the stack as it is now, or one replica of it."""
 
     name: str
-    # The container's id, or the process's.
-    id: str = ""
+    id: str = ""  # the container's, or the process's
     # Docker's words: created, running, restarting, exited, paused, dead; "absent" if there is nothing.
     state: str = "absent"
-    # starting, healthy or unhealthy; empty for a service without a health check.
-    health: str = ""
+    health: str = ""  # starting, healthy or unhealthy; empty for a service without a health check
     exit_code: int = 0
-    # It is to end by itself, as `init` is.
-    one_shot: bool = False
+    one_shot: bool = False  # whether it is to end by itself, as `init` is
     started_at: str = ""
-    # How often it has ended by itself and was started again since `up`.
-    restarts: int = 0
+    restarts: int = 0  # how often it has ended by itself and was started again since `up`
     # The health check's last run: when, its output, and whether it says that waiting will not help.
     probed_at: str = ""
     health_output: str = ""
     definite: bool = False
-    # From 1 on if the service has several replicas.
-    replica: int = 0
+    replica: int = 0  # from 1 on if the service has several replicas
 
     @property
     def label(self) -> str:
@@ -34,14 +29,14 @@ class Service:
 
     @property
     def ready(self) -> bool:
-        """It does what it promises: healthy, or a one-shot that has done its work."""
+        """Whether it does what it promises: it is healthy, or a one-shot that has done its work."""
         if self.one_shot:
             return self.state == "exited" and self.exit_code == 0
         return self.state == "running" and self.health in ("", "healthy")
 
     @property
     def failed(self) -> str:
-        """Why it cannot become ready by waiting; empty when it may."""
+        """Why it cannot become ready by waiting; empty if it may."""
         if self.state in ("exited", "restarting", "dead") and not self.ready:
             return f"ended with exit code {self.exit_code}"
         if self.definite or self.health == "unhealthy":

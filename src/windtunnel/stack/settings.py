@@ -1,12 +1,9 @@
-"""The settings of a stack: variables, the checkout's ``.env``, folders, ports, overlays.
-
-They are read once and stay as they are on the way through a start.
-"""
+"""The settings of a stack: variables, the checkout's ``.env``, folders, ports, overlays; read once."""
 
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[3]
 # The folder in the checkout for everything that is written on this machine.
 STATE_FOLDER = ".windtunnel"
 
-# The setting of each of the user's folders, and the folder of the checkout that it replaces.
+# The setting of each of the user's folders, with the folder of the checkout that it replaces.
 FOLDERS = {
     "DAGS_FOLDER": "dags",
     "CUSTOM_FOLDER": "custom",
@@ -35,12 +32,9 @@ IMAGE_SETTING = "WINDTUNNEL_IMAGE"
 class Port:
     """A port that this machine may talk to."""
 
-    # Inside the service's container.
-    number: int
-    # The setting of the port on this machine.
-    setting: str
-    # The overlay without which it is not published; empty if it always is.
-    overlay: str = ""
+    number: int  # inside the service's container
+    setting: str  # of the port on this machine
+    overlay: str = ""  # without this overlay it is not published; empty if it always is
 
 
 # By service; the compose file has the same.
@@ -53,13 +47,10 @@ PORTS = {
 
 @dataclass(frozen=True)
 class Settings:
-    """What a stack is made with.
+    """What a stack is made with. ``of`` explains the other fields.
 
-    :param variables: of this process, with what a caller has set on top.
-    :param root: the checkout, or what takes its place.
-    :param state_folder: where venvs and data are kept.
     :param overlays: compose files that are laid over the stack's own.
-    :param scale: how many replicas of a service there are to be.
+    :param scale: the number of replicas, by service.
     """
 
     variables: Mapping[str, str]
@@ -81,15 +72,12 @@ class Settings:
 
         :param project: the project's name; Compose's own rule if None.
         :param variables: ports, folders, the image's name.
-        :param state_folder: ``.windtunnel`` in the checkout if None.
+        :param root: the checkout, or what takes its place.
+        :param state_folder: the folder for venvs and data; ``.windtunnel`` in the checkout if None.
         """
         own = {"COMPOSE_PROJECT_NAME": project} if project else {}
         everything = {**os.environ, **(variables or {}), **own}
         return cls(everything, root, state_folder or root / STATE_FOLDER, overlays)
-
-    def updated(self, **variables: str) -> "Settings":
-        """Return the same settings with other variables."""
-        return replace(self, variables={**self.variables, **variables})
 
     @cached_property
     def file(self) -> Mapping[str, str]:
@@ -115,25 +103,25 @@ class Settings:
         return self.get(IMAGE_SETTING) or self.project
 
     def folder(self, setting: str) -> Path:
-        """Return one of the user's folders; without its setting it is the checkout's own.
+        """Return one of the user's folders, by its setting; without one it is the checkout's own."""
+        return self._path(self.get(setting) or FOLDERS[setting])
 
-        :param setting: one of ``FOLDERS``; a relative path counts from the checkout.
-        """
-        return (self.root / Path(self.get(setting) or FOLDERS[setting]).expanduser()).resolve()
+    def _path(self, name: str) -> Path:
+        """Return a path, which may be relative to the checkout, as an absolute one."""
+        return (self.root / Path(name).expanduser()).resolve()
 
     def requirements_file(self) -> Path:
         """Return the file of what the user's DAGs need beyond the lock.
 
         :raises StackError: if it cannot be read.
         """
-        path = (self.root / Path(self.get(REQUIREMENTS_SETTING) or "requirements.txt").expanduser()).resolve()
+        path = self._path(self.get(REQUIREMENTS_SETTING) or "requirements.txt")
         try:
             path.open("rb").close()
         except OSError as error:
-            raise StackError(
-                f"{REQUIREMENTS_SETTING} {path} cannot be read: {error.strerror}",
-                next_step="Correct the path; it is relative to the checkout.",
-            ) from error
+            what = f"{REQUIREMENTS_SETTING} {path} cannot be read: {error.strerror}"
+            next_step = "Correct the path; it is relative to the checkout."
+            raise StackError(what, next_step=next_step) from error
         return path
 
     def compose_files(self) -> list[Path]:
@@ -163,7 +151,6 @@ def project_name(name: str) -> str:
     """
     project = re.sub(r"[^a-z0-9_-]", "", name.lower()).lstrip("_-")
     if not project:
-        raise StackError(
-            f"{name!r} makes no project name", next_step="Choose one: export COMPOSE_PROJECT_NAME=…"
-        )
+        next_step = "Choose one: export COMPOSE_PROJECT_NAME=…"
+        raise StackError(f"{name!r} makes no project name", next_step=next_step)
     return project

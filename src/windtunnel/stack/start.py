@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from windtunnel.stack.errors import ServiceFailed, StackError
+from windtunnel.stack.errors import StackError
 
 if TYPE_CHECKING:
     from windtunnel.stack.base import Stack
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # How long a start may take at the most, in seconds.
 START_TIMEOUT = 180.0
 
-# Between two looks at a starting stack, in seconds: one look costs about 0.05 s of one core.
+# The time between two looks at a starting stack, in seconds: a look costs about 0.05 s of one core.
 POLL = 0.3
 
 
@@ -22,10 +22,8 @@ POLL = 0.3
 class Progress:
     """How far an engine is with starting services."""
 
-    # Everything is started; the rest is up to the services.
-    done: bool = False
-    # It cannot go on, for this reason.
-    error: StackError | None = None
+    done: bool = False  # everything is started; the rest is up to the services
+    error: StackError | None = None  # why it cannot go on
 
 
 # Takes the services as they were seen last, and goes on with the start.
@@ -36,11 +34,7 @@ class Start:
     """What a start has seen so far."""
 
     def __init__(self, stack: "Stack", on_line: Callable[[str], None], timeout: float) -> None:
-        """Look at the stack as it is before the start.
-
-        :param on_line: gets one line each time that a service's state changes.
-        :param timeout: seconds.
-        """
+        """Look at the stack as it is before the start; the parameters are those of ``Stack.up``."""
         self._stack = stack
         self._on_line = on_line
         self._timeout = timeout
@@ -61,20 +55,20 @@ class Start:
         # Asked before the services: what they say afterwards is then the outcome.
         progress = advance(self._services)
         self._services = self._stack.services()
-        changed = list(self._changed(ended=progress.done)) if not progress.error else self._services
+        changed = self._services if progress.error else list(self._changed(ended=progress.done))
         self._show(changed)
         if progress.done and all(service.ready for service in self._services):
             return True
         failed = next((service for service in changed if service.failed), None)
         # Services that do not depend on the failed one are to run all the same.
-        if failed and (progress.done or progress.error or not self._unstarted(failed.name)):
-            raise self._failure(failed, failed.failed)
+        if failed and (progress.done or progress.error or not self._is_any_left_without(failed.name)):
+            raise self._stack.failure(failed, failed.failed)
         if progress.error:
             raise progress.error
         if time.monotonic() - self._began > self._timeout:
             late = next(service for service in self._services if not service.ready)
             reason = late.health_output or late.summary
-            raise self._failure(late, f"is not ready after {self._timeout:g} s: {reason}")
+            raise self._stack.failure(late, f"is not ready after {self._timeout:g} s: {reason}")
         return False
 
     def _changed(self, *, ended: bool) -> Iterator["Service"]:
@@ -96,13 +90,9 @@ class Start:
                 seconds = time.monotonic() - self._began
                 self._on_line(f"{service.label:<14} {service.summary:<10} {seconds:5.1f} s")
 
-    def _unstarted(self, failed: str) -> list[str]:
-        """Return the services that are still to be started and do not depend on the failed one."""
-        return [
-            service.name
+    def _is_any_left_without(self, failed: str) -> bool:
+        """Whether a service that does not depend on the failed one is still to be started."""
+        return any(
+            service.state in ("absent", "created") and failed not in self._stack.dependencies(service.name)
             for service in self._services
-            if service.state in ("absent", "created") and failed not in self._stack.dependencies(service.name)
-        ]
-
-    def _failure(self, service: "Service", what: str) -> ServiceFailed:
-        return self._stack.failure(service, what)
+        )

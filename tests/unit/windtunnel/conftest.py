@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psycopg2
@@ -69,9 +70,13 @@ def offline_script(checkout: Path, name: str, text: str) -> None:
     script.chmod(0o755)
 
 
+def updated(settings: Settings, **variables: str) -> Settings:
+    return replace(settings, variables={**settings.variables, **variables})
+
+
 def change(stack: Stack, **variables: str) -> None:
     """Let a stack have other settings, before it has used them."""
-    stack.settings = stack.settings.updated(**variables)
+    stack.settings = updated(stack.settings, **variables)
     stack.__dict__.pop("command_variables", None)
 
 

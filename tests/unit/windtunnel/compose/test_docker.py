@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.compose.docker import size
+from windtunnel.compose.docker import size, version_findings
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.stack.errors import Unmet
 
@@ -23,22 +23,22 @@ def test_old_versions_are_refused(
     docker.answers("version", docker_version)
     docker.answers("compose version", plugin)
 
-    assert problems(compose.docker.version_findings()) == [problem]
+    assert problems(version_findings(compose)) == [problem]
 
 
 def test_the_oldest_good_versions_are_taken(compose: ComposeStack, docker: Docker) -> None:
     docker.answers("version", "25.0.0")
     docker.answers("compose version", "2.20.2")
 
-    assert problems(compose.docker.version_findings()) == []
+    assert problems(version_findings(compose)) == []
 
 
 def test_no_engine_and_no_compose(compose: ComposeStack, docker: Docker) -> None:
     docker.answers("compose version", code=1)
-    assert problems(compose.docker.version_findings()) == ["Docker Compose is missing"]
+    assert problems(version_findings(compose)) == ["Docker Compose is missing"]
 
     docker.answers("version", code=1)
-    assert problems(compose.docker.version_findings()) == ["no Docker Engine answers"]
+    assert problems(version_findings(compose)) == ["no Docker Engine answers"]
 
 
 @pytest.mark.usefixtures("debian_root")

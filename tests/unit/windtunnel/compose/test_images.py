@@ -11,20 +11,20 @@ from ..stand_ins.docker import Docker
 
 
 def test_base_images_are_those_that_are_not_built_here(compose: ComposeStack) -> None:
-    assert compose.images.base_images() == ["postgres:17", "python:3.13-slim-trixie"]
+    assert images.base_images(compose) == ["postgres:17", "python:3.13-slim-trixie"]
 
 
 def test_missing_images(compose: ComposeStack, docker: Docker) -> None:
     docker.answers("image inspect", code=1, errors="No such image")
     docker.answers("image inspect --format {{.Id}} here", "sha256:1")
 
-    assert compose.images.missing(["here", "gone"]) == ["gone"]
+    assert images.missing(compose, ["here", "gone"]) == ["gone"]
 
 
 def test_images_that_are_there_are_not_pulled(compose: ComposeStack, docker: Docker, said: list[str]) -> None:
     docker.answers("image inspect", "sha256:1")
 
-    compose.images.get_base_images(said.append)
+    images.get_base_images(compose, said.append)
 
     assert said == []
     assert not any(call.startswith("pull") for call in docker.calls)
@@ -34,7 +34,7 @@ def test_missing_images_are_pulled(compose: ComposeStack, docker: Docker, said: 
     docker.answers("image inspect", code=1)
     docker.answers("pull", "Pulling\nDone\n")
 
-    compose.images.get_base_images(said.append)
+    images.get_base_images(compose, said.append)
 
     assert said == ["pulling postgres:17", "pulling python:3.13-slim-trixie"]
 
@@ -48,7 +48,7 @@ def test_where_no_registry_answers_stand_ins_are_made(
     docker.answers("pull python", "Pulling\n")
     offline_script(checkout, "images.sh", 'echo "making $*"')
 
-    compose.images.get_base_images(said.append)
+    images.get_base_images(compose, said.append)
 
     assert said[-1] == "making postgres:17"
 
@@ -61,7 +61,7 @@ def test_where_nothing_can_be_done_the_missing_images_are_named(
     docker.answers("pull", code=1)
 
     with pytest.raises(Unmet, match=r"no registry has postgres:17, python:3\.13-slim-trixie for us"):
-        compose.images.get_base_images(said.append)
+        images.get_base_images(compose, said.append)
 
 
 def test_a_registry_that_does_not_answer_is_given_up(
@@ -70,4 +70,4 @@ def test_a_registry_that_does_not_answer_is_given_up(
     monkeypatch.setattr(images, "REGISTRY_TIMEOUT", 0.2)
     docker.answers("pull", holds=True)
 
-    assert compose.images.pull("postgres:17") is False
+    assert images.pull(compose, "postgres:17") is False

@@ -14,9 +14,9 @@ import psutil
 import pytest
 
 from windtunnel.local import healthcheck, processes
+from windtunnel.local.healthcheck import Watch
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD
-from windtunnel.local.watch import Watch
 from windtunnel.services import probes
 from windtunnel.stack.errors import ServiceFailed, StackError
 from windtunnel.stack.service import Service

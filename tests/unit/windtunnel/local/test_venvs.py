@@ -254,13 +254,13 @@ def test_of_two_installations_at_the_same_time_one_waits_for_the_other(stack: Pr
     assert len(uv.about("locks/airflow.txt")) == 1
 
 
-def test_tools_for_tests_are_apart(installed: Venvs, uv: Uv) -> None:
+def test_tools_for_tests_are_apart(installed: Venvs, stack: ProcessStack, uv: Uv) -> None:
     installed.install_test_tools()
     installed.install_test_tools()
 
     (call,) = uv.about("locks/test.txt")
     assert f"--target {installed.test_tools}" in call
-    command, environment = installed.test_command("airflow", "lambda", ["-m", "pytest"], ["emulator/src"])
+    command, environment = stack.test_command("airflow", "lambda", ["-m", "pytest"], ["emulator/src"])
     assert command == [str(installed.python("lambda")), "-m", "pytest"]
     first, *_, last = environment["PYTHONPATH"].split(":")
     assert (Path(first).name, last) == ("src", str(installed.test_tools))

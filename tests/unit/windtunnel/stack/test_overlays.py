@@ -6,7 +6,7 @@ from windtunnel.stack import overlays
 from windtunnel.stack.errors import Unmet
 from windtunnel.stack.settings import Settings
 
-from ..conftest import problems
+from ..conftest import problems, updated
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_an_overlay_that_is_no_yaml_is_named(settings: Settings, checkout: Path)
 
 
 def test_settings_name_overlays_and_replicas(settings: Settings, checkout: Path) -> None:
-    asked = settings.updated(WINDTUNNEL_WITH="celery, emr", WINDTUNNEL_SCALE="worker=3,triggerer=2")
+    asked = updated(settings, WINDTUNNEL_WITH="celery, emr", WINDTUNNEL_SCALE="worker=3,triggerer=2")
 
     found = overlays.requested(asked)
 

@@ -5,6 +5,8 @@ import pytest
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import PORTS, Settings
 
+from ..conftest import updated
+
 
 def test_variables_go_before_the_file_and_both_before_nothing(checkout: Path) -> None:
     (checkout / ".env").write_text("# ports\nWEBSERVER_PORT = '81'\nLOCALSTACK_PORT=82\n")
@@ -93,7 +95,7 @@ def test_the_compose_files_are_those_that_compose_reads(checkout: Path) -> None:
     override.touch()
     assert settings.compose_files() == [checkout / "docker-compose.yml", override]
 
-    named = settings.updated(COMPOSE_FILE="a.yml:/b.yml")
+    named = updated(settings, COMPOSE_FILE="a.yml:/b.yml")
     assert named.compose_files() == [checkout / "a.yml", Path("/b.yml")]
 
 
