@@ -1,7 +1,6 @@
 """Catching what a handler says during one call: its ``logging`` records, and what it prints."""
 
 import contextlib
-import functools
 import logging
 import sys
 import threading
@@ -39,18 +38,16 @@ class _Tee:
     whole. Each thread has a text of its own, as ``print`` writes the line break separately.
     """
 
-    def __init__(
-        self, stream: TextIO, level: int, sink: Sink, is_caught_as_record: Callable[[], bool]
-    ) -> None:
+    def __init__(self, stream: TextIO, level: int, sink: Sink, handler: logging.Handler) -> None:
         self._stream = stream
         self._level = level
         self._sink: Sink | None = sink
-        self._is_caught_as_record = is_caught_as_record
+        self._handler = handler
         self._unfinished: dict[int, str] = {}
 
     def write(self, text: str) -> int:
         written = self._stream.write(text)
-        if self._sink is not None and not self._is_caught_as_record():
+        if self._sink is not None and not _is_caught_as_record(self._handler):
             self._collect(text)
         return written
 
@@ -71,10 +68,7 @@ class _Tee:
             self._sink(self._level, text, time.time())
 
     def finish(self) -> None:
-        """Pass on lines left without a line break, and from now on only print.
-
-        Logging handlers made during the call may hold this object for as long as the process lives.
-        """
+        """Pass on lines without a line break, then only print: logging handlers may keep this object."""
         for text in list(self._unfinished.values()):
             self._pass_on(text)
         self._unfinished.clear()
@@ -88,7 +82,7 @@ def _is_caught_as_record(handler: logging.Handler) -> bool:
     """Say whether what is being written is a record that this handler has seen.
 
     Lambda's own handler prints each record to standard output, where it would be caught a second time. But
-    a logger that was cut off from the root during the call, or a root that was set up again, goes past us.
+    if a logger was cut off from the root during the call, or the root was set up again, we have not seen it.
     """
     frame: FrameType | None = sys._getframe(1)
     in_logging = False
@@ -102,7 +96,6 @@ def _is_caught_as_record(handler: logging.Handler) -> bool:
 
 
 def _reaches(logger: logging.Logger, handler: logging.Handler) -> bool:
-    """Say whether a logger's records come to a handler."""
     on_the_way: logging.Logger | None = logger
     while on_the_way is not None:
         if handler in on_the_way.handlers:
@@ -114,29 +107,24 @@ def _reaches(logger: logging.Logger, handler: logging.Handler) -> bool:
 def _last_loggers() -> list[logging.Logger]:
     """Return the loggers at which a record's way ends: the root, and those that do not propagate."""
     named = logging.root.manager.loggerDict.values()
-    return [
-        logging.root,
-        *(logger for logger in named if isinstance(logger, logging.Logger) and not logger.propagate),
-    ]
+    loggers = (logger for logger in named if isinstance(logger, logging.Logger))
+    return [logging.root, *(logger for logger in loggers if not logger.propagate)]
 
 
 @contextlib.contextmanager
 def captured(sink: Sink, silent_thread: Callable[[], int | None]) -> Iterator[None]:
     """Pass everything logged, printed and warned about during the block to a sink.
 
-    The function's own log gets all of it as before: handlers stay, printing still prints. Levels are left
-    alone: what the function's loggers drop is dropped here too. Printed text counts as INFO on standard
-    output and as WARNING on standard error, where ``warnings`` go.
+    The function's own log gets all of it as before. What the function's loggers drop by level is dropped
+    here too. Printed text counts as INFO, on standard error (where ``warnings`` go) as WARNING.
 
     :param sink: called from whichever thread logs or prints; must be quick.
     :param silent_thread: gives the id of the thread whose records are left out.
     """
     handler = _RecordHandler(sink, silent_thread)
     loggers = _last_loggers()
-
-    is_caught = functools.partial(_is_caught_as_record, handler)
-    out = _Tee(sys.stdout, logging.INFO, sink, is_caught)
-    err = _Tee(sys.stderr, logging.WARNING, sink, is_caught)
+    out = _Tee(sys.stdout, logging.INFO, sink, handler)
+    err = _Tee(sys.stderr, logging.WARNING, sink, handler)
     for logger in loggers:
         logger.addHandler(handler)
     try:
