@@ -26,6 +26,7 @@ from botocore.exceptions import (
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
 from airflow_relay import contract
+from custom.arguments import MAX_FUNCTION_SECONDS, short_name
 from custom.errors import (
     ConnectionMissing,
     LambdaError,
@@ -35,7 +36,6 @@ from custom.errors import (
     LambdaTimedOut,
     LambdaUnreachable,
 )
-from custom.names import MAX_FUNCTION_SECONDS, short_name
 from custom.payload import decode_payload
 from custom.relay.following import Reader
 
