@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """One invocation under way."""
+    """One invocation under way.
+
+    :param invoke: :meth:`custom.hooks.lambda_function.LambdaFunctionHook.invoke_once`.
+    """
 
     def __init__(self, invoke: "Callable[..., Answer]", *arguments: Any, **options: Any) -> None:
-        """Start it.
-
-        :param invoke: :meth:`custom.hooks.lambda_function.LambdaFunctionHook.invoke_once`.
-        """
+        """Start it."""
         self.requested_at = time.monotonic()
-        # The function may be running: a request was sent and not refused.
         self.may_run = False
+        """The function may be running: a request was sent and not refused."""
         self._stop = threading.Event()
         self._answer: Future[Answer] = Future()
         options |= {"pause": self._pause, "on_request": self._on_request}
@@ -47,7 +47,7 @@ class Call:
     def is_done(self, seconds: float, check: Callable[[], None]) -> bool:
         """Wait for so many seconds at most; say whether the answer is there.
 
-        :param check: is called again and again meanwhile, and may raise.
+        :param check: is called each second, and may raise.
         """
         deadline = time.monotonic() + seconds
         while not self._answer.done() and (left := deadline - time.monotonic()) > 0:

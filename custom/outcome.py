@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_relay import contract
 from custom.errors import LambdaFunctionFailed, LambdaOutcomeUnknown, LambdaTimedOut, RelayIncomplete
+from custom.payload import decode_payload
 from custom.relay.following import StreamRelay
 from custom.relay.writing import Line, sanitised
 
@@ -120,7 +121,7 @@ def answered(function_name: str, answer: "Answer", log_group: str) -> Outcome:
     """Return the outcome that Lambda has answered with."""
     failure = None
     if answer.function_error:
-        error = answer.result()
+        error = decode_payload(answer.payload)
         if not isinstance(error, dict):
             error = {"errorMessage": error}
         frames = tuple(str(frame).rstrip() for frame in error.get("stackTrace") or ())

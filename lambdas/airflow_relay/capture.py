@@ -16,14 +16,14 @@ Sink = Callable[[int, str, float], None]
 class _RecordHandler(logging.Handler):
     """Pass each record on, whole: message, traceback and stack are one text."""
 
-    def __init__(self, sink: Sink, silent_thread: Callable[[], int | None]) -> None:
+    def __init__(self, sink: Sink, silent_thread: int | None) -> None:
         super().__init__()
         self._sink = sink
         self._silent_thread = silent_thread
 
     def emit(self, record: logging.LogRecord) -> None:
         # What the sending thread's HTTP client logs must not be sent: each call would cause the next one.
-        if record.thread == self._silent_thread():
+        if record.thread == self._silent_thread:
             return
         try:
             self._sink(record.levelno, self.format(record), record.created)
@@ -112,14 +112,14 @@ def _last_loggers() -> list[logging.Logger]:
 
 
 @contextlib.contextmanager
-def captured(sink: Sink, silent_thread: Callable[[], int | None]) -> Iterator[None]:
+def captured(sink: Sink, silent_thread: int | None) -> Iterator[None]:
     """Pass everything logged, printed and warned about during the block to a sink.
 
     The function's own log gets all of it as before. What the function's loggers drop by level is dropped
     here too. Printed text counts as INFO, on standard error (where ``warnings`` go) as WARNING.
 
     :param sink: called from whichever thread logs or prints; must be quick.
-    :param silent_thread: gives the id of the thread whose records are left out.
+    :param silent_thread: id of the thread whose records are left out.
     """
     handler = _RecordHandler(sink, silent_thread)
     loggers = _last_loggers()

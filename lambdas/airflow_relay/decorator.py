@@ -90,7 +90,7 @@ def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
     ending: dict[str, Any] = {"status": contract.SUCCEEDED}
     shipper.start()
     try:
-        with captured(shipper.add, shipper.thread_id), _threads_noted():
+        with captured(shipper.add, shipper.thread.ident), _threads_noted():
             result = call()
         if shipper.destination.asynchronous:
             ending = _ending_with(result)

@@ -19,8 +19,6 @@ DEADLINE_FLUSH_SECONDS = 0.05
 # time must remain after that.
 CLOSE_SECONDS = 5.0
 CLOSE_RESERVE_SECONDS = 0.2
-CONNECT_TIMEOUT_SECONDS = 1
-READ_TIMEOUT_SECONDS = 3
 # A log service that is down must not fill the function's memory (128 MB at least).
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 # A record this far from the call's own time counts as clamped. Threads overtake one another by less.
@@ -85,8 +83,8 @@ def logs_client() -> Any:
     from botocore.session import get_session
 
     # The shipper itself tries again.
-    timeouts = {"connect_timeout": CONNECT_TIMEOUT_SECONDS, "read_timeout": READ_TIMEOUT_SECONDS}
-    return get_session().create_client("logs", config=Config(retries={"total_max_attempts": 1}, **timeouts))
+    config = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1})
+    return get_session().create_client("logs", config=config)
 
 
 class Shipper:
@@ -125,7 +123,7 @@ class Shipper:
         self._numbered = self._rejected = self._lost = self._clamped = 0
         self._last_ms = _now_ms()
         self._stream_is_open = self._create_is_refused = False
-        self._thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
 
     def claim(self) -> bool:
         """Make the stream, in the calling thread; False if another delivery of the same event has made it.
@@ -140,11 +138,7 @@ class Shipper:
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
-
-    def thread_id(self) -> int | None:
-        """Return the sending thread's id."""
-        return self._thread.ident
+        self.thread.start()
 
     def add(self, level: int, text: str, created: float) -> None:
         """Take a line; any thread may call this. After :meth:`close` it does nothing.
@@ -179,7 +173,7 @@ class Shipper:
             self._changed.notify()
         remaining = self._remaining_seconds()
         limit = CLOSE_SECONDS if remaining is None else min(CLOSE_SECONDS, remaining - CLOSE_RESERVE_SECONDS)
-        self._thread.join(timeout=max(limit, 0))
+        self.thread.join(timeout=max(limit, 0))
         self._given_up.set()
         with self._changed:
             return self._final_marker()
