@@ -24,14 +24,15 @@ class Call:
         self.may_run = False
         """The function may be running: a request was sent and not refused."""
         self._stop = threading.Event()
-        self._answer: Future[Answer] = Future()
+        self.answer: Future[Answer] = Future()
+        """Lambda's answer, or what the invocation has raised."""
         options |= {"pause": self._pause, "on_request": self._on_request}
 
         def run() -> None:
             try:
-                self._answer.set_result(invoke(*arguments, **options))
+                self.answer.set_result(invoke(*arguments, **options))
             except BaseException as error:
-                self._answer.set_exception(error)
+                self.answer.set_exception(error)
 
         # A daemon: unlike an executor's thread it does not keep a killed task alive.
         threading.Thread(target=run, name="lambda-invoke", daemon=True).start()
@@ -50,16 +51,12 @@ class Call:
         :param check: is called each second, and may raise.
         """
         deadline = time.monotonic() + seconds
-        while not self._answer.done() and (left := deadline - time.monotonic()) > 0:
+        while not self.answer.done() and (left := deadline - time.monotonic()) > 0:
             check()
             # Airflow kills a task that has not stopped 5 s after it was asked to.
-            wait([self._answer], timeout=min(left, 1))
-        return self._answer.done()
+            wait([self.answer], timeout=min(left, 1))
+        return self.answer.done()
 
     def abandon(self) -> None:
         """Send no further request; one that was sent cannot be recalled."""
         self._stop.set()
-
-    def answer(self) -> "Answer":
-        """Return Lambda's answer, or raise what the invocation has raised."""
-        return self._answer.result()

@@ -215,12 +215,9 @@ class LambdaFunctionHook(LambdaHook):
             body = answer["Payload"].read()
         except (ClientError, BotoCoreError) as error:
             raise self._explained(error, _named(function_name, qualifier), start_timeout) from error
-        return Answer(
-            payload=body,
-            function_error=answer.get("FunctionError", ""),
-            log_tail=self._decoded(answer.get("LogResult", "")),
-            request_id=answer["ResponseMetadata"].get("RequestId", ""),
-        )
+        request_id = answer["ResponseMetadata"].get("RequestId", "")
+        log_tail = self._decoded(answer.get("LogResult", ""))
+        return Answer(body, answer.get("FunctionError", ""), log_tail, request_id)
 
     def no_answer(self, function_name: str, qualifier: str | None) -> errors.LambdaError:
         """Return the error for an answer that has not come in the function's time."""
@@ -254,19 +251,17 @@ class LambdaFunctionHook(LambdaHook):
                     page = self.logs_client.get_log_events(
                         logGroupName=group, logStreamName=stream, startFromHead=True, **position
                     )
-                except self.logs_client.exceptions.ResourceNotFoundException:
-                    if token is not None:
-                        raise
-                    return events, token
-                except (ClientError, BotoCoreError):
-                    if events:  # the next call goes on behind them
+                except (ClientError, BotoCoreError) as error:
+                    does_not_exist_yet = token is None and _code(error) == _NOT_FOUND
+                    if events or does_not_exist_yet:  # the next call goes on from here
                         return events, token
                     raise
                 events += page["events"]
                 # "If you have reached the end of the stream, it returns the same token you passed in."
                 # Pages before the end may be empty. Nothing comes after an end marker.
                 before, token = token, page["nextForwardToken"]
-                if token == before or _is_end(page["events"]):
+                last = contract.decode(events[-1]["message"]) if events else None
+                if token == before or isinstance(last, contract.EndMarker):
                     return events, token
 
         return read
@@ -346,10 +341,6 @@ def _connection_missing(conn_id: str) -> errors.ConnectionMissing:
 
 def _named(function_name: str, qualifier: str | None) -> str:
     return f"{function_name} ({qualifier})" if qualifier else function_name
-
-
-def _is_end(events: list[dict[str, Any]]) -> bool:
-    return bool(events) and isinstance(contract.decode(events[-1]["message"]), contract.EndMarker)
 
 
 def _target(function_name: str, qualifier: str | None) -> dict[str, str]:

@@ -129,13 +129,8 @@ class LambdaOperator(BaseOperator):
             self.log.info("The run's conf sets the payload's keys %s", changed)
         payload = encode_payload(body, destination)
         self.log.info(
-            "Invoking %s (%s), payload of %d bytes with keys %s; log stream %s %s",
-            self.function_name,
-            self.qualifier or "unqualified",
-            len(payload),
-            sorted(body),
-            destination.group_name,
-            destination.stream_name,
+            f"Invoking {self.function_name} ({self.qualifier or 'unqualified'}), payload of {len(payload)} "
+            f"bytes with keys {sorted(body)}; log stream {destination.group_name} {destination.stream_name}"
         )
         if self.deferrable:
             self._invoke_and_defer(context, payload, destination)
@@ -299,13 +294,12 @@ class LambdaOperator(BaseOperator):
             if call.may_run:
                 relay.copy_new()
                 self.log.warning(
-                    "%s goes on to its end: a synchronous invocation cannot be cancelled. "
-                    "Its further lines are in the log stream only",
-                    self.function_name,
+                    f"{self.function_name} goes on to its end: a synchronous invocation cannot be cancelled. "
+                    "Its further lines are in the log stream only"
                 )
             raise
         relay.copy_new()
-        return call.answer(), settings, relay
+        return call.answer.result(), settings, relay
 
     def _check_kill(self) -> None:
         if self._kill_asked:

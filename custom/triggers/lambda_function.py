@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
@@ -81,7 +83,7 @@ class LambdaTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow the stream; fire once."""
-        hook = await _in_thread(lambda: _shared_hook(self.aws_conn_id, self.region_name))
+        hook = await _in_thread(partial(_shared_hook, self.aws_conn_id, self.region_name))
         read = hook.stream_reader(self.invocation.group_name, self.invocation.stream_name)
         write = task_log_writer(self.invocation.function_name)
         relay = self._relay = StreamRelay(read, write, self.poll_seconds)
@@ -98,9 +100,8 @@ class LambdaTrigger(BaseTrigger):
         if self._relay is not None:
             await _copy(self._relay)
         self.log.warning(
-            "%s goes on to its end: an asynchronous invocation cannot be cancelled. "
-            "Its further lines are in the log stream only",
-            self.invocation.function_name,
+            f"{self.invocation.function_name} goes on to its end: an asynchronous invocation cannot be "
+            "cancelled. Its further lines are in the log stream only"
         )
         await trigger_log.read_by_supervisor()
 
@@ -149,18 +150,14 @@ class _Watch:
 
     async def _has_ended(self) -> bool:
         if not self._own_log_ended and time.monotonic() >= self._ask_own_log_at:
-            self._own_log_ended = await _in_thread(self._ask_own_log)
+            about = self._invocation
+            # The log may not be there yet, or not ours to read: then time decides.
+            with suppress(Exception):
+                ask = partial(self._hook.own_log, about.log_group, about.request_id, about.invoked_at)
+                own = await _in_thread(ask)
+                self._own_log_ended, self.reason = own.ended, own.reason
             self._expect_quiet(min(self._quiet_seconds * 2, LONGEST_QUIET_SECONDS))
         return self._own_log_ended
-
-    def _ask_own_log(self) -> bool:
-        about = self._invocation
-        try:
-            own = self._hook.own_log(about.log_group, about.request_id, about.invoked_at)
-        except Exception:  # not there yet, or not ours to read: then time decides
-            return False
-        self.reason = own.reason
-        return own.ended
 
     def _is_overdue(self) -> str:
         now = time.time()

@@ -30,7 +30,6 @@ no line can pass for an end marker, and an empty line is a valid event (CloudWat
 """
 
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -68,8 +67,10 @@ MAX_RESULT_BYTES = 200_000
 
 # 40 bytes are for the longest prefix, "[CRITICAL #999999999 9999/9999] ".
 _MAX_PIECE_BYTES = MAX_EVENT_BYTES - EVENT_OVERHEAD_BYTES - 40
+# The names that ``logging`` gives to its levels 10 to 50. A function may change them there.
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _EVENT_PATTERN = re.compile(
-    r"\[(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL|END) #(?P<number>\d{1,9})"
+    rf"\[(?P<level>{'|'.join(_LEVELS)}|END) #(?P<number>\d{{1,9}})"
     r"(?: (?P<part>\d{1,4})/(?P<parts>\d{1,4}))?\] (?P<text>.*)",
     re.DOTALL,
 )
@@ -223,19 +224,12 @@ def encode_line(level: int, text: str, first_number: int) -> list[str]:
     :param level: a level of the ``logging`` module; one between two named levels counts as the lower.
     :param text: may hold line breaks. A lone surrogate, which UTF-8 cannot carry, becomes "?".
     """
-    name = _level_name(level)
+    name = _LEVELS[min(max(level // 10, 1), len(_LEVELS)) - 1]
     pieces = list(_split(text.encode("utf-8", errors="replace")))
     if len(pieces) == 1:
         return [f"[{name} #{first_number}] {pieces[0]}"]
     numbered = enumerate(pieces)
     return [f"[{name} #{first_number + i} {i + 1}/{len(pieces)}] {piece}" for i, piece in numbered]
-
-
-def _level_name(level: int) -> str:
-    for bound in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO):
-        if level >= bound:
-            return logging.getLevelName(bound)
-    return "DEBUG"
 
 
 def _split(data: bytes) -> Iterator[str]:
@@ -289,7 +283,7 @@ def decode(message: str) -> Event | EndMarker | None:
     number = int(match["number"])
     if match["level"] == "END":
         return _decode_end(match["text"], number)
-    level = logging.getLevelNamesMapping()[match["level"]]
+    level = 10 * (_LEVELS.index(match["level"]) + 1)
     return Event(level, number, match["text"], int(match["part"] or 1), int(match["parts"] or 1))
 
 
