@@ -23,10 +23,7 @@ def short_name(function_name: str) -> str:
 
 
 def check_arguments(operator: "LambdaOperator") -> None:
-    """Refuse arguments that AWS would refuse; they must be rendered.
-
-    :raises InvalidRequest: with the argument's name.
-    """
+    """Raise InvalidRequest for a rendered argument that AWS would refuse."""
     if not isinstance(operator.function_name, str) or not FUNCTION_NAME.fullmatch(operator.function_name):
         raise InvalidRequest(
             f"function_name {operator.function_name!r:.200} is neither a Lambda function's name (1 to 64 "

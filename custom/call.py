@@ -13,13 +13,10 @@ if TYPE_CHECKING:
 
 
 class Call:
-    """One invocation under way.
-
-    :param invoke: :meth:`custom.hooks.lambda_function.LambdaFunctionHook.invoke_once`.
-    """
+    """One invocation under way."""
 
     def __init__(self, invoke: "Callable[..., Answer]", *arguments: Any, **options: Any) -> None:
-        """Start it."""
+        """Start it; ``invoke`` is the hook's ``invoke_once``."""
         self.requested_at = time.monotonic()
         self.may_run = False
         """The function may be running: a request was sent and not refused."""
@@ -46,10 +43,7 @@ class Call:
         self.may_run, self.requested_at = True, time.monotonic()
 
     def is_done(self, seconds: float, check: Callable[[], None]) -> bool:
-        """Wait for so many seconds at most; say whether the answer is there.
-
-        :param check: is called each second, and may raise.
-        """
+        """Wait for so many seconds; say whether the answer is there. ``check`` may raise meanwhile."""
         deadline = time.monotonic() + seconds
         while not self.answer.done() and (left := deadline - time.monotonic()) > 0:
             check()

@@ -62,14 +62,12 @@ class Invocation:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a function failed. The texts are the function's own and are sanitised when they are shown.
-
-    :param frames: as Lambda writes them; none if Lambda did not say.
-    """
+    """Why a function failed. The texts are the function's own and are sanitised when they are shown."""
 
     kind: str
     message: str
     frames: tuple[str, ...] = ()
+    """As Lambda writes them; none if Lambda did not say."""
 
     def traceback(self) -> str:
         """Return what Python would print."""
@@ -184,10 +182,7 @@ def _unmarked(invocation: Invocation, event: dict[str, Any]) -> Failure:
 
 
 def gap(relay: StreamRelay, tail_end: contract.EndMarker | None) -> str:
-    """Say in what way the relayed log is incomplete; empty if it is complete.
-
-    :param tail_end: the end marker in the tail of the function's own log, if there is one.
-    """
+    """Say what the relayed log lacks; empty if nothing. ``tail_end`` is from the own log's tail."""
     follower = relay.follower
     if tail_end:
         follower.expect(tail_end)
@@ -202,11 +197,7 @@ def gap(relay: StreamRelay, tail_end: contract.EndMarker | None) -> str:
 
 
 def show_rest(outcome: Outcome, relay: StreamRelay, tail_end: contract.EndMarker | None, log: Any) -> None:
-    """Show what the stream does not hold: the own log's tail, and the traceback, which comes last.
-
-    :param tail_end: as for :func:`gap`.
-    :param log: the task's.
-    """
+    """Show in the task's log what the stream does not hold: the own log's tail, then the traceback."""
     knows_relay = relay.stream_exists() or tail_end is not None
     if knows_relay and (missing := gap(relay, tail_end)):
         log.warning("%s. The function's own log has all: %s", missing, outcome.log_group)

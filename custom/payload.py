@@ -47,10 +47,7 @@ def overridden(
 
 
 def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -> bytes:
-    """Return the JSON to send: a checked payload together with where the function's log is to go.
-
-    :raises PayloadRefused: if it is more than Lambda takes.
-    """
+    """Return a checked payload with its log's destination as JSON; raise PayloadRefused if it is too long."""
     data = json.dumps({**body, **destination.as_payload()}).encode()
     limit = MAX_ASYNCHRONOUS_PAYLOAD_BYTES if destination.asynchronous else MAX_PAYLOAD_BYTES
     if len(data) > limit:

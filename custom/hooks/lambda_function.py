@@ -31,8 +31,6 @@ from custom.relay.following import Reader
 
 # The answer needs this much longer than the function: cold start, network, and Lambda's own bookkeeping.
 ANSWER_MARGIN_SECONDS = 30
-CONNECT_TIMEOUT_SECONDS = 5
-CONTROL_TIMEOUT_SECONDS = 10
 CLOCK_SKEW_SECONDS = 60
 # An invocation that did not start is tried again, with pauses drawn from 0 to a bound that doubles.
 FIRST_PAUSE_SECONDS = 0.5
@@ -42,6 +40,7 @@ LONGEST_PAUSE_SECONDS = 15
 _READING = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
 
 # Lambda's own lines. What the function has printed does not match.
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
 _PLATFORM_LINE = re.compile(
     r'REPORT RequestId: |RequestId: \S+ Error: |\S+Z \S+ Task timed out after |\{.*"type":\s*"platform\.'
 )
@@ -77,8 +76,8 @@ class FunctionSettings:
 class OwnLog:
     """What a function's own log says of one invocation.
 
-    :param stream_name: of the execution environment that ran it; empty while nothing is there.
-    :param ended: whether Lambda has reported its end.
+    :param stream_name: empty while nothing is there.
+    :param ended: whether Lambda has reported the end.
     :param reason: why it ended, if not by returning or raising.
     """
 
@@ -106,10 +105,7 @@ class LambdaFunctionHook(LambdaHook):
     """Invokes a function with one request for one run of it, and reads log streams as they grow."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments of the provider's hook, such as ``aws_conn_id``; connect to nothing yet.
-
-        :raises ConnectionMissing: for an empty ``aws_conn_id``.
-        """
+        """Take the provider's arguments; raise ConnectionMissing for an empty ``aws_conn_id``."""
         super().__init__(*args, **kwargs)
         self._session: Any = None
         if self.aws_conn_id == "":  # which the provider takes for None
@@ -117,10 +113,7 @@ class LambdaFunctionHook(LambdaHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
-        """Return an Airflow connection.
-
-        :raises ConnectionMissing: if the provider would go on with whatever credentials boto3 finds.
-        """
+        """Return an Airflow connection; raise ConnectionMissing where the provider would go on without it."""
         try:
             return super().get_connection(conn_id)
         except AirflowNotFoundException:
@@ -149,14 +142,13 @@ class LambdaFunctionHook(LambdaHook):
     @cached_property
     def control_client(self) -> Any:
         """Return the client for calls that Lambda answers at once, for any thread."""
-        return self._lambda_client(CONTROL_TIMEOUT_SECONDS)
+        return self._lambda_client(read_timeout=10)
 
     def _lambda_client(self, read_timeout: int) -> Any:
         config = Config(
-            # botocore would send a request again that was not answered in time, and so run the function up to
-            # five times.
+            # botocore would send a request again that was not answered in time: up to five runs.
             retries={"total_max_attempts": 1},
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            connect_timeout=5,
             read_timeout=read_timeout,
             # NAT gateways drop a connection on which nothing was sent for 350 s.
             tcp_keepalive=True,
@@ -164,15 +156,11 @@ class LambdaFunctionHook(LambdaHook):
         return self.get_client_type(region_name=self.region_name, config=self.config.merge(config))
 
     def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
-        """Return the function's settings.
-
-        If they cannot be read, it is the longest timeout there is, and the usual log group: the invocation
-        says whether the function exists and may be called.
-        """
+        """Return the function's settings: the longest timeout and the usual log group if it does not tell."""
         try:
             settings = self.control_client.get_function_configuration(**_target(function_name, qualifier))
         except (ClientError, BotoCoreError) as error:
-            if _code(error) != _NOT_FOUND:
+            if _code(error) != _NOT_FOUND:  # which the invocation says
                 self.log.warning("The settings of %s cannot be read: %s", function_name, error)
             settings = {}
         log_group = settings.get("LoggingConfig", {}).get("LogGroup")
@@ -197,7 +185,6 @@ class LambdaFunctionHook(LambdaHook):
         :param start_timeout: for how many seconds requests are sent again.
         :param asynchronous: do not wait; the answer has a request id and nothing else.
         :param pause: sleeps for so many seconds between two requests.
-        :param on_request: called before each request.
         :raises LambdaError: one of its subclasses, by what to do next.
         """
         attempts = Retrying(
@@ -245,12 +232,11 @@ class LambdaFunctionHook(LambdaHook):
 
         def read(token: str | None) -> tuple[list[dict[str, Any]], str | None]:
             events: list[dict[str, Any]] = []
+            where = {"logGroupName": group, "logStreamName": stream}
             while True:
                 position = {"nextToken": token} if token else {}
                 try:
-                    page = self.logs_client.get_log_events(
-                        logGroupName=group, logStreamName=stream, startFromHead=True, **position
-                    )
+                    page = self.logs_client.get_log_events(**where, startFromHead=True, **position)
                 except (ClientError, BotoCoreError) as error:
                     does_not_exist_yet = token is None and _code(error) == _NOT_FOUND
                     if events or does_not_exist_yet:  # the next call goes on from here
@@ -268,16 +254,12 @@ class LambdaFunctionHook(LambdaHook):
 
     def last_event(self, group: str, stream: str) -> str:
         """Return the message of a stream's last event; raises what botocore does."""
-        page = self.logs_client.get_log_events(
-            logGroupName=group, logStreamName=stream, startFromHead=False, limit=1
-        )
+        where = {"logGroupName": group, "logStreamName": stream}
+        page = self.logs_client.get_log_events(**where, startFromHead=False, limit=1)
         return str(page["events"][-1]["message"]) if page["events"] else ""
 
     def own_log(self, log_group: str, request_id: str, since: float) -> OwnLog:
         """Return what a function's own log says of an invocation; raises what botocore does.
-
-        Lambda's lines, in text and in JSON, are described at
-        https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html
 
         :param since: when it was invoked, in seconds since the epoch.
         """

@@ -46,9 +46,8 @@ def log_stream_url(
     :param region_name: with partition and endpoint_url from a boto3 client's ``meta``.
     :param endpoint_url: decides which of the two it is.
     :param stream: empty for all streams of the group.
-    :param filter_pattern: shows only these events of the group, in CloudWatch's syntax: ``'"a phrase"'``.
-        Not used with a stream.
-    :return: an address relative to that of the web page, if it is the webserver's.
+    :param filter_pattern: without a stream, shows only these events. In CloudWatch's syntax: ``'"phrase"'``.
+    :return: relative to the address of the web page, if it is the webserver's.
     """
     # The DAG parser, which imports every operator's module, does not need it.
     from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink

@@ -44,11 +44,11 @@ TRIGGERER_AWAY = timedelta(minutes=10)
 class LambdaOperator(BaseOperator):
     """Run a Lambda function, show its log lines in the task log while it runs, return its result.
 
-    One try of the task makes one invocation. The function's handler is decorated with
-    ``@airflow_relay.relay``; if it is not, the last 4 KB of its log are shown at the end. Lambda's answer and
-    the stream's end marker say whether the function failed; the text of its lines does not matter. The lines
-    have the logger ``lambda.<function>``, their own time and level. The payload is sent with the stream to
-    write, and an idempotency key that names dag, run, task, map index and try.
+    One try of the task makes one invocation. If the function's handler is not decorated with
+    ``@airflow_relay.relay``, the last 4 KB of its log are shown at the end. Lambda's answer and the stream's
+    end marker say whether it failed, not the text of its lines. The lines have the logger
+    ``lambda.<function>``, their own time and level. The payload is sent with the stream to write, and an
+    idempotency key that names dag, run, task, map index and try.
 
     A function that is running cannot be cancelled: if the task is, the function goes on to its end.
 

@@ -154,10 +154,7 @@ class StreamRelay:
             log.warning("Log events cannot be read at the moment, trying on: %s", self.error)
 
     def fetch(self) -> int:
-        """Read what has come since the last call, and keep it for :meth:`show`; return how many events it is.
-
-        Any thread may call this.
-        """
+        """Read what has come, in any thread, for :meth:`show`; return how many events it is."""
         with self._reading:
             try:
                 events, self._token = self._read(self._token)
@@ -195,10 +192,7 @@ class StreamRelay:
         self.flush()
 
     def look_again(self, seconds: float, pause: Callable[[float], None]) -> None:
-        """Copy what has come; try again for so many seconds if that fails.
-
-        :param pause: waits for the seconds it is given.
-        """
+        """Copy what has come; while that fails, pause and try again, for so many seconds."""
         deadline = time.monotonic() + seconds
         self.copy_new()
         while self.error and time.monotonic() < deadline:

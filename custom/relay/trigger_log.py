@@ -55,10 +55,7 @@ async def read_by_supervisor() -> None:
 
 
 def write_plainly[Result](write: Callable[[], Result]) -> Result:
-    """Call what logs, with records that say no more than they would in the task itself.
-
-    Airflow binds dag, run, task and so on to each record of a trigger, though the log belongs to that task.
-    """
+    """Call what logs, without the dag, run and so on that Airflow binds to each record of a trigger."""
 
     def plainly() -> Result:
         # The supervisor finds the log by it.

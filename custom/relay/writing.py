@@ -47,10 +47,9 @@ def sanitised(text: str) -> str:
 def task_log_writer(function_name: str) -> Callable[[Line], None]:
     """Return what writes lines into the log of the running task, under the logger ``lambda.<function>``.
 
-    Airflow's logging adds a time only to records without one, so the record carries the function's time.
-    Lines of the same millisecond are counted apart in the microseconds: Airflow's log reader takes equal
-    neighbours for a repetition and drops them. The function decided which levels to log; Airflow's own
-    level is not applied again.
+    The records carry the function's time: Airflow adds one only to records without. Lines of the same
+    millisecond differ in their microseconds, as Airflow's log reader drops equal neighbours. The function
+    decided which levels to log; Airflow's own level is not applied again.
     """
     logger = structlog.get_logger(f"lambda.{function_name}", __level_override=logging.NOTSET)
     last_ms = microseconds = 0
@@ -61,7 +60,6 @@ def task_log_writer(function_name: str) -> Callable[[Line], None]:
         last_ms = line.timestamp
         moment = datetime.fromtimestamp(line.timestamp // 1000, UTC)
         moment += timedelta(milliseconds=line.timestamp % 1000, microseconds=microseconds)
-        timestamp = f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z"
-        logger.log(line.level, sanitised(line.text), timestamp=timestamp)
+        logger.log(line.level, sanitised(line.text), timestamp=f"{moment:%Y-%m-%dT%H:%M:%S.%f}Z")
 
     return write

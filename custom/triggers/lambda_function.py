@@ -30,9 +30,8 @@ LONGEST_QUIET_SECONDS = 60.0
 # So many characters are shown before the next check whether there is room for more.
 CHARS_AT_ONCE = 16_384
 
-# Reading blocks, so it is done in threads: a few, and not asyncio's own, so that an AWS that hangs holds up
-# nothing else. One client serves all triggers of a connection. It is made again every five minutes, in case
-# the connection was changed.
+# Reading blocks, so it is done in threads, but not asyncio's own: an AWS that hangs holds up nothing else.
+# One client serves all triggers of a connection for five minutes: the connection may change.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lambda-trigger")
 _hooks: TTLCache[tuple[str | None, str | None], "LambdaFunctionHook"] = TTLCache(maxsize=32, ttl=300)
 _hooks_lock = threading.Lock()
@@ -43,10 +42,8 @@ class LambdaTrigger(BaseTrigger):
 
     It writes what the stream holds and nothing else: if a triggerer takes over from one that has died, it
     writes the same records again from the start, and Airflow's reader shows equal neighbours once. Nothing of
-    the dead triggerer's file is in S3.
-
-    The event says how the watch has ended (``outcome``), why (``reason``), and how far the relay has come
-    (``position``).
+    the dead triggerer's file is in S3. The event says how the watch has ended (``outcome``), why
+    (``reason``), and how far the relay has come (``position``).
 
     :param invocation: fields of a :class:`custom.outcome.Invocation`.
     :param poll_seconds: pause between two looks at the stream.

@@ -47,21 +47,19 @@ class _Tee:
 
     def write(self, text: str) -> int:
         written = self._stream.write(text)
-        if self._sink is not None and not _is_caught_as_record(self._handler):
-            self._collect(text)
-        return written
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def _collect(self, text: str) -> None:
+        if self._sink is None or _is_caught_as_record(self._handler):
+            return written
         thread = threading.get_ident()
         whole = self._unfinished.pop(thread, "") + text
         if whole.endswith("\n"):
             self._pass_on(whole[:-1])
         elif whole:
             self._unfinished[thread] = whole
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
 
     def _pass_on(self, text: str) -> None:
         if self._sink is not None:
@@ -104,13 +102,6 @@ def _reaches(logger: logging.Logger, handler: logging.Handler) -> bool:
     return False
 
 
-def _last_loggers() -> list[logging.Logger]:
-    """Return the loggers at which a record's way ends: the root, and those that do not propagate."""
-    named = logging.root.manager.loggerDict.values()
-    loggers = (logger for logger in named if isinstance(logger, logging.Logger))
-    return [logging.root, *(logger for logger in loggers if not logger.propagate)]
-
-
 @contextlib.contextmanager
 def captured(sink: Sink, silent_thread: int | None) -> Iterator[None]:
     """Pass everything logged, printed and warned about during the block to a sink.
@@ -122,7 +113,10 @@ def captured(sink: Sink, silent_thread: int | None) -> Iterator[None]:
     :param silent_thread: id of the thread whose records are left out.
     """
     handler = _RecordHandler(sink, silent_thread)
-    loggers = _last_loggers()
+    # A record's way ends at the root, or at a logger that does not propagate.
+    named = logging.root.manager.loggerDict.values()
+    loggers = [logger for logger in named if isinstance(logger, logging.Logger) and not logger.propagate]
+    loggers.append(logging.root)
     out = _Tee(sys.stdout, logging.INFO, sink, handler)
     err = _Tee(sys.stderr, logging.WARNING, sink, handler)
     for logger in loggers:

@@ -10,9 +10,8 @@ everything else under one reserved key, ``airflow_relay``::
      "stream_name": "2025/11/20/[$LATEST]demo-dag/…",
      "airflow_relay": {"version": 1, "idempotency_key": "demo-dag/…/1"}}
 
-A caller that does not wait for Lambda's answer says so with ``"asynchronous": true``. For it the end marker
-is the answer, so the marker carries the result too. Lambda may deliver such an event more than once, so only
-the delivery that makes the stream runs the handler.
+A caller that does not wait for Lambda's answer says so with ``"asynchronous": true``. The end marker then
+carries the result too, and of several deliveries only the one that makes the stream runs the handler.
 
 **The form of an event.** Time is the event's own time, in milliseconds. The rest is plain text behind a
 short prefix::
@@ -75,7 +74,6 @@ _EVENT_PATTERN = re.compile(
     re.DOTALL,
 )
 _MAX_ERROR_CHARS = 1_000
-_HASH_CHARS = 16
 
 SUCCEEDED = "succeeded"
 FAILED = "failed"
@@ -148,7 +146,6 @@ class EndMarker:
     :param error: what the handler raised, in one line.
     :param result: what the handler returned, for an asynchronous caller; None if it is too long.
     :param result_bytes: the result's length as JSON; 0 if none was asked for.
-    :param number: the marker's own number.
     """
 
     status: str
@@ -168,10 +165,7 @@ class EndMarker:
 
 
 def check_group_name(name: object) -> str:
-    """Return the log group's name if CloudWatch would take it.
-
-    :raises ContractError: otherwise, with the rule.
-    """
+    """Return the log group's name; raise ContractError if CloudWatch would not take it."""
     if not isinstance(name, str) or not GROUP_NAME_PATTERN.fullmatch(name):
         raise ContractError(
             f"log group name {name!r:.100} is not usable: 1 to 512 letters, digits and _-/.#, "
@@ -181,10 +175,7 @@ def check_group_name(name: object) -> str:
 
 
 def check_stream_name(name: object) -> str:
-    """Return the log stream's name if CloudWatch would take it.
-
-    :raises ContractError: otherwise, with the rule.
-    """
+    """Return the log stream's name; raise ContractError if CloudWatch would not take it."""
     if not isinstance(name, str) or not STREAM_NAME_PATTERN.fullmatch(name):
         raise ContractError(
             f"log stream name {name!r:.100} is not usable: 1 to 512 characters without ':' and '*'"
@@ -210,7 +201,7 @@ def stream_name(day: datetime, qualifier: str | None, key: str, unique_id: str) 
     name = f"{front}/{unique_id}"
     if len(name) <= MAX_STREAM_NAME_CHARS:
         return name
-    tail = f"~{sha256(front.encode()).hexdigest()[:_HASH_CHARS]}/{unique_id}"
+    tail = f"~{sha256(front.encode()).hexdigest()[:16]}/{unique_id}"
     return front[: MAX_STREAM_NAME_CHARS - len(tail)] + tail
 
 

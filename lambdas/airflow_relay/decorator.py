@@ -59,10 +59,9 @@ def relay(
             try:
                 shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
                 if destination.asynchronous and not shipper.claim():
-                    where = f"{destination.group_name} {destination.stream_name}"
                     _note(
                         "Lambda has delivered this event before, and its handler is not run again: "
-                        f"log stream {where} exists"
+                        f"log stream {destination.group_name} {destination.stream_name} exists"
                     )
                     return None
                 result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
@@ -105,8 +104,7 @@ def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
         marker = shipper.close(request_id=request_id, **ending)
         if complaint := shipper.complaint():
             _note(complaint)
-        # Lambda returns the tail of the function's own log. If the stream is late, the caller finds the
-        # marker there.
+        # Lambda returns the tail of this log, where the caller finds the marker if the stream is late.
         _note(contract.encode_end(marker.without_result()), sys.stdout)
 
 
@@ -134,8 +132,7 @@ def _ending_with(result: object) -> dict[str, Any]:
 
 def _traceback(error: BaseException) -> str:
     """Format what the handler raised, from the handler's own frame on."""
-    own_frame = error.__traceback__
-    frames = own_frame.tb_next if own_frame else None
+    frames = error.__traceback__ and error.__traceback__.tb_next
     return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")
 
 

@@ -88,9 +88,7 @@ def logs_client() -> Any:
 
 
 class Shipper:
-    """Collects the lines of one call and sends them from a thread of its own.
-
-    The thread is joined at the end of the call: between calls Lambda freezes the process.
+    """Collects the lines of one call and sends them from a thread, which ends with the call.
 
     :param destination: the stream to write. The shipper makes it, and its group if that is missing.
     :param remaining_seconds: returns how long the function may still run; None if nobody knows.
@@ -126,13 +124,10 @@ class Shipper:
         self.thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
 
     def claim(self) -> bool:
-        """Make the stream, in the calling thread; False if another delivery of the same event has made it.
-
-        True if the log service does not answer: rather run twice than never.
-        """
+        """Make the stream, in the calling thread; False if another delivery of the same event has made it."""
         try:
             return self._create_stream()
-        except Exception as error:
+        except Exception as error:  # rather run the handler twice than never
             self.error = f"{type(error).__name__}: {error}"
             return True
 
@@ -154,14 +149,18 @@ class Shipper:
                 return
             for message in contract.encode_line(level, text, self._numbered + 1):
                 self._numbered += 1
-                self._keep({"timestamp": self._valid_time(created), "message": message})
+                event = LogEvent(timestamp=self._valid_time(created), message=message)
+                size = event_bytes(event)
+                if self._pending_bytes + size > MAX_PENDING_BYTES:
+                    self._lost += 1
+                else:
+                    self._pending.append(event)
+                    self._pending_bytes += size
             if self._is_due():
                 self._changed.notify()
 
     def close(self, status: str, request_id: str = "", error: str = "", **result: Any) -> contract.EndMarker:
-        """Send what is left, then the end marker, and return the marker.
-
-        Waits for the log service, but no longer than ``CLOSE_SECONDS`` and the function's deadline allow.
+        """Send what is left, then the end marker, and return it, within CLOSE_SECONDS and the deadline.
 
         :param status: ``contract.SUCCEEDED`` or ``contract.FAILED``.
         :param error: what the handler raised, in one line.
@@ -197,14 +196,6 @@ class Shipper:
         self._clamped += abs(valid - wanted) > CLAMP_TOLERANCE_MS
         self._last_ms = valid
         return valid
-
-    def _keep(self, event: LogEvent) -> None:
-        size = event_bytes(event)
-        if self._pending_bytes + size > MAX_PENDING_BYTES:
-            self._lost += 1
-            return
-        self._pending.append(event)
-        self._pending_bytes += size
 
     def _final_marker(self) -> contract.EndMarker:
         if self._marker is None:
