@@ -113,7 +113,7 @@ class LambdaFunctionHook(LambdaHook):
 
     @classmethod
     def get_connection(cls, conn_id: str) -> Any:
-        """Return an Airflow connection; raise ConnectionMissing where the provider would go on without it."""
+        """Return an Airflow connection; raise ConnectionMissing if there is none of this name."""
         try:
             return super().get_connection(conn_id)
         except AirflowNotFoundException:
@@ -156,11 +156,11 @@ class LambdaFunctionHook(LambdaHook):
         return self.get_client_type(region_name=self.region_name, config=self.config.merge(config))
 
     def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
-        """Return the function's settings: the longest timeout and the usual log group if it does not tell."""
+        """Return the settings, or the longest timeout and the usual log group if they cannot be read."""
         try:
             settings = self.control_client.get_function_configuration(**_target(function_name, qualifier))
         except (ClientError, BotoCoreError) as error:
-            if _code(error) != _NOT_FOUND:  # which the invocation says
+            if _code(error) != _NOT_FOUND:  # the invocation says that itself
                 self.log.warning("The settings of %s cannot be read: %s", function_name, error)
             settings = {}
         log_group = settings.get("LoggingConfig", {}).get("LogGroup")
