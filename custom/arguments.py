@@ -1,21 +1,29 @@
-"""Checks the arguments of LambdaOperator when its task runs, after templates are rendered."""
+"""Checks the arguments of LambdaOperator by the rules of Lambda's API."""
 
+import re
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from airflow_relay import contract
 from custom.errors import InvalidRequest
-from custom.names import FUNCTION_NAME, MAX_FUNCTION_SECONDS, QUALIFIER
 
 if TYPE_CHECKING:
     from custom.operators.lambda_function import LambdaOperator
 
+# Lambda quotas: a function runs for 15 minutes at most.
+MAX_FUNCTION_SECONDS = 900
+# Lambda's model: a name, or an ARN in full or from the account number on. A version has its own argument.
+FUNCTION_NAME = re.compile(r"((arn:aws[a-z-]*:lambda:[a-z0-9-]+:)?\d{12}:function:)?[A-Za-z0-9_-]{1,64}")
+QUALIFIER = re.compile(r"\$LATEST|[A-Za-z0-9_$-]{1,128}")
+
+
+def short_name(function_name: str) -> str:
+    """Return a function's name from its name or ARN without version."""
+    return function_name.rpartition(":")[2]
+
 
 def check_arguments(operator: "LambdaOperator") -> None:
-    """Refuse arguments that AWS would refuse.
-
-    :raises InvalidRequest: naming the argument.
-    """
+    """Raise InvalidRequest for a rendered argument that AWS would refuse."""
     if not isinstance(operator.function_name, str) or not FUNCTION_NAME.fullmatch(operator.function_name):
         raise InvalidRequest(
             f"function_name {operator.function_name!r:.200} is neither a Lambda function's name (1 to 64 "
@@ -42,9 +50,8 @@ def _check_modes(operator: "LambdaOperator") -> None:
         raise InvalidRequest(f"max_result_bytes must be a number, not {operator.max_result_bytes!r:.100}")
     for name, least in (("start_timeout", 0), ("poll_seconds", 0.05), ("drain_seconds", 0)):
         value = getattr(operator, name)
-        if value is None and name == "poll_seconds":
-            continue
-        if not isinstance(value, int | float) or not least <= value <= MAX_FUNCTION_SECONDS:
+        is_unset = value is None and name == "poll_seconds"
+        if not is_unset and not (isinstance(value, int | float) and least <= value <= MAX_FUNCTION_SECONDS):
             raise InvalidRequest(
                 f"{name} must be between {least} and {MAX_FUNCTION_SECONDS}, not {value!r:.100}"
             )

@@ -16,22 +16,20 @@ class Call:
     """One invocation under way."""
 
     def __init__(self, invoke: "Callable[..., Answer]", *arguments: Any, **options: Any) -> None:
-        """Start it.
-
-        :param invoke: :meth:`custom.hooks.lambda_function.LambdaFunctionHook.invoke_once`.
-        """
+        """Start it; ``invoke`` is the hook's ``invoke_once``."""
         self.requested_at = time.monotonic()
-        # The function may be running: a request was sent and not refused.
         self.may_run = False
+        """The function may be running: a request was sent and not refused."""
         self._stop = threading.Event()
-        self._answer: Future[Answer] = Future()
+        self.answer: Future[Answer] = Future()
+        """Lambda's answer, or what the invocation has raised."""
         options |= {"pause": self._pause, "on_request": self._on_request}
 
         def run() -> None:
             try:
-                self._answer.set_result(invoke(*arguments, **options))
+                self.answer.set_result(invoke(*arguments, **options))
             except BaseException as error:
-                self._answer.set_exception(error)
+                self.answer.set_exception(error)
 
         # A daemon: unlike an executor's thread it does not keep a killed task alive.
         threading.Thread(target=run, name="lambda-invoke", daemon=True).start()
@@ -45,21 +43,14 @@ class Call:
         self.may_run, self.requested_at = True, time.monotonic()
 
     def is_done(self, seconds: float, check: Callable[[], None]) -> bool:
-        """Wait for so many seconds at most; say whether the answer is there.
-
-        :param check: is called again and again meanwhile, and may raise.
-        """
+        """Wait for so many seconds; say whether the answer is there. ``check`` may raise meanwhile."""
         deadline = time.monotonic() + seconds
-        while not self._answer.done() and (left := deadline - time.monotonic()) > 0:
+        while not self.answer.done() and (left := deadline - time.monotonic()) > 0:
             check()
             # Airflow kills a task that has not stopped 5 s after it was asked to.
-            wait([self._answer], timeout=min(left, 1))
-        return self._answer.done()
+            wait([self.answer], timeout=min(left, 1))
+        return self.answer.done()
 
     def abandon(self) -> None:
         """Send no further request; one that was sent cannot be recalled."""
         self._stop.set()
-
-    def answer(self) -> "Answer":
-        """Return Lambda's answer, or raise what the invocation has raised."""
-        return self._answer.result()

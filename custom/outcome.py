@@ -1,35 +1,73 @@
-"""How an invocation has ended, whichever way that was learnt, and what the task makes of it."""
+"""How an invocation has ended, and what the task makes of it."""
 
-import json
 import logging
 import re
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from airflow_relay import contract
 from custom.errors import LambdaFunctionFailed, LambdaOutcomeUnknown, LambdaTimedOut, RelayIncomplete
+from custom.payload import decode_payload
 from custom.relay.following import StreamRelay
-from custom.relay.sanitising import sanitised
-from custom.relay.writing import Line
+from custom.relay.writing import Line, sanitised
 
 if TYPE_CHECKING:
     from custom.hooks.lambda_function import Answer
-    from custom.triggers.lambda_function import Invocation
+
+# A cold start takes its time, and the clocks of worker and triggerer differ.
+START_MARGIN_SECONDS = 30
+# The last events, and the end marker, may come this long after the function's timeout.
+END_MARGIN_SECONDS = 30
+
+# How a trigger's watch over a function has ended.
+COMPLETE = "complete"
+ENDED = "ended"
+NOT_STARTED = "not started"
+OVERDUE = "overdue"
 
 # What Lambda's error object holds after a timeout: type "Sandbox.Timedout", or a message like this.
 _TIMEOUT = re.compile(r"Sandbox\.Timedout|Task timed out after")
 
 
 @dataclass(frozen=True)
+class Invocation:
+    """An asynchronous invocation that is under way.
+
+    :param log_group: of the function's own log.
+    :param invoked_at: seconds since the epoch.
+    :param start_timeout: how many seconds the event may wait for a free execution environment.
+    :param timeout: the function's, in seconds.
+    """
+
+    function_name: str
+    group_name: str
+    stream_name: str
+    request_id: str
+    log_group: str
+    invoked_at: float
+    start_timeout: float
+    timeout: int
+
+    @property
+    def start_deadline(self) -> float:
+        """Return when the stream must be there, in seconds since the epoch."""
+        return self.invoked_at + self.start_timeout + START_MARGIN_SECONDS
+
+    @property
+    def deadline(self) -> float:
+        """Return when the end marker must be there, in seconds since the epoch."""
+        return self.start_deadline + self.timeout + END_MARGIN_SECONDS
+
+
+@dataclass(frozen=True)
 class Failure:
-    """Why a function failed. Both texts are the function's own and are sanitised when they are shown."""
+    """Why a function failed. The texts are the function's own and are sanitised when they are shown."""
 
     kind: str
     message: str
-    # Frames as Lambda writes them; none if Lambda did not say.
     frames: tuple[str, ...] = ()
+    """As Lambda writes them; none if Lambda did not say."""
 
     def traceback(self) -> str:
         """Return what Python would print."""
@@ -60,9 +98,8 @@ class Outcome:
         return f"request {self.request_id}, own log {self.log_group}"
 
     def judge(self, end: contract.EndMarker | None) -> None:
-        """Raise if the function failed.
+        """Raise if the function failed, by its answer or by its end marker.
 
-        :param end: the stream's end marker, if there is one.
         :raises LambdaTimedOut: if Lambda ended it at its timeout.
         :raises LambdaFunctionFailed: if it failed in another way.
         """
@@ -71,7 +108,7 @@ class Outcome:
             failure = LambdaTimedOut if _TIMEOUT.search(f"{kind} {message}") else LambdaFunctionFailed
             raise failure(f"{self.function_name} failed: {kind}: {message} ({self.where})")
         if end is not None and end.status == contract.FAILED:
-            # Something around the decorated handler has made a result of what that raised.
+            # Something around the decorated handler has turned the exception into a result.
             raise LambdaFunctionFailed(
                 f"{self.function_name} answered as if it had succeeded, "
                 f"but its handler raised {sanitised(end.error)} ({self.where})"
@@ -82,22 +119,17 @@ def answered(function_name: str, answer: "Answer", log_group: str) -> Outcome:
     """Return the outcome that Lambda has answered with."""
     failure = None
     if answer.function_error:
-        error = answer.result()
-        if isinstance(error, dict):
-            frames = tuple(str(frame).rstrip() for frame in error.get("stackTrace") or ())
-            kind, message = error.get("errorType", answer.function_error), error.get("errorMessage", "")
-            failure = Failure(str(kind), str(message), frames)
-        else:
-            failure = Failure(answer.function_error, str(error))
+        error = decode_payload(answer.payload)
+        if not isinstance(error, dict):
+            error = {"errorMessage": error}
+        frames = tuple(str(frame).rstrip() for frame in error.get("stackTrace") or ())
+        kind, message = error.get("errorType", answer.function_error), error.get("errorMessage", "")
+        failure = Failure(str(kind), str(message), frames)
     return Outcome(function_name, answer.request_id, log_group, answer.payload, failure, answer.log_tail)
 
 
-def watched(
-    function_name: str, invocation: "Invocation", event: dict[str, Any], relay: StreamRelay
-) -> Outcome:
-    """Return the outcome of an asynchronous invocation, as its stream and its trigger tell.
-
-    The payload of one that succeeded is empty: the end marker in the stream holds it.
+def watched(function_name: str, invocation: Invocation, event: dict[str, Any], relay: StreamRelay) -> Outcome:
+    """Return the outcome of an asynchronous invocation, without the result of one that succeeded.
 
     :param event: from :class:`custom.triggers.lambda_function.LambdaTrigger`.
     :raises RelayIncomplete: if the stream cannot be read.
@@ -107,20 +139,14 @@ def watched(
     end = relay.follower.end
     if end is None:
         _require_heard_of(invocation, event, relay, outcome.where)
-        failure = _unmarked(invocation, event)
-    elif end.status == contract.SUCCEEDED:
+        return replace(outcome, failure=_unmarked(invocation, event))
+    if end.status == contract.SUCCEEDED:
         return outcome
-    else:
-        kind, _, message = end.error.partition(": ")
-        failure = Failure(kind.rpartition(".")[2] or kind, message)
-    return replace(outcome, failure=failure)
+    kind, _, message = end.error.partition(": ")
+    return replace(outcome, failure=Failure(kind.rpartition(".")[2] or kind, message))
 
 
-def _require_heard_of(
-    invocation: "Invocation", event: dict[str, Any], relay: StreamRelay, where: str
-) -> None:
-    from custom.triggers.lambda_function import ENDED, NOT_STARTED
-
+def _require_heard_of(invocation: Invocation, event: dict[str, Any], relay: StreamRelay, where: str) -> None:
     name = invocation.function_name
     if relay.error:
         raise RelayIncomplete(
@@ -132,13 +158,11 @@ def _require_heard_of(
             f"{name} has begun so late that it was given up (start_timeout "
             f"{invocation.start_timeout:g} s). It may still run ({where})"
         )
-    if event["outcome"] == NOT_STARTED or (event["outcome"] == ENDED and not relay.stream_exists()):
+    if event["outcome"] in (NOT_STARTED, ENDED) and not relay.stream_exists():
         waited = invocation.start_deadline - invocation.invoked_at
-        seen = (
-            f"has ended ({event['reason'] or 'no error is reported'})"
-            if event["outcome"] == ENDED
-            else f"was not heard of for {waited:g} s (start_timeout and a margin)"
-        )
+        seen = f"was not heard of for {waited:g} s (start_timeout and a margin)"
+        if event["outcome"] == ENDED:
+            seen = f"has ended ({event['reason'] or 'no error is reported'})"
         raise LambdaOutcomeUnknown(
             f"{name} took the event and {seen}, but never made its log stream. Is its "
             "handler decorated with @airflow_relay.relay, as deferrable=True needs, and may it write to "
@@ -146,10 +170,8 @@ def _require_heard_of(
         )
 
 
-def _unmarked(invocation: "Invocation", event: dict[str, Any]) -> Failure:
+def _unmarked(invocation: Invocation, event: dict[str, Any]) -> Failure:
     """Return why a function left no end marker."""
-    from custom.triggers.lambda_function import ENDED
-
     if event["outcome"] == ENDED:
         reason = event["reason"] or "Lambda reports no error"
         kind = "Sandbox.Timedout" if _TIMEOUT.search(reason) else "Runtime.ExitError"
@@ -159,61 +181,10 @@ def _unmarked(invocation: "Invocation", event: dict[str, Any]) -> Failure:
     return Failure(kind, f"it left no end marker: {reason}")
 
 
-def result_in_stream(
-    invocation: "Invocation",
-    end: contract.EndMarker,
-    *,
-    read: Callable[[], str],
-    pause: Callable[[], None],
-    patience: float,
-    log: Any,
-) -> bytes:
-    """Return the result of a function, which the end marker in its stream holds.
-
-    :param end: the marker as the trigger's event has it: without a large result.
-    :param read: returns the stream's last event.
-    :param pause: waits between two tries.
-    :param patience: seconds for which reading is tried.
-    :param log: the task's.
-    :raises RelayIncomplete: if the marker cannot be read in that time.
-    """
-    if not end.result_bytes:
-        return b""
-    if end.result_bytes > contract.MAX_RESULT_BYTES:
-        log.warning(
-            "The result of %s, %d bytes, is over the %d that an end marker holds and is not kept: "
-            "let the function put it into S3 and return the key",
-            invocation.function_name,
-            end.result_bytes,
-            contract.MAX_RESULT_BYTES,
-        )
-        return b""
-    trouble: object = "it is not the stream's last event"
-    deadline = time.monotonic() + patience
-    while end.result is None:
-        try:
-            marker = contract.decode(read())
-            if isinstance(marker, contract.EndMarker):
-                end = marker
-                break
-        except Exception as error:
-            trouble = error
-        if time.monotonic() >= deadline:
-            raise RelayIncomplete(
-                f"{invocation.function_name} succeeded, but the end marker with its result cannot be read "
-                f"any more from {invocation.group_name} {invocation.stream_name}: {trouble}"
-            )
-        pause()
-    return json.dumps(end.result).encode()
-
-
 def gap(relay: StreamRelay, tail_end: contract.EndMarker | None) -> str:
-    """Say in what way the relayed log is incomplete; empty if it is complete.
-
-    :param tail_end: the end marker in the tail of the function's own log, if there is one.
-    """
+    """Say what the relayed log lacks; empty if nothing. ``tail_end`` is from the own log's tail."""
     follower = relay.follower
-    if tail_end is not None:
+    if tail_end:
         follower.expect(tail_end)
     end = follower.end or tail_end
     reasons = []
@@ -225,28 +196,18 @@ def gap(relay: StreamRelay, tail_end: contract.EndMarker | None) -> str:
     return " and ".join(reasons)
 
 
-def show_rest(
-    outcome: Outcome,
-    relay: StreamRelay,
-    tail_end: contract.EndMarker | None,
-    log: Any,
-    write: Callable[[Line], None],
-) -> None:
-    """Show what the stream does not hold: the log's tail, and the traceback, which comes last.
-
-    :param log: the task's.
-    :param write: writes a line of the function into it.
-    """
+def show_rest(outcome: Outcome, relay: StreamRelay, tail_end: contract.EndMarker | None, log: Any) -> None:
+    """Show in the task's log what the stream does not hold: the own log's tail, then the traceback."""
     knows_relay = relay.stream_exists() or tail_end is not None
     if knows_relay and (missing := gap(relay, tail_end)):
         log.warning("%s. The function's own log has all: %s", missing, outcome.log_group)
     end = relay.follower.end
-    if end is not None and end.clamped:
+    if end and end.clamped:
         log.warning("%d lines carried a time outside of the call and are shown within it", end.clamped)
     now = int(time.time() * 1000)
     if not relay.follower.lines and outcome.log_tail:
         log.info("%s relayed no lines; the last 4 KB of its own log follow", outcome.function_name)
         for text in outcome.log_tail.splitlines():
-            write(Line(logging.INFO, text, now))
+            relay.write(Line(logging.INFO, text, now))
     if outcome.failure and (end is None or end.status != contract.FAILED):
-        write(Line(logging.ERROR, outcome.failure.traceback(), now))
+        relay.write(Line(logging.ERROR, outcome.failure.traceback(), now))

@@ -8,19 +8,24 @@ from typing import Any, NoReturn
 from airflow_relay import contract
 from custom.errors import PayloadRefused
 
-# Invoke: "The maximum payload size is 6 MB" for a synchronous invocation.
+# Lambda quotas: 6 MB for a synchronous invocation, 1 MB for an asynchronous one.
 MAX_PAYLOAD_BYTES = 6 * 1024 * 1024
-# And "1 MB for an asynchronous" one.
 MAX_ASYNCHRONOUS_PAYLOAD_BYTES = 1024 * 1024
 
 
 def checked_payload(payload: Mapping[str, Any] | str | None) -> dict[str, Any]:
-    """Return the payload as a dict, a new one.
+    """Return the payload as a new dict.
 
     :param payload: an object, or JSON text of one, as a rendered template is; None for an empty object.
     :raises PayloadRefused: with what is wrong, and where in the payload.
     """
-    body = dict(_parsed(payload))
+    if payload is None:
+        payload = {}
+    elif isinstance(payload, str):
+        payload = _parsed(payload)
+    if not isinstance(payload, Mapping):
+        raise PayloadRefused(f"payload must be a JSON object, not {type(payload).__name__}")
+    body = dict(payload)
     if taken := sorted(contract.RESERVED_KEYS & body.keys()):
         raise PayloadRefused(f"payload uses the reserved keys {taken}: the operator sets them; rename yours")
     _check(body, "payload")
@@ -42,10 +47,7 @@ def overridden(
 
 
 def encode_payload(body: Mapping[str, Any], destination: contract.Destination) -> bytes:
-    """Return the JSON to send: a checked payload together with where the function's log is to go.
-
-    :raises PayloadRefused: when it is more than Lambda takes.
-    """
+    """Return a checked payload with its log's destination as JSON; raise PayloadRefused if it is too long."""
     data = json.dumps({**body, **destination.as_payload()}).encode()
     limit = MAX_ASYNCHRONOUS_PAYLOAD_BYTES if destination.asynchronous else MAX_PAYLOAD_BYTES
     if len(data) > limit:
@@ -69,17 +71,7 @@ def decode_payload(payload: bytes) -> Any:
     return result
 
 
-def _parsed(payload: Mapping[str, Any] | str | None) -> Mapping[str, Any]:
-    if payload is None:
-        return {}
-    if isinstance(payload, str):
-        payload = _from_text(payload)
-    if not isinstance(payload, Mapping):
-        raise PayloadRefused(f"payload must be a JSON object, not {type(payload).__name__}")
-    return payload
-
-
-def _from_text(text: str) -> Any:
+def _parsed(text: str) -> Any:
     try:
         return json.loads(text, parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
@@ -94,7 +86,7 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def _check(value: object, path: str) -> None:
-    """Refuse what json.dumps would let through or change without a word, naming the place."""
+    """Refuse what json.dumps would let through or change without a word."""
     match value:
         case float() if not math.isfinite(value):
             raise PayloadRefused(f"{path} is {value}, which JSON does not have")

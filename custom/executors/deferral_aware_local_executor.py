@@ -13,15 +13,15 @@ ENDED = frozenset({TaskInstanceState.SUCCESS, TaskInstanceState.FAILED})
 class DeferralAwareLocalExecutor(LocalExecutor):
     """Runs tasks in processes of the scheduler's machine.
 
-    A task that defers leaves its process, which the executor reports as a success. Where the trigger fires
+    A task that defers leaves its process, which the executor reports as a success. If the trigger fires
     before the scheduler reads that report, the task is queued or runs again by then, under the same key, and
     Airflow 3.3 fails it: "finished with state success, but the task instance's state attribute is queued"
-    (https://github.com/apache/airflow/issues/72716). On a busy machine that became of two in some ninety.
-    So a report of success is passed over while the same task has been handed out once more.
+    (https://github.com/apache/airflow/issues/72716). On a busy machine it failed two tasks in ninety. So a
+    report of success is passed over while the same task has been handed out once more.
     """
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        """As Airflow's."""
+        """Take the arguments of Airflow's executor."""
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self._handed_out: Counter[Any] = Counter()
 

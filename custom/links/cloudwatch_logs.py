@@ -1,7 +1,7 @@
 """A link from a task's page to the CloudWatch log stream of its function."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
@@ -11,12 +11,10 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperator, Context
     from airflow.sdk.types import TaskInstanceKey
 
-# Where custom/plugins/cloudwatch_logs.py answers. Relative to the web page, which may be below a path and is
-# published on any port.
+# Where custom/plugins/cloudwatch_logs.py answers, relative to the web page: that may have any port and path.
 PAGE = "cloudwatch/log-events"
 
-# Endpoints of the services in botocore's endpoints.json, with their dual-stack forms. VPC and FIPS endpoints
-# are below them.
+# Of the endpoints in botocore's endpoints.json, with dual-stack forms. VPC and FIPS endpoints are below them.
 _AWS_DOMAINS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".api.amazonwebservices.com.cn")
 
 log = logging.getLogger(__name__)
@@ -29,25 +27,11 @@ class LogStreamLink(BaseOperatorLink):
 
     @classmethod
     def persist(cls, context: "Context", url: str) -> None:
-        """Show the link from now on; Airflow by itself shows links when the task has ended.
-
-        Never raises: a task does not fail for want of a link.
-        """
+        """Show the link from now on, not only when the task has ended. Never raises."""
         try:
             context["ti"].xcom_push(key=cls().xcom_key, value=url)
         except Exception as error:
             log.warning("The link to the log stream could not be stored: %s", error)
-
-    @classmethod
-    def persist_stream(
-        cls, context: "Context", meta: Any, group: str, stream: str, filter_pattern: str = ""
-    ) -> None:
-        """Show a link to a log stream from now on.
-
-        :param meta: of a boto3 client; the rest as for :func:`log_stream_url`.
-        """
-        where = (meta.region_name, meta.partition, meta.endpoint_url)
-        cls.persist(context, log_stream_url(*where, group, stream, filter_pattern=filter_pattern))
 
     def get_link(self, operator: "BaseOperator", *, ti_key: "TaskInstanceKey") -> str:
         """Return what this try of the task has persisted; empty if nothing."""
@@ -59,15 +43,13 @@ def log_stream_url(
 ) -> str:
     """Return where a person can read a log stream: in AWS's console, else on the webserver's own page.
 
-    The first three are in a boto3 client's ``meta``: region_name, partition, endpoint_url.
-
-    :param endpoint_url: of CloudWatch Logs; decides which of the two it is.
-    :param stream: empty if it is not known: then all streams of the group are meant.
-    :param filter_pattern: shows only these events of the group, in CloudWatch's syntax: ``'"a phrase"'``.
-        Not used with a stream.
-    :return: relative to the address of the web page, when it is the webserver's.
+    :param region_name: with partition and endpoint_url from a boto3 client's ``meta``.
+    :param endpoint_url: decides which of the two it is.
+    :param stream: empty for all streams of the group.
+    :param filter_pattern: without a stream, shows only these events. In CloudWatch's syntax: ``'"phrase"'``.
+    :return: relative to the address of the web page, if it is the webserver's.
     """
-    # Not needed by the DAG parser, which imports every operator's module.
+    # The DAG parser, which imports every operator's module, does not need it.
     from airflow.providers.amazon.aws.links.base_aws import BASE_AWS_CONSOLE_LINK, BaseAwsLink
 
     host = urlsplit(endpoint_url).hostname or ""

@@ -10,17 +10,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 class S3TaskLogs(S3RemoteLogIO):
     """The provider's class, but its reader says what is wrong with S3 instead of raising.
 
-    With the provider's own, the log page of a task answers 500 while the bucket is missing or S3 is down,
-    though the log lies in the local folder: Airflow looks there only when the remote reader returns.
+    Airflow looks into the local folder only if the remote reader returns. With the provider's own, the log
+    page of a task answers 500 while the bucket is missing or S3 is down.
     """
 
     def read(self, relative_path: str, ti: Any) -> tuple[list[str], list[str] | None]:
         """Return where the log was found, and the log; the reason, and None, if S3 cannot be read."""
         try:
-            found: tuple[list[str], list[str] | None] = super().read(relative_path, ti)
+            return super().read(relative_path, ti)
         except (BotoCoreError, ClientError) as error:
             return [f"{self.remote_base}/{relative_path} cannot be read: {error}"], None
-        return found
 
 
 # The two names that Airflow looks for.

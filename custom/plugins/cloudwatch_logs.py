@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-# Every Airflow process loads all plugins, each task too. Only the webserver asks for the app, and only a
-# request for boto3: what they need is imported there.
+# Every Airflow process loads all plugins, but only the webserver needs FastAPI and boto3.
 if TYPE_CHECKING:
     from fastapi import FastAPI, Response
 
-# So much a browser still shows at once. 100,000 lines of 100 characters.
+# A browser can still show this at once.
 MAX_CHARS = 10_000_000
-CONNECT_TIMEOUT_SECONDS = 2
-READ_TIMEOUT_SECONDS = 10
-
-# Below the time, which is that wide.
+# As wide as the time.
 _INDENT = "\n" + " " * len("2026-01-31T23:59:59.999Z ")
 
 
@@ -34,7 +30,7 @@ class CloudWatchLogsPlugin(AirflowPlugin):
 
     @cached_property
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow only reads it
-        """Return the page's app, made for whoever asks: that is the webserver."""
+        """Return the page's app. Only the webserver asks for it."""
         return [{"name": "CloudWatch Logs", "url_prefix": "/cloudwatch", "app": make_app()}]
 
 
@@ -46,11 +42,9 @@ def make_app() -> "FastAPI":
     from fastapi import Depends, FastAPI, HTTPException, Query, Response
 
     def may_read_task_logs(user: GetUserDep) -> None:
-        # Airflow's requires_access_dag would take the DAG from the query, where anyone can name one that is
-        # theirs; a log group belongs to no DAG.
-        if not get_auth_manager().is_authorized_dag(
-            method="GET", access_entity=DagAccessEntity.TASK_LOGS, user=user
-        ):
+        # Airflow's requires_access_dag would take the DAG from the query: users could name one of their own.
+        auth = get_auth_manager()
+        if not auth.is_authorized_dag(method="GET", access_entity=DagAccessEntity.TASK_LOGS, user=user):
             raise HTTPException(403, "Forbidden")
 
     app = FastAPI(openapi_url=None, dependencies=[Depends(may_read_task_logs)])
@@ -77,10 +71,8 @@ def _answer(region: str, group: str, stream: str, filter_pattern: str) -> "Respo
         return _plain(200, _text(chain.from_iterable(pages)))
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            return _plain(
-                404,
-                f"There is no {where}. A function makes it as it sends its first lines: load again then.\n",
-            )
+            hint = "A function makes it as it sends its first lines: load again then."
+            return _plain(404, f"There is no {where}. {hint}\n")
         return _plain(502, f"CloudWatch Logs refuses to show the {where}: {error}\n")
     except BotoCoreError as error:
         return _plain(502, f"The {where} cannot be read from CloudWatch Logs: {error}\n")
@@ -90,12 +82,10 @@ def _plain(status: int, text: str) -> "Response":
     """Answer with text that no browser takes for anything else: functions wrote it, or the query did."""
     from fastapi.responses import PlainTextResponse
 
-    return PlainTextResponse(
-        # JSON may bring half of a surrogate pair, which is not to be encoded.
-        text.encode("utf-8", errors="backslashreplace"),
-        status,
-        {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"},
-    )
+    # JSON may bring half of a surrogate pair, which UTF-8 cannot carry.
+    content = text.encode("utf-8", errors="backslashreplace")
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+    return PlainTextResponse(content, status, headers)
 
 
 def _client(region: str) -> Any:
@@ -103,11 +93,7 @@ def _client(region: str) -> Any:
     from botocore.config import Config
 
     # A person waits, and can ask again.
-    config = Config(
-        connect_timeout=CONNECT_TIMEOUT_SECONDS,
-        read_timeout=READ_TIMEOUT_SECONDS,
-        retries={"total_max_attempts": 1},
-    )
+    config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
     return AwsLogsHook(aws_conn_id="aws_default", region_name=region or None, config=config).conn
 
 
@@ -125,14 +111,10 @@ def _stream(client: Any, group: str, stream: str) -> Iterator[list[dict[str, Any
 
 def _group(client: Any, group: str, pattern: str) -> Iterator[list[dict[str, Any]]]:
     """Read what matches in all streams of a group, page by page; each event says its stream."""
-    # LocalStack applies no pattern. A phrase, the kind that our links have, is looked for here.
+    # LocalStack applies no pattern. The phrases of our links are looked for here.
     phrase = pattern[1:-1] if pattern[:1] == pattern[-1:] == '"' else ""
     # AWS puts the streams' events in order of time in any case.
-    arguments = {
-        "logGroupName": group,
-        "interleaved": True,
-        **({"filterPattern": pattern} if pattern else {}),
-    }
+    arguments = {"logGroupName": group, "interleaved": True} | ({"filterPattern": pattern} if pattern else {})
     for page in client.get_paginator("filter_log_events").paginate(**arguments):
         yield [
             event | {"message": f"{event['logStreamName']} {event['message']}"}
@@ -146,9 +128,8 @@ def _text(events: Iterable[dict[str, Any]]) -> str:
     chars = 0
     for event in events:
         if chars > MAX_CHARS:
-            lines.append(
-                f"… [cut: more than {MAX_CHARS:,} characters; the AWS command line shows the rest]\n"
-            )
+            rest = "the AWS command line shows the rest"
+            lines.append(f"… [cut: more than {MAX_CHARS:,} characters; {rest}]\n")
             break
         seconds, milliseconds = divmod(event["timestamp"], 1000)
         moment = f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{milliseconds:03}Z"

@@ -12,11 +12,11 @@ from typing import Any
 from airflow_relay import contract
 from custom.relay.writing import Line
 
-# So many missing events are looked out for by number; of a larger gap the rest counts as lost.
+# So many missing events are awaited by number. The rest of a larger gap counts as lost.
 MAX_AWAITED = 10_000
 # Reads that fail are repeated this often at least.
 LONGEST_POLL_SECONDS = 5.0
-# Where the function was ended from outside and an end marker is unlikely, its last events have this long.
+# How long the last events may take if the function was ended from outside and an end marker is unlikely.
 UNLIKELY_DRAIN_SECONDS = 2.0
 
 Reader = Callable[[str | None], tuple[list[dict[str, Any]], str | None]]
@@ -25,19 +25,13 @@ log = logging.getLogger(__name__)
 
 
 class Follower:
-    """Turns the events of one stream into lines: whole, in order, each once.
-
-    Events may come twice (a request of the function that was sent again) or late: their numbers tell.
-    """
+    """Turns the events of one stream into lines. Events may come twice or late: their numbers tell."""
 
     def __init__(self, position: dict[str, Any] | None = None) -> None:
-        """Begin before the first event, or where another follower of the same stream has ended.
-
-        :param position: from that one's :meth:`position`.
-        """
+        """Begin before the first event, or at another follower's :meth:`position` in the same stream."""
         position = position or {"end": None, "lines": 0, "last": 0, "awaited": []}
         self.end = contract.EndMarker(**position["end"]) if position["end"] else None
-        """The end marker, once it was read; one from a position comes without its result."""
+        """The end marker, once it was read. One from a position comes without its result."""
         self.lines: int = position["lines"]
         """How many lines were given out."""
         self._last: int = position["last"]
@@ -59,7 +53,7 @@ class Follower:
             message, timestamp = raw["message"], raw["timestamp"]
             match contract.decode(message):
                 case contract.EndMarker() as marker:
-                    self._is_new(marker.number)
+                    self.expect(marker)
                     self.end = marker
                     yield from self.flush()
                 case contract.Event() as event:
@@ -74,11 +68,11 @@ class Follower:
         return len(self._awaited)
 
     def expect(self, marker: contract.EndMarker) -> None:
-        """Learn from elsewhere than the stream how many events there should be."""
+        """Learn from an end marker how many events there should be."""
         self._is_new(marker.number)
 
     def flush(self) -> Iterator[Line]:
-        """Give out a line of which not all pieces came."""
+        """Give out the line that waits for more pieces."""
         if self._pieces:
             (first, timestamp), *_ = self._pieces
             text = "".join(event.text for event, _ in self._pieces)
@@ -121,28 +115,24 @@ def _ranges(numbers: set[int]) -> list[list[int]]:
 class StreamRelay:
     """Copies a stream to the task log, bit by bit, and never lets a failing log service stop the task.
 
-    :param read: takes a token, returns the events after it and the next token (None: no stream yet).
+    :param read: from :meth:`custom.hooks.lambda_function.LambdaFunctionHook.stream_reader`.
     :param write: takes a line.
     :param poll_seconds: pause between two reads; doubled up to ``LONGEST_POLL_SECONDS`` while reads fail.
     :param position: where another relay of the same stream has ended, from its :meth:`position`.
     """
 
     def __init__(
-        self,
-        read: Reader,
-        write: Callable[[Line], None],
-        poll_seconds: float,
-        position: dict[str, Any] | None = None,
+        self, read: Reader, write: Callable[[Line], None], poll_seconds: float, position: Any = None
     ) -> None:
         """Begin before the start of the stream, or at a position."""
         position = position or {"token": None, "follower": None}
         self.follower = Follower(position["follower"])
+        self.write = write
         self.pause = poll_seconds
         self.error = ""
         """Why the latest read failed; empty after one that did not."""
         self._poll_seconds = poll_seconds
         self._read = read
-        self._write = write
         self._token: str | None = position["token"]
         self._unshown: deque[dict[str, Any]] = deque()
         self._reading = threading.Lock()
@@ -164,15 +154,12 @@ class StreamRelay:
             log.warning("Log events cannot be read at the moment, trying on: %s", self.error)
 
     def fetch(self) -> int:
-        """Read what has come since the last call, for :meth:`show`; return how many events that is.
-
-        Any thread may call this. Who stops waiting for it loses nothing: what it reads is kept.
-        """
+        """Read what has come, in any thread, for :meth:`show`; return how many events it is."""
         with self._reading:
             try:
                 events, self._token = self._read(self._token)
             except Exception as error:
-                # Any error of any client: what the function returns decides, not whether its log can be read.
+                # Any error of any client: whether the log can be read decides nothing.
                 self.pause = min(self.pause * 2, max(LONGEST_POLL_SECONDS, self._poll_seconds))
                 self.error = f"{type(error).__name__}: {error}"
                 return 0
@@ -182,25 +169,22 @@ class StreamRelay:
             return len(events)
 
     def show(self, max_chars: float = math.inf) -> bool:
-        """Write the lines that were read; say whether there are more.
-
-        :param max_chars: stop after so many characters.
-        """
+        """Write the lines that were read, up to so many characters; say whether there are more."""
         shown = 0
         while self._unshown and shown < max_chars:
             event = self._unshown.popleft()
             shown += len(event["message"])
             for line in self.follower.feed([event]):
-                self._write(line)
+                self.write(line)
         return bool(self._unshown)
 
     def flush(self) -> None:
-        """Write a line of which not all pieces came."""
+        """Write the line that waits for more pieces."""
         for line in self.follower.flush():
-            self._write(line)
+            self.write(line)
 
     def drain(self, seconds: float) -> None:
-        """Copy on until the end marker was read and nothing before it is missing, or the time is over."""
+        """Copy on until the stream is complete, or for so many seconds."""
         deadline = time.monotonic() + seconds
         while not self.is_complete() and (left := deadline - time.monotonic()) > 0:
             time.sleep(min(self.pause, left))
@@ -208,10 +192,7 @@ class StreamRelay:
         self.flush()
 
     def look_again(self, seconds: float, pause: Callable[[float], None]) -> None:
-        """Copy what has come; try again for so many seconds if that fails.
-
-        :param pause: waits for the seconds it is given.
-        """
+        """Copy what has come; while that fails, pause and try again, for so many seconds."""
         deadline = time.monotonic() + seconds
         self.copy_new()
         while self.error and time.monotonic() < deadline:

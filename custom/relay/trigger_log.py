@@ -1,7 +1,7 @@
-"""The way of a trigger's records: over a socket to the triggerer's supervisor, which writes them to the log.
+"""A trigger's records go over a socket to the triggerer's supervisor, which writes them to the log.
 
-The supervisor closes and uploads a trigger's log as soon as the trigger has ended. Records that are still in
-the socket by then are lost to it; and while the socket is full, the triggerer's event loop stands still.
+The supervisor closes and uploads a trigger's log as soon as the trigger has ended: it loses records that are
+still in the socket. While the socket is full, the triggerer's event loop stands still.
 """
 
 import asyncio
@@ -18,15 +18,12 @@ from structlog.contextvars import bind_contextvars, clear_contextvars, get_conte
 MAX_UNREAD_BYTES = 32_768
 # The supervisor reads 4 KB, then looks after its triggers in the database, then reads again.
 POLL_SECONDS = 0.02
-# A supervisor that has not read in this time is not going to.
+# A supervisor that has not read in this time is not going to read.
 PATIENCE_SECONDS = 60.0
 
 
 def unread_bytes() -> int:
-    """Return how much of what this process has logged its supervisor has not read yet, in bytes.
-
-    Zero also if the system cannot tell: outside a triggerer, and on systems other than Linux.
-    """
+    """Return how many logged bytes the supervisor has not read yet; 0 outside a triggerer and off Linux."""
     count = array("i", [0])
     try:
         fcntl.ioctl(structlog.get_config()["logger_factory"].io.fileno(), termios.TIOCOUTQ, count)
@@ -43,10 +40,9 @@ async def room() -> None:
 async def read_by_supervisor() -> None:
     """Wait until everything that was logged before this call is in the log.
 
-    Others log meanwhile, so the socket need not run empty: what is seen to leave it is counted.
+    Others log meanwhile, so the socket need not run empty: the bytes that leave it are counted.
     """
-    before = unread_bytes()
-    left = before
+    before = left = unread_bytes()
 
     def all_read() -> bool:
         nonlocal before, left
@@ -59,16 +55,12 @@ async def read_by_supervisor() -> None:
 
 
 def write_plainly[Result](write: Callable[[], Result]) -> Result:
-    """Call what logs, with records that say no more than they would in the task itself.
-
-    Airflow binds dag, run, task and so on to each record of a trigger: for a short line twice the bytes, in a
-    log that belongs to that task anyway.
-    """
+    """Call what logs, without the dag, run and so on that Airflow binds to each record of a trigger."""
 
     def plainly() -> Result:
+        # The supervisor finds the log by it.
         trigger_id = get_contextvars().get("trigger_id")
         clear_contextvars()
-        # By this the supervisor knows whose log it is.
         bind_contextvars(trigger_id=trigger_id)
         return write()
 

@@ -5,13 +5,16 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from cachetools import TTLCache
 
+from custom.outcome import COMPLETE, ENDED, NOT_STARTED, OVERDUE, Invocation
 from custom.relay import trigger_log
 from custom.relay.following import UNLIKELY_DRAIN_SECONDS, StreamRelay
 from custom.relay.writing import task_log_writer
@@ -20,72 +23,29 @@ from custom.relay.writing import task_log_writer
 if TYPE_CHECKING:
     from custom.hooks.lambda_function import LambdaFunctionHook
 
-# A cold start takes its time, and the clocks of worker and triggerer differ.
-START_MARGIN_SECONDS = 30
-# The last events, and the end marker, may come this long after the function's timeout.
-END_MARGIN_SECONDS = 30
-# A stream that is quiet for this long may be one that nobody writes to: the function's own log says so. It
-# is asked with pauses that double, as FilterLogEvents has a quota of 5 to 10 a second for the account.
+# If a stream is quiet for this long, the function's own log is asked whether it has ended, with pauses that
+# double: FilterLogEvents has a quota of 5 to 10 a second for the account.
 QUIET_SECONDS = 5.0
 LONGEST_QUIET_SECONDS = 60.0
-# So many characters are shown before it is looked whether there is room for more.
+# So many characters are shown before the next check whether there is room for more.
 CHARS_AT_ONCE = 16_384
 
-# Reading blocks, so it is done in threads: a few, and not asyncio's own, so that an AWS that hangs holds up
-# nothing else. One client serves all triggers of a connection, and is made again every five minutes, in case
-# the connection was changed.
+# Reading blocks, so it is done in threads, but not asyncio's own: an AWS that hangs holds up nothing else.
+# One client serves all triggers of a connection for five minutes: the connection may change.
 _threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="lambda-trigger")
 _hooks: TTLCache[tuple[str | None, str | None], "LambdaFunctionHook"] = TTLCache(maxsize=32, ttl=300)
 _hooks_lock = threading.Lock()
-
-# How the watch over a function has ended.
-COMPLETE = "complete"
-ENDED = "ended"
-NOT_STARTED = "not started"
-OVERDUE = "overdue"
-
-
-@dataclass(frozen=True)
-class Invocation:
-    """An asynchronous invocation that is under way.
-
-    :param log_group: of the function's own log.
-    :param invoked_at: seconds since the epoch.
-    :param start_timeout: so many seconds the event may wait for a free execution environment.
-    :param timeout: the function's, in seconds.
-    """
-
-    function_name: str
-    group_name: str
-    stream_name: str
-    request_id: str
-    log_group: str
-    invoked_at: float
-    start_timeout: float
-    timeout: int
-
-    @property
-    def start_deadline(self) -> float:
-        """Return when the stream must be there, in seconds since the epoch."""
-        return self.invoked_at + self.start_timeout + START_MARGIN_SECONDS
-
-    @property
-    def deadline(self) -> float:
-        """Return when the end marker must be there, in seconds since the epoch."""
-        return self.start_deadline + self.timeout + END_MARGIN_SECONDS
 
 
 class LambdaTrigger(BaseTrigger):
     """Copies a log stream to the task log as it grows, and fires once when the function has ended.
 
-    What it writes follows from the stream alone, record for record: a triggerer that takes over from one that
-    has died writes the same file again from the start. Of the dead one's file nothing is in S3, and Airflow's
-    reader shows equal neighbours once, so each line is there once. That is why it writes nothing else.
+    It writes what the stream holds and nothing else: if a triggerer takes over from one that has died, it
+    writes the same records again from the start, and Airflow's reader shows equal neighbours once. Nothing of
+    the dead triggerer's file is in S3. The event says how the watch has ended (``outcome``), why
+    (``reason``), and how far the relay has come (``position``).
 
-    The event says how the watch has ended (``outcome``), why (``reason``), and how far the relay has come
-    (``position``); the task goes on from there.
-
-    :param invocation: fields of an :class:`Invocation`.
+    :param invocation: fields of a :class:`custom.outcome.Invocation`.
     :param poll_seconds: pause between two looks at the stream.
     :param drain_seconds: how long to wait for late log events once the end marker is there.
     """
@@ -120,7 +80,7 @@ class LambdaTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Follow the stream; fire once."""
-        hook = await _in_thread(lambda: _shared_hook(self.aws_conn_id, self.region_name))
+        hook = await _in_thread(partial(_shared_hook, self.aws_conn_id, self.region_name))
         read = hook.stream_reader(self.invocation.group_name, self.invocation.stream_name)
         write = task_log_writer(self.invocation.function_name)
         relay = self._relay = StreamRelay(read, write, self.poll_seconds)
@@ -133,13 +93,12 @@ class LambdaTrigger(BaseTrigger):
         yield TriggerEvent(event)  # type: ignore[no-untyped-call]
 
     async def on_kill(self) -> None:
-        """Show what is there when the task is taken away from its function, and say that this goes on."""
+        """Show what is there when the task is killed, and say that the function goes on."""
         if self._relay is not None:
             await _copy(self._relay)
         self.log.warning(
-            "%s goes on to its end: an asynchronous invocation cannot be cancelled. "
-            "Its further lines are in the log stream only",
-            self.invocation.function_name,
+            f"{self.invocation.function_name} goes on to its end: an asynchronous invocation cannot be "
+            "cancelled. Its further lines are in the log stream only"
         )
         await trigger_log.read_by_supervisor()
 
@@ -157,14 +116,17 @@ class _Watch:
         self._drain_seconds = drain_seconds
         self._drain_until: float | None = None
         self._own_log_ended = self._end_seen = False
-        self._quiet_seconds = QUIET_SECONDS
-        self._ask_own_log_at = time.monotonic() + QUIET_SECONDS
+        self._expect_quiet(QUIET_SECONDS)
+
+    def _expect_quiet(self, seconds: float) -> None:
+        """Ask the function's own log after so many quiet seconds."""
+        self._quiet_seconds = seconds
+        self._ask_own_log_at = time.monotonic() + seconds
 
     async def outcome(self) -> str:
         """Copy what is new; return how it has ended, or an empty text."""
         if await _copy(self._relay):
-            self._quiet_seconds = QUIET_SECONDS
-            self._ask_own_log_at = time.monotonic() + QUIET_SECONDS
+            self._expect_quiet(QUIET_SECONDS)
         if self._relay.error:
             # What cannot be read is neither quiet nor drained.
             return self._is_overdue()
@@ -184,23 +146,15 @@ class _Watch:
         return now >= self._drain_until
 
     async def _has_ended(self) -> bool:
-        """Ask the function's own log, if it is time to."""
         if not self._own_log_ended and time.monotonic() >= self._ask_own_log_at:
-            self._quiet_seconds = min(self._quiet_seconds * 2, LONGEST_QUIET_SECONDS)
-            self._own_log_ended = await _in_thread(self._ask_own_log)
-            self._ask_own_log_at = time.monotonic() + self._quiet_seconds
+            about = self._invocation
+            # The log may not be there yet, or not ours to read: then time decides.
+            with suppress(Exception):
+                ask = partial(self._hook.own_log, about.log_group, about.request_id, about.invoked_at)
+                own = await _in_thread(ask)
+                self._own_log_ended, self.reason = own.ended, own.reason
+            self._expect_quiet(min(self._quiet_seconds * 2, LONGEST_QUIET_SECONDS))
         return self._own_log_ended
-
-    def _ask_own_log(self) -> bool:
-        try:
-            own = self._hook.own_log(
-                self._invocation.log_group, self._invocation.request_id, self._invocation.invoked_at
-            )
-        except Exception:
-            # Not there yet, or not ours to read: then time decides.
-            return False
-        self.reason = own.reason
-        return own.ended
 
     def _is_overdue(self) -> str:
         now = time.time()

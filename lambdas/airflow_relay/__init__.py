@@ -15,7 +15,7 @@ __all__ = ["LogServiceFailed", "relay"]
 
 
 def __getattr__(name: str) -> Any:
-    # Airflow's side needs the contract alone, and pays for the rest with each task it starts.
+    # Airflow's side needs the contract alone. Each task that starts would pay for the rest.
     if name in __all__:
         from airflow_relay import decorator
 

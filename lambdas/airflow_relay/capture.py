@@ -1,7 +1,6 @@
 """Catching what a handler says during one call: its ``logging`` records, and what it prints."""
 
 import contextlib
-import functools
 import logging
 import sys
 import threading
@@ -17,14 +16,14 @@ Sink = Callable[[int, str, float], None]
 class _RecordHandler(logging.Handler):
     """Pass each record on, whole: message, traceback and stack are one text."""
 
-    def __init__(self, sink: Sink, silent_thread: Callable[[], int | None]) -> None:
+    def __init__(self, sink: Sink, silent_thread: int | None) -> None:
         super().__init__()
         self._sink = sink
         self._silent_thread = silent_thread
 
     def emit(self, record: logging.LogRecord) -> None:
         # What the sending thread's HTTP client logs must not be sent: each call would cause the next one.
-        if record.thread == self._silent_thread():
+        if record.thread == self._silent_thread:
             return
         try:
             self._sink(record.levelno, self.format(record), record.created)
@@ -39,42 +38,35 @@ class _Tee:
     whole. Each thread has a text of its own, as ``print`` writes the line break separately.
     """
 
-    def __init__(
-        self, stream: TextIO, level: int, sink: Sink, is_caught_as_record: Callable[[], bool]
-    ) -> None:
+    def __init__(self, stream: TextIO, level: int, sink: Sink, handler: logging.Handler) -> None:
         self._stream = stream
         self._level = level
         self._sink: Sink | None = sink
-        self._is_caught_as_record = is_caught_as_record
+        self._handler = handler
         self._unfinished: dict[int, str] = {}
 
     def write(self, text: str) -> int:
         written = self._stream.write(text)
-        if self._sink is not None and not self._is_caught_as_record():
-            self._collect(text)
-        return written
-
-    def writelines(self, lines: Any) -> None:
-        for line in lines:
-            self.write(line)
-
-    def _collect(self, text: str) -> None:
+        if self._sink is None or _is_caught_as_record(self._handler):
+            return written
         thread = threading.get_ident()
         whole = self._unfinished.pop(thread, "") + text
         if whole.endswith("\n"):
             self._pass_on(whole[:-1])
         elif whole:
             self._unfinished[thread] = whole
+        return written
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
 
     def _pass_on(self, text: str) -> None:
         if self._sink is not None:
             self._sink(self._level, text, time.time())
 
     def finish(self) -> None:
-        """Pass on lines left without a line break, and from now on only print.
-
-        Logging handlers made during the call may hold this object for as long as the process lives.
-        """
+        """Pass on lines without a line break, then only print: logging handlers may keep this object."""
         for text in list(self._unfinished.values()):
             self._pass_on(text)
         self._unfinished.clear()
@@ -88,7 +80,7 @@ def _is_caught_as_record(handler: logging.Handler) -> bool:
     """Say whether what is being written is a record that this handler has seen.
 
     Lambda's own handler prints each record to standard output, where it would be caught a second time. But
-    a logger that was cut off from the root during the call, or a root that was set up again, goes past us.
+    if a logger was cut off from the root during the call, or the root was set up again, we have not seen it.
     """
     frame: FrameType | None = sys._getframe(1)
     in_logging = False
@@ -102,7 +94,6 @@ def _is_caught_as_record(handler: logging.Handler) -> bool:
 
 
 def _reaches(logger: logging.Logger, handler: logging.Handler) -> bool:
-    """Say whether a logger's records come to a handler."""
     on_the_way: logging.Logger | None = logger
     while on_the_way is not None:
         if handler in on_the_way.handlers:
@@ -111,32 +102,23 @@ def _reaches(logger: logging.Logger, handler: logging.Handler) -> bool:
     return False
 
 
-def _last_loggers() -> list[logging.Logger]:
-    """Return the loggers at which a record's way ends: the root, and those that do not propagate."""
-    named = logging.root.manager.loggerDict.values()
-    return [
-        logging.root,
-        *(logger for logger in named if isinstance(logger, logging.Logger) and not logger.propagate),
-    ]
-
-
 @contextlib.contextmanager
-def captured(sink: Sink, silent_thread: Callable[[], int | None]) -> Iterator[None]:
+def captured(sink: Sink, silent_thread: int | None) -> Iterator[None]:
     """Pass everything logged, printed and warned about during the block to a sink.
 
-    The function's own log gets all of it as before: handlers stay, printing still prints. Levels are left
-    alone: what the function's loggers drop is dropped here too. Printed text counts as INFO on standard
-    output and as WARNING on standard error, where ``warnings`` go.
+    The function's own log gets all of it as before. What the function's loggers drop by level is dropped
+    here too. Printed text counts as INFO, on standard error (where ``warnings`` go) as WARNING.
 
     :param sink: called from whichever thread logs or prints; must be quick.
-    :param silent_thread: gives the id of the thread whose records are left out.
+    :param silent_thread: id of the thread whose records are left out.
     """
     handler = _RecordHandler(sink, silent_thread)
-    loggers = _last_loggers()
-
-    is_caught = functools.partial(_is_caught_as_record, handler)
-    out = _Tee(sys.stdout, logging.INFO, sink, is_caught)
-    err = _Tee(sys.stderr, logging.WARNING, sink, is_caught)
+    # A record's way ends at the root, or at a logger that does not propagate.
+    named = logging.root.manager.loggerDict.values()
+    loggers = [logger for logger in named if isinstance(logger, logging.Logger) and not logger.propagate]
+    loggers.append(logging.root)
+    out = _Tee(sys.stdout, logging.INFO, sink, handler)
+    err = _Tee(sys.stderr, logging.WARNING, sink, handler)
     for logger in loggers:
         logger.addHandler(handler)
     try:

@@ -1,7 +1,6 @@
 """What the function and the operator agree on: payload keys, names, limits and the form of events.
 
-This is the one home of the agreement. It ships with every function (through the ``airflow_relay``
-package) and is imported by the operator; nothing of it is repeated elsewhere. Standard library only.
+It ships with every function and is imported by the operator; nothing of it is repeated elsewhere.
 
 **The payload.** The caller names where the log is to go in ``group_name`` and ``stream_name``, and puts
 everything else under one reserved key, ``airflow_relay``::
@@ -11,10 +10,8 @@ everything else under one reserved key, ``airflow_relay``::
      "stream_name": "2025/11/20/[$LATEST]demo-dag/…",
      "airflow_relay": {"version": 1, "idempotency_key": "demo-dag/…/1"}}
 
-A caller that does not wait for Lambda's answer says so with ``"asynchronous": true``. For it the end marker
-is the answer, so the marker carries the result too; and as Lambda delivers such an event more than once
-(again after an error, and now and then without one), whoever makes the stream runs the handler, and nobody
-else.
+A caller that does not wait for Lambda's answer says so with ``"asynchronous": true``. The end marker then
+carries the result too, and of several deliveries only the one that makes the stream runs the handler.
 
 **The form of an event.** Time is the event's own time, in milliseconds. The rest is plain text behind a
 short prefix::
@@ -24,17 +21,14 @@ short prefix::
     [INFO #14 1/2] the first half of a line too long for one event
     [END #16] {"status": "failed", "events": 15, …}
 
-Why a prefix, and not a JSON object for each event: a person reads the stream in the CloudWatch console,
-where a traceback inside JSON is one long line of ``\\n``. The prefix carries what an event has no field
-for: the level, so that the task log can show it, and a number, without which "in order, once each"
-cannot be kept. PutLogEvents knows no idempotency: a call that timed out may have been stored, sending it
-again stores it twice, and two equal lines of the same millisecond are not a repetition. The number tells
-them apart, and shows what is missing. As each line gets a prefix, no line can pass for an end marker, and
-an empty line is a valid event (CloudWatch refuses an empty message).
+A prefix, and not JSON, because people read the stream in the CloudWatch console, where a traceback inside
+JSON is one long line of ``\\n``. It carries what an event has no field for: the level, and a number.
+PutLogEvents knows no idempotency: if a request that timed out was stored, sending it again stores it twice.
+The number tells such a repetition from two equal lines, and shows what is missing. As each line has a prefix,
+no line can pass for an end marker, and an empty line is a valid event (CloudWatch refuses an empty message).
 """
 
 import json
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -52,14 +46,11 @@ STREAM_KEY = "stream_name"
 RELAY_KEY = "airflow_relay"
 RESERVED_KEYS = frozenset({GROUP_KEY, STREAM_KEY, RELAY_KEY})
 
-# PutLogEvents: "The maximum batch size is 1,048,576 bytes. This size is calculated as the sum of all event
-# messages in UTF-8, plus 26 bytes for each log event."
+# PutLogEvents: a batch has 1,048,576 bytes at most, "calculated as the sum of all event messages in UTF-8,
+# plus 26 bytes for each log event", 10,000 events at most, and "cannot span more than 24 hours".
 MAX_BATCH_BYTES = 1_048_576
 EVENT_OVERHEAD_BYTES = 26
-# PutLogEvents: "The maximum number of log events in a batch is 10,000."
 MAX_BATCH_EVENTS = 10_000
-# PutLogEvents: "A batch of log events in a single request must be in chronological order" and "cannot span
-# more than 24 hours. Otherwise, the operation fails."
 MAX_BATCH_SPAN_MS = 24 * 60 * 60 * 1000
 # Newer pages allow 1 MB for one event, older ones and some regions 256 KB. The smaller is valid everywhere.
 MAX_EVENT_BYTES = 262_144
@@ -68,34 +59,33 @@ MAX_STREAM_NAME_CHARS = 512
 STREAM_NAME_PATTERN = re.compile(r"[^:*\x00-\x1f\x7f\ud800-\udfff]{1,512}")
 # CreateLogGroup: 1 to 512 of these characters; "Log group names can't start with the string aws/".
 GROUP_NAME_PATTERN = re.compile(r"(?!aws/)[A-Za-z0-9_\-/.#]{1,512}")
-
 # What the library itself says in the function's own log begins like this.
 NOTE_PREFIX = "airflow_relay: "
-
-# Of a result that an end marker carries, as JSON: with everything else in the marker it fits into one event.
+# The longest result that an end marker carries, as JSON. The whole marker then fits into one event.
 MAX_RESULT_BYTES = 200_000
 
-# Room for the longest prefix, "[CRITICAL #999999999 9999/9999] ".
-_PREFIX_BYTES = 40
+# 40 bytes are for the longest prefix, "[CRITICAL #999999999 9999/9999] ".
+_MAX_PIECE_BYTES = MAX_EVENT_BYTES - EVENT_OVERHEAD_BYTES - 40
+# The names that ``logging`` gives to its levels 10 to 50. A function may change them there.
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _EVENT_PATTERN = re.compile(
-    r"\[(?P<level>DEBUG|INFO|WARNING|ERROR|CRITICAL|END) #(?P<number>\d{1,9})"
+    rf"\[(?P<level>{'|'.join(_LEVELS)}|END) #(?P<number>\d{{1,9}})"
     r"(?: (?P<part>\d{1,4})/(?P<parts>\d{1,4}))?\] (?P<text>.*)",
     re.DOTALL,
 )
 _MAX_ERROR_CHARS = 1_000
-_HASH_CHARS = 16
 
 SUCCEEDED = "succeeded"
 FAILED = "failed"
 
 
 class ContractError(ValueError):
-    """A payload block or a name that the two sides cannot work with."""
+    """A payload block, a name or a result that the two sides cannot work with."""
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where a function's log lines go, as the caller asked for.
+    """Where a function's log lines go.
 
     :param idempotency_key: names the try that asks; see :func:`idempotency_key`.
     :param asynchronous: the caller does not wait for Lambda's answer, but for the end marker.
@@ -108,11 +98,9 @@ class Destination:
 
     @classmethod
     def from_event(cls, event: object) -> "Destination | None":
-        """Read the caller's block from a function's event.
+        """Read the caller's block from a function's event; None if the caller wants no relay.
 
-        :param event: what Lambda handed to the function; any type.
-        :return: None if the event carries no block: the caller wants no relay.
-        :raises ContractError: when there is a block that cannot be followed.
+        :raises ContractError: if there is a block that cannot be followed.
         """
         if not isinstance(event, Mapping) or RELAY_KEY not in event:
             return None
@@ -136,7 +124,7 @@ class Destination:
 
 @dataclass(frozen=True)
 class Event:
-    """One decoded log event: a line, or one of the pieces of a line too long for a single event."""
+    """One decoded log event: a line, or a piece of a line too long for one event."""
 
     level: int
     number: int
@@ -153,12 +141,11 @@ class EndMarker:
     :param events: how many events were numbered before this one.
     :param rejected: how many of them CloudWatch refused (``rejectedLogEventsInfo``).
     :param lost: how many of them could not be sent.
-    :param clamped: how many carried a time outside of the call, and were given the nearest one inside.
+    :param clamped: how many carried a time outside the call, and were given the nearest one inside.
     :param request_id: Lambda's id of this invocation.
     :param error: what the handler raised, in one line.
     :param result: what the handler returned, for an asynchronous caller; None if it is too long.
     :param result_bytes: the result's length as JSON; 0 if none was asked for.
-    :param number: the marker's own number in the stream.
     """
 
     status: str
@@ -173,15 +160,12 @@ class EndMarker:
     number: int = 0
 
     def without_result(self) -> "EndMarker":
-        """Return a copy for places where the result is too much, or has no business."""
+        """Return a copy for places that the result is too long or too private for."""
         return replace(self, result=None)
 
 
 def check_group_name(name: object) -> str:
-    """Return the log group's name if CloudWatch would take it.
-
-    :raises ContractError: otherwise, with the rule.
-    """
+    """Return the log group's name; raise ContractError if CloudWatch would not take it."""
     if not isinstance(name, str) or not GROUP_NAME_PATTERN.fullmatch(name):
         raise ContractError(
             f"log group name {name!r:.100} is not usable: 1 to 512 letters, digits and _-/.#, "
@@ -191,10 +175,7 @@ def check_group_name(name: object) -> str:
 
 
 def check_stream_name(name: object) -> str:
-    """Return the log stream's name if CloudWatch would take it.
-
-    :raises ContractError: otherwise, with the rule.
-    """
+    """Return the log stream's name; raise ContractError if CloudWatch would not take it."""
     if not isinstance(name, str) or not STREAM_NAME_PATTERN.fullmatch(name):
         raise ContractError(
             f"log stream name {name!r:.100} is not usable: 1 to 512 characters without ':' and '*'"
@@ -203,29 +184,24 @@ def check_stream_name(name: object) -> str:
 
 
 def idempotency_key(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> str:
-    """Name one try of one task, the same each time it is asked for.
-
-    Each part is percent-encoded, so the key can be split at ``/`` and decoded again.
-    """
+    """Name one try of one task. Each part is percent-encoded, so the key can be split at ``/``."""
     return "/".join(_escape(str(part)) for part in (dag_id, run_id, task_id, map_index, try_number))
 
 
 def stream_name(day: datetime, qualifier: str | None, key: str, unique_id: str) -> str:
     """Name the log stream of one try: ``2025/11/20/[$LATEST]<dag>/<run>/<task>/<map>/<try>/<unique id>``.
 
-    The front is as in Lambda's own streams. What CloudWatch does not allow (``:`` and ``*``) is
-    percent-encoded. A name over 512 characters is cut in the middle, and a hash of the whole is put there,
-    so names stay distinct.
+    It begins as Lambda's own streams do. What CloudWatch does not allow (``:`` and ``*``) is percent-encoded.
+    A name over 512 characters is cut in the middle, and a hash of the front keeps it distinct.
 
-    :param day: the date to file the stream under.
     :param key: the try, from :func:`idempotency_key`.
-    :param unique_id: makes the name new for each execution, also when a try is run again.
+    :param unique_id: makes the name new for each execution, also if a try is run again.
     """
     front = f"{day:%Y/%m/%d}/[{_escape(qualifier or '$LATEST')}]{key}"
     name = f"{front}/{unique_id}"
     if len(name) <= MAX_STREAM_NAME_CHARS:
         return name
-    tail = f"~{sha256(front.encode()).hexdigest()[:_HASH_CHARS]}/{unique_id}"
+    tail = f"~{sha256(front.encode()).hexdigest()[:16]}/{unique_id}"
     return front[: MAX_STREAM_NAME_CHARS - len(tail)] + tail
 
 
@@ -237,32 +213,21 @@ def encode_line(level: int, text: str, first_number: int) -> list[str]:
     """Turn one logged line into the messages of one or more events.
 
     :param level: a level of the ``logging`` module; one between two named levels counts as the lower.
-    :param text: the line; it may hold line breaks. A lone surrogate, which UTF-8 cannot carry, becomes "?".
-    :param first_number: the number of the first event.
+    :param text: may hold line breaks. A lone surrogate, which UTF-8 cannot carry, becomes "?".
     """
-    name = _level_name(level)
-    pieces = list(_split(text.encode("utf-8", errors="replace"), MAX_EVENT_BYTES - EVENT_OVERHEAD_BYTES))
+    name = _LEVELS[min(max(level // 10, 1), len(_LEVELS)) - 1]
+    pieces = list(_split(text.encode("utf-8", errors="replace")))
     if len(pieces) == 1:
         return [f"[{name} #{first_number}] {pieces[0]}"]
-    return [
-        f"[{name} #{first_number + index} {index + 1}/{len(pieces)}] {piece}"
-        for index, piece in enumerate(pieces)
-    ]
+    numbered = enumerate(pieces)
+    return [f"[{name} #{first_number + i} {i + 1}/{len(pieces)}] {piece}" for i, piece in numbered]
 
 
-def _level_name(level: int) -> str:
-    for bound in (logging.CRITICAL, logging.ERROR, logging.WARNING, logging.INFO):
-        if level >= bound:
-            return logging.getLevelName(bound)
-    return "DEBUG"
-
-
-def _split(data: bytes, limit: int) -> Iterator[str]:
-    """Cut UTF-8 bytes into texts that fit an event together with their prefix, on character borders."""
-    limit -= _PREFIX_BYTES
+def _split(data: bytes) -> Iterator[str]:
+    """Cut UTF-8 bytes into texts that fit an event together with their prefix."""
     start = 0
-    while len(data) - start > limit:
-        end = start + limit
+    while len(data) - start > _MAX_PIECE_BYTES:
+        end = start + _MAX_PIECE_BYTES
         # A byte 10xxxxxx continues a character: step back to where that character begins.
         while data[end] & 0xC0 == 0x80:
             end -= 1
@@ -285,7 +250,7 @@ def encode_end(marker: EndMarker) -> str:
 def result_fields(result: object) -> dict[str, Any]:
     """Return the end marker's fields for what a handler returned.
 
-    :raises ContractError: when it is not JSON, by Lambda's rule: a ``Decimal`` counts as a number.
+    :raises ContractError: if it is not JSON. As for Lambda itself, a ``Decimal`` counts as a number.
     """
     try:
         text = json.dumps(result, ensure_ascii=False, default=_decimal)
@@ -302,17 +267,14 @@ def _decimal(value: object) -> float:
 
 
 def decode(message: str) -> Event | EndMarker | None:
-    """Read the message of an event.
-
-    :return: None for a message that was not written by this library.
-    """
+    """Read the message of an event; None if this library did not write it."""
     match = _EVENT_PATTERN.fullmatch(message)
     if match is None:
         return None
     number = int(match["number"])
     if match["level"] == "END":
         return _decode_end(match["text"], number)
-    level = logging.getLevelNamesMapping()[match["level"]]
+    level = 10 * (_LEVELS.index(match["level"]) + 1)
     return Event(level, number, match["text"], int(match["part"] or 1), int(match["parts"] or 1))
 
 
@@ -327,10 +289,7 @@ def _decode_end(text: str, number: int) -> EndMarker | None:
 
 
 def find_end(log_tail: str) -> EndMarker | None:
-    """Find the end marker in a function's own log, where the library repeats it.
-
-    :param log_tail: the log, or the end of it that Lambda returns with its answer.
-    """
+    """Find the end marker in a function's own log, or in the tail of it that Lambda returns."""
     for line in reversed(log_tail.splitlines()):
         if line.startswith(NOTE_PREFIX) and isinstance(marker := decode(line[len(NOTE_PREFIX) :]), EndMarker):
             return marker

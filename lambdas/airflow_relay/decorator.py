@@ -34,14 +34,14 @@ def relay(
     """Send what a Lambda handler logs and prints to the stream its caller named, while it runs.
 
     Use it as ``@relay`` or ``@relay(...)``. The caller asks by a block in the event (see
-    :mod:`airflow_relay.contract`); an event without one makes no difference to the handler. The function's
-    own log is as before. What the handler raises is sent as a traceback and raised again, unchanged. Lines
-    that threads log after the handler has returned are in the function's own log only. Of an event that an
-    asynchronous caller has sent and Lambda delivers again, the handler is run once.
+    :mod:`airflow_relay.contract`); without one the handler runs as if undecorated. The function's own log is
+    as before. What the handler raises is sent as a traceback and raised again, unchanged. Lines that threads
+    log after the handler has returned are in the function's own log only. If Lambda delivers the event of an
+    asynchronous caller again, the handler does not run again.
 
     :param flush_seconds: how long a line may wait before it is sent; more than 0.
-    :param strict: make the call fail with :class:`LogServiceFailed` when the handler succeeded but log
-        events were lost. By default the log service never changes a function's result.
+    :param strict: raise :class:`LogServiceFailed` if the handler succeeded but log events were lost. By
+        default the log service never changes a function's result.
     :raises ValueError: for a ``flush_seconds`` of 0 or less.
     """
     if not flush_seconds > 0:
@@ -52,17 +52,16 @@ def relay(
         def wrapper(event: Any, context: Any = None, *args: Any, **kwargs: Any) -> Any:
             call = functools.partial(function, event, context, *args, **kwargs)
             destination = _destination(event)
+            # A handler may call another one with its own event.
             if destination is None or destination in _active:
-                # The latter: a handler that calls another one with its own event.
                 return call()
             _active.add(destination)
             try:
                 shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
                 if destination.asynchronous and not shipper.claim():
-                    _tell(
-                        sys.stderr,
+                    _note(
                         "Lambda has delivered this event before, and its handler is not run again: "
-                        f"log stream {destination.group_name} {destination.stream_name} exists",
+                        f"log stream {destination.group_name} {destination.stream_name} exists"
                     )
                     return None
                 result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
@@ -81,22 +80,22 @@ def _destination(event: Any) -> contract.Destination | None:
     try:
         return contract.Destination.from_event(event)
     except contract.ContractError as error:
-        _tell(sys.stderr, f"the caller's block is ignored, nothing is relayed: {error}")
+        _note(f"the caller's block is ignored, nothing is relayed: {error}")
         return None
 
 
 def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
-    """Run the handler with its output captured; end the stream however that goes."""
+    """Run the handler with its output captured, and end the stream."""
     ending: dict[str, Any] = {"status": contract.SUCCEEDED}
     shipper.start()
     try:
-        with captured(shipper.add, shipper.thread_id), _threads_noted():
+        with captured(shipper.add, shipper.thread.ident), _threads_noted():
             result = call()
         if shipper.destination.asynchronous:
             ending = _ending_with(result)
         return result
     except BaseException as error:
-        # SystemExit and KeyboardInterrupt too: Lambda reports them as failures, and needs their lines most.
+        # Lambda reports SystemExit and KeyboardInterrupt as failures too.
         line = "".join(traceback.format_exception_only(error)).strip()
         ending = {"status": contract.FAILED, "error": line}
         shipper.add(logging.ERROR, _traceback(error), time.time())
@@ -104,24 +103,22 @@ def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
     finally:
         marker = shipper.close(request_id=request_id, **ending)
         if complaint := shipper.complaint():
-            _tell(sys.stderr, complaint)
-        # Also in the function's own log: Lambda returns the tail of that with its answer, where the caller
-        # finds the marker when the stream is late.
-        _tell(sys.stdout, contract.encode_end(marker.without_result()))
+            _note(complaint)
+        # Lambda returns the tail of this log, where the caller finds the marker if the stream is late.
+        _note(contract.encode_end(marker.without_result()), sys.stdout)
 
 
 @contextlib.contextmanager
 def _threads_noted() -> Iterator[None]:
-    """Name the threads that were started during the block and outlive it: what they say later is too late."""
+    """Name the threads that start during the block and outlive it: their later lines are not relayed."""
     before = set(threading.enumerate())
     try:
         yield
     finally:
         if names := [thread.name for thread in threading.enumerate() if thread not in before]:
-            _tell(
-                sys.stderr,
+            _note(
                 f"threads that the handler started run on after it: {', '.join(names):.200}. "
-                "What they say from now on is not relayed with this call",
+                "What they say from now on is not relayed with this call"
             )
 
 
@@ -129,24 +126,24 @@ def _ending_with(result: object) -> dict[str, Any]:
     try:
         return {"status": contract.SUCCEEDED, **contract.result_fields(result)}
     except contract.ContractError as error:
-        # What Lambda itself will say of it, once it is returned.
+        # Lambda itself will say the same of the result.
         return {"status": contract.FAILED, "error": f"Runtime.MarshalError: {error}"}
 
 
 def _traceback(error: BaseException) -> str:
     """Format what the handler raised, from the handler's own frame on."""
-    own_frame = error.__traceback__
-    frames = own_frame.tb_next if own_frame else None
+    frames = error.__traceback__ and error.__traceback__.tb_next
     return "".join(traceback.format_exception(type(error), error, frames)).rstrip("\n")
 
 
 def _remaining_seconds(context: Any) -> float | None:
     """Return how long the function may still run; None in a call by hand, without Lambda's context."""
-    tell = getattr(context, "get_remaining_time_in_millis", None)
-    return tell() / 1000 if tell else None
+    milliseconds = getattr(context, "get_remaining_time_in_millis", None)
+    return milliseconds() / 1000 if milliseconds else None
 
 
-def _tell(stream: TextIO, text: str) -> None:
-    """Say something in the function's own log."""
+def _note(text: str, stream: TextIO | None = None) -> None:
+    """Write into the function's own log: to standard error, or to another stream."""
+    stream = stream or sys.stderr
     stream.write(f"{contract.NOTE_PREFIX}{text}\n")
     stream.flush()

@@ -9,28 +9,24 @@ from typing import Any, TypedDict
 
 from airflow_relay import contract
 
-# Lines wait this long at most before they are sent: short against what a person waiting at a task log
-# notices, long enough that a talkative function costs two or three requests a second.
+# How long a line may wait before it is sent. A person who waits at a task log does not notice it, and a
+# talkative function costs two or three requests a second.
 FLUSH_SECONDS = 0.4
 # From this long before the function's deadline lines are sent almost at once: Lambda kills without notice.
 DEADLINE_MARGIN_SECONDS = 1.0
 DEADLINE_FLUSH_SECONDS = 0.05
-# How long a call may be held up at its end by a log service that does not answer, and what is left of
-# the function's time after that.
+# How long a log service that does not answer may hold up the end of a call, and how much of the function's
+# time must remain after that.
 CLOSE_SECONDS = 5.0
 CLOSE_RESERVE_SECONDS = 0.2
-CONNECT_TIMEOUT_SECONDS = 1
-READ_TIMEOUT_SECONDS = 3
 # A log service that is down must not fill the function's memory (128 MB at least).
 MAX_PENDING_BYTES = 32 * 1024 * 1024
-# A record this far from the call's own time counts as clamped; less is threads overtaking one another.
+# A record this far from the call's own time counts as clamped. Threads overtake one another by less.
 CLAMP_TOLERANCE_MS = 1_000
-
 # Pause before a failed request is tried again.
 RETRY_SECONDS = 0.2
 
 _NOT_FOUND = "ResourceNotFoundException"
-_EXISTS = "ResourceAlreadyExistsException"
 # A request refused for one of these reasons may be accepted later; one refused for another never will be.
 _PASSING_CODES = frozenset({_NOT_FOUND, "ThrottlingException", "OperationAbortedException"})
 _SERVER_ERROR_STATUS = 500
@@ -70,8 +66,8 @@ def valid_batches(events: Sequence[LogEvent]) -> Iterator[list[LogEvent]]:
 def rejected_count(info: dict[str, int], sent: int) -> int:
     """Count the events CloudWatch refused of a batch it otherwise accepted.
 
-    :param info: ``rejectedLogEventsInfo``: the indexes of the first event too far in the future
-        (inclusive), and of the last ones too old or past the group's retention (exclusive).
+    :param info: ``rejectedLogEventsInfo``: the index of the first event too far in the future, and those
+        behind the last one that is too old or past the group's retention.
     """
     too_new = sent - info["tooNewLogEventStartIndex"] if "tooNewLogEventStartIndex" in info else 0
     too_old = max(info.get("tooOldLogEventEndIndex", 0), info.get("expiredLogEventEndIndex", 0))
@@ -80,31 +76,21 @@ def rejected_count(info: dict[str, int], sent: int) -> int:
 
 @functools.cache
 def logs_client() -> Any:
-    """Make the CloudWatch Logs client, once for each execution environment.
-
-    Imported here, in the sending thread, so that it does not lengthen the function's cold start; and
-    botocore, not boto3, whose resource layer costs another 40 ms. One attempt a request: the shipper itself
-    tries again.
-    """
+    """Make the CloudWatch Logs client, once for each execution environment."""
+    # Imported in the sending thread, so that it does not lengthen the function's cold start. boto3's resource
+    # layer would cost another 40 ms.
     from botocore.config import Config
     from botocore.session import get_session
 
-    return get_session().create_client(
-        "logs",
-        config=Config(
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            read_timeout=READ_TIMEOUT_SECONDS,
-            retries={"total_max_attempts": 1},
-        ),
-    )
+    # The shipper itself tries again.
+    config = Config(connect_timeout=1, read_timeout=3, retries={"total_max_attempts": 1})
+    return get_session().create_client("logs", config=config)
 
 
 class Shipper:
-    """Collects the lines of one call and sends them from a thread of its own.
+    """Collects the lines of one call and sends them from a thread, which ends with the call.
 
-    A thread for each call, joined at its end: between calls Lambda freezes the process.
-
-    :param destination: the stream to write; it is made, and its group too if that is missing.
+    :param destination: the stream to write. The shipper makes it, and its group if that is missing.
     :param remaining_seconds: returns how long the function may still run; None if nobody knows.
     :param flush_seconds: how long a line may wait before it is sent.
     :param client: makes the CloudWatch Logs client; called in the sending thread.
@@ -135,35 +121,25 @@ class Shipper:
         self._numbered = self._rejected = self._lost = self._clamped = 0
         self._last_ms = _now_ms()
         self._stream_is_open = self._create_is_refused = False
-        self._thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
 
     def claim(self) -> bool:
-        """Make the stream, in the calling thread; False if another delivery of the same event has made it.
-
-        A log service that does not answer claims nothing: then True, rather run twice than never.
-        """
+        """Make the stream, in the calling thread; False if another delivery of the same event has made it."""
         try:
-            made = self._create_stream(self._client())
-        except Exception as error:
+            return self._create_stream()
+        except Exception as error:  # rather run the handler twice than never
             self.error = f"{type(error).__name__}: {error}"
             return True
-        self._stream_is_open = True
-        return made
 
     def start(self) -> None:
         """Begin to send."""
-        self._thread.start()
-
-    def thread_id(self) -> int | None:
-        """Return the sending thread's id."""
-        return self._thread.ident
+        self.thread.start()
 
     def add(self, level: int, text: str, created: float) -> None:
         """Take a line; any thread may call this. After :meth:`close` it does nothing.
 
-        The time sent lies within the call and is never before that of the line ahead. So batches are in
-        order, span less than a day and are neither too old nor in the future, and the reader gets lines as
-        they came, whatever the clock did.
+        The time sent lies within the call and is never before that of the line ahead, whatever the clock did:
+        CloudWatch refuses events out of order, too old or in the future.
 
         :param level: a level of the ``logging`` module.
         :param created: when the line was logged, in seconds since the epoch.
@@ -173,40 +149,37 @@ class Shipper:
                 return
             for message in contract.encode_line(level, text, self._numbered + 1):
                 self._numbered += 1
-                self._keep({"timestamp": self._valid_time(created), "message": message})
+                event = LogEvent(timestamp=self._valid_time(created), message=message)
+                size = event_bytes(event)
+                if self._pending_bytes + size > MAX_PENDING_BYTES:
+                    self._lost += 1
+                else:
+                    self._pending.append(event)
+                    self._pending_bytes += size
             if self._is_due():
                 self._changed.notify()
 
     def close(self, status: str, request_id: str = "", error: str = "", **result: Any) -> contract.EndMarker:
-        """Send what is left, then the end marker, and stop.
-
-        Waits for the log service, but no longer than ``CLOSE_SECONDS`` and the function's deadline allow.
+        """Send what is left, then the end marker, and return it, within CLOSE_SECONDS and the deadline.
 
         :param status: ``contract.SUCCEEDED`` or ``contract.FAILED``.
         :param error: what the handler raised, in one line.
         :param result: from :func:`contract.result_fields`, if the caller wants it.
-        :return: the end marker; ``delivered`` says whether it reached the stream.
         """
         with self._changed:
-            self._marker = contract.EndMarker(
-                status,
-                self._numbered,
-                request_id=request_id,
-                error=error,
-                number=self._numbered + 1,
-                **result,
-            )
+            fields = {"request_id": request_id, "error": error, "number": self._numbered + 1, **result}
+            self._marker = contract.EndMarker(status, self._numbered, **fields)
             self._changed.notify()
         remaining = self._remaining_seconds()
         limit = CLOSE_SECONDS if remaining is None else min(CLOSE_SECONDS, remaining - CLOSE_RESERVE_SECONDS)
-        self._thread.join(timeout=max(limit, 0))
+        self.thread.join(timeout=max(limit, 0))
         self._given_up.set()
         with self._changed:
-            return self._final_marker(still_pending=len(self._pending))
+            return self._final_marker()
 
     def complaint(self) -> str:
         """Say what did not reach the stream, once the call is closed; empty if everything did."""
-        marker = self._final_marker(still_pending=len(self._pending))
+        marker = self._final_marker()
         missing = marker.lost + marker.rejected
         if self.delivered and not missing:
             return ""
@@ -224,20 +197,11 @@ class Shipper:
         self._last_ms = valid
         return valid
 
-    def _keep(self, event: LogEvent) -> None:
-        size = event_bytes(event)
-        if self._pending_bytes + size > MAX_PENDING_BYTES:
-            self._lost += 1
-            return
-        self._pending.append(event)
-        self._pending_bytes += size
-
-    def _final_marker(self, still_pending: int = 0) -> contract.EndMarker:
+    def _final_marker(self) -> contract.EndMarker:
         if self._marker is None:
             raise RuntimeError("the end marker exists only once the call has ended")
-        return replace(
-            self._marker, rejected=self._rejected, lost=self._lost + still_pending, clamped=self._clamped
-        )
+        lost = self._lost + len(self._pending)
+        return replace(self._marker, rejected=self._rejected, lost=lost, clamped=self._clamped)
 
     def _run(self) -> None:
         self._open_stream()
@@ -264,22 +228,24 @@ class Shipper:
         """Make the stream unless that is done; False if it is worth trying again."""
         if not self._stream_is_open:
             try:
-                self._create_stream(self._client())
-                self._stream_is_open = True
+                self._create_stream()
             except Exception as error:
-                # Where we may not make streams, the stream may be there: putting events will tell.
+                # If we may not make streams, the stream may be there: putting events will tell.
                 self._stream_is_open = self._create_is_refused = not self._is_passing(error)
         return self._stream_is_open
 
-    def _create_stream(self, client: Any) -> bool:
+    def _create_stream(self) -> bool:
         """Make the stream, and its group if that is missing; False if the stream was there."""
+        client = self._client()
         try:
-            return _tolerating(_EXISTS, client.create_log_stream, **self._names)
+            made = _created(client.create_log_stream, **self._names)
         except Exception as error:
             if _code(error) != _NOT_FOUND:
                 raise
-            _tolerating(_EXISTS, client.create_log_group, logGroupName=self.destination.group_name)
-            return _tolerating(_EXISTS, client.create_log_stream, **self._names)
+            _created(client.create_log_group, logGroupName=self.destination.group_name)
+            made = _created(client.create_log_stream, **self._names)
+        self._stream_is_open = True
+        return made
 
     def _send(self, batch: list[LogEvent]) -> bool:
         """Send one batch; False if it stays pending, to be tried again."""
@@ -330,12 +296,12 @@ def _code(error: Exception) -> str:
     return str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
 
 
-def _tolerating(code: str, call: Callable[..., object], **arguments: str) -> bool:
-    """Call; False if that failed with this error code."""
+def _created(create: Callable[..., object], **names: str) -> bool:
+    """Create; False if it exists."""
     try:
-        call(**arguments)
+        create(**names)
     except Exception as error:
-        if _code(error) != code:
+        if _code(error) != "ResourceAlreadyExistsException":
             raise
         return False
     return True

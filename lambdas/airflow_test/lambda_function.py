@@ -25,9 +25,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, int]:
 
     :param event: ``max_len`` (default 6), how many steps; ``interval`` (default 1), seconds after each step;
         ``fails_at``, the step to fail at, ``null`` for never. Without ``fails_at`` the step is drawn from
-        ``0..2*max_len``: beyond the last step in about half of the calls, which then succeed.
+        ``0..2*max_len``, so about half of the calls succeed.
     :return: ``{"lines": <steps done>}``.
-    :raises ValueError: an event that says something else; the message names the key.
+    :raises ValueError: for any other event; the message names the key.
     :raises DemoFailure: at the step to fail at.
     """
     if not isinstance(event, dict):

@@ -9,7 +9,7 @@ import pytest
 
 from airflow_relay import contract
 from custom.errors import PayloadRefused
-from custom.payload import MAX_PAYLOAD_BYTES, checked_payload, encode_payload
+from custom.payload import MAX_PAYLOAD_BYTES, checked_payload, decode_payload, encode_payload
 
 DESTINATION = contract.Destination("/g", "s", "key")
 OVERHEAD = len(encode_payload({"data": ""}, DESTINATION))
@@ -99,3 +99,16 @@ def test_an_asynchronous_call_takes_one_megabyte() -> None:
     assert len(encode_payload({"data": "x" * room}, asynchronous)) == 1024 * 1024
     with pytest.raises(PayloadRefused, match="1,048,576 from a deferrable task"):
         encode_payload({"data": "x" * (room + 1)}, asynchronous)
+
+
+# Airflow cannot store NaN and infinite numbers, which Python's JSON lets through.
+@pytest.mark.bad_input(23, 28)
+@pytest.mark.parametrize(
+    ("payload", "result"),
+    [(b"", None), (b" ", None), (b"null", None), (b'{"a": 1}', {"a": 1}), (b'"text"', "text"),
+     (b"not json", "not json"), (b'{"a": NaN}', '{"a": NaN}'), (b"[1e999]", "[1e999]"),
+     (b"\xff", "\ufffd")],
+    ids=repr,
+)  # fmt: skip
+def test_result_is_decoded_as_far_as_it_can_be(payload: bytes, result: Any) -> None:
+    assert decode_payload(payload) == result

@@ -11,6 +11,7 @@ from airflow.triggers.base import TriggerEvent
 
 from airflow_relay import contract
 from airflow_relay.contract import EndMarker
+from custom import outcome
 from custom.hooks.lambda_function import OwnLog
 from custom.relay import trigger_log
 from custom.relay.following import StreamRelay
@@ -207,14 +208,14 @@ def test_an_own_log_that_cannot_be_read_ends_nothing(fire: Any) -> None:
 
 
 def test_a_stream_that_never_comes_ends_it(fire: Any) -> None:
-    long_ago = time.time() - 60 - lambda_function.START_MARGIN_SECONDS - 1
+    long_ago = time.time() - 60 - outcome.START_MARGIN_SECONDS - 1
 
     assert fire(Hook(*[None] * 100), invoked_at=long_ago)["outcome"] == "not started"
 
 
 def test_no_end_marker_by_the_deadline_ends_it(fire: Any) -> None:
     """Start, timeout, margin: as long as a function can be at work."""
-    margins = lambda_function.START_MARGIN_SECONDS + lambda_function.END_MARGIN_SECONDS
+    margins = outcome.START_MARGIN_SECONDS + outcome.END_MARGIN_SECONDS
     long_ago = time.time() - 60 - 3 - margins - 1
 
     assert fire(Hook([line(1, "one")]), invoked_at=long_ago)["outcome"] == "overdue"

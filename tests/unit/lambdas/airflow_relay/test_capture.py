@@ -30,9 +30,6 @@ class Sink:
         self.caught.append((level, text))
         self.times.append(created)
 
-    def thread(self) -> int | None:
-        return self.silent_thread
-
 
 @pytest.fixture
 def sink() -> Sink:
@@ -67,7 +64,7 @@ def surroundings() -> Iterator[io.StringIO]:
 
 
 def test_records_are_caught_once_and_still_logged(sink: Sink) -> None:
-    with surroundings() as own_log, captured(sink, sink.thread):
+    with surroundings() as own_log, captured(sink, sink.silent_thread):
         logging.getLogger("some.library").warning("%d of %d", 1, 2)
 
     assert sink.caught == [(logging.WARNING, "1 of 2")]
@@ -86,7 +83,7 @@ def _time_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.bad_input(42, 43)
 @pytest.mark.usefixtures("_time_zone")
 def test_time_is_the_records_own_whatever_its_text_and_the_zone_say(sink: Sink) -> None:
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         before = time.time()
         logging.getLogger().info("2001-01-01 00:00:00,000 long ago")
         print("2001-01-01 00:00:00,000 long ago")
@@ -97,7 +94,7 @@ def test_time_is_the_records_own_whatever_its_text_and_the_zone_say(sink: Sink) 
 
 @pytest.mark.bad_input(41)
 def test_a_record_with_traceback_is_one_text(sink: Sink) -> None:
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         try:
             raise KeyError("gone")
         except KeyError:
@@ -110,14 +107,14 @@ def test_a_record_with_traceback_is_one_text(sink: Sink) -> None:
 
 
 def test_levels_are_the_functions_own(sink: Sink) -> None:
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         logging.getLogger().debug("dropped")
 
     assert sink.caught == []
 
 
 def test_a_record_that_cannot_be_formatted_harms_nobody(sink: Sink) -> None:
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         logging.getLogger().info("%d", "not a number")
         logging.getLogger().info("next")
 
@@ -128,7 +125,7 @@ def test_loggers_that_do_not_propagate_are_caught_once(sink: Sink) -> None:
     logger = logging.getLogger("private.child")
     logging.getLogger("private").propagate = False
 
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         logger.error("kept apart")
 
     assert sink.caught == [(logging.ERROR, "kept apart")]
@@ -137,7 +134,7 @@ def test_loggers_that_do_not_propagate_are_caught_once(sink: Sink) -> None:
 
 @pytest.mark.bad_input(40)
 def test_prints_are_caught_line_by_line_and_still_printed(sink: Sink) -> None:
-    with surroundings() as own_log, captured(sink, sink.thread):
+    with surroundings() as own_log, captured(sink, sink.silent_thread):
         print("one", "two")
         print("three", end="")
         print("…four")
@@ -151,14 +148,14 @@ def test_prints_are_caught_line_by_line_and_still_printed(sink: Sink) -> None:
 
 
 def test_standard_error_counts_as_a_warning(sink: Sink) -> None:
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         print("careful", file=sys.stderr)
 
     assert sink.caught == [(logging.WARNING, "careful")]
 
 
 def test_warnings_are_caught_whole(sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
-    with surroundings(), captured(sink, sink.thread), warnings.catch_warnings():
+    with surroundings(), captured(sink, sink.silent_thread), warnings.catch_warnings():
         warnings.simplefilter("always")
         # pytest collects warnings; a function has Python's own way of showing them.
         monkeypatch.setattr(
@@ -172,7 +169,7 @@ def test_warnings_are_caught_whole(sink: Sink, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_lines_are_caught_where_they_are_printed_once_the_handler_was_thrown_out(sink: Sink) -> None:
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         logging.basicConfig(force=True, format="%(message)s")
         logging.getLogger().warning("new order")
 
@@ -182,7 +179,7 @@ def test_lines_are_caught_where_they_are_printed_once_the_handler_was_thrown_out
 def test_the_sending_threads_records_are_left_out(sink: Sink) -> None:
     sink.silent_thread = threading.get_ident()
 
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         logging.getLogger("urllib3").warning("retrying")
 
     assert sink.caught == []
@@ -193,7 +190,7 @@ def test_threads_that_print_at_once_do_not_mix_lines(sink: Sink) -> None:
         for _ in range(200):
             print(name, name)
 
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         threads = [threading.Thread(target=print_many, args=(name,)) for name in "ab"]
         for thread in threads:
             thread.start()
@@ -207,7 +204,7 @@ def test_threads_that_print_at_once_do_not_mix_lines(sink: Sink) -> None:
 def test_nothing_is_left_behind(sink: Sink) -> None:
     with surroundings() as own_log:
         before = logging.root.handlers[:], sys.stdout, sys.stderr
-        with captured(sink, sink.thread):
+        with captured(sink, sink.silent_thread):
             kept = logging.StreamHandler(sys.stdout)
             logging.root.addHandler(kept)
         logging.root.info("after the call")
@@ -223,7 +220,7 @@ def test_nothing_is_left_behind(sink: Sink) -> None:
 def test_nothing_is_left_behind_by_a_handler_that_raises(sink: Sink) -> None:
     with surroundings():
         before = logging.root.handlers[:], sys.stdout
-        with contextlib.suppress(SystemExit), captured(sink, sink.thread):
+        with contextlib.suppress(SystemExit), captured(sink, sink.silent_thread):
             print("going", end="")
             sys.exit(3)
 
@@ -232,7 +229,7 @@ def test_nothing_is_left_behind_by_a_handler_that_raises(sink: Sink) -> None:
 
 
 def test_the_stream_keeps_its_other_sides(sink: Sink) -> None:
-    with surroundings() as own_log, captured(sink, sink.thread):
+    with surroundings() as own_log, captured(sink, sink.silent_thread):
         sys.stdout.writelines(["one\n", "two\n"])
         sys.stdout.flush()
         assert sys.stdout.encoding == own_log.encoding
@@ -243,7 +240,7 @@ def test_the_stream_keeps_its_other_sides(sink: Sink) -> None:
 def test_a_logger_that_is_cut_off_from_the_root_during_the_call_is_caught_where_it_prints() -> None:
     """As a library does that sets up its logging when it is first used."""
     sink = Sink()
-    with surroundings(), captured(sink, sink.thread):
+    with surroundings(), captured(sink, sink.silent_thread):
         apart = logging.getLogger("cut.off")
         apart.propagate = False
         handler = logging.StreamHandler(sys.stdout)

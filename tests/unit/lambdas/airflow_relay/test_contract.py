@@ -125,6 +125,16 @@ def test_level_between_names_counts_as_the_lower(level: int, name: str) -> None:
     assert contract.encode_line(level, "x", 1) == [f"[{name} #1] x"]
 
 
+def test_a_level_that_the_function_has_renamed_keeps_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some give colours to their names."""
+    monkeypatch.setattr(logging, "_levelToName", {logging.INFO: "Info"})
+    monkeypatch.setattr(logging, "_nameToLevel", {"Info": logging.INFO})
+
+    (message,) = contract.encode_line(logging.INFO, "x", 1)
+
+    assert contract.decode(message) == Event(logging.INFO, 1, "x")
+
+
 @pytest.mark.bad_input(28)
 def test_lone_surrogate_is_replaced() -> None:
     assert contract.encode_line(logging.INFO, "a\ud800b", 1) == ["[INFO #1] a?b"]
