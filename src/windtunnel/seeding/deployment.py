@@ -71,7 +71,7 @@ def deploy(function: Function, client: Any, library: Path, before: Settings | No
         changes = _changes(client, function, current, code, before or {})
         for number, (call, arguments) in enumerate(changes, 1):
             call(**arguments)
-            # Settings may need the new code, or the code the new settings: only the last change has to succeed.
+            # Settings may need the new code, or the code the settings: only the last change has to succeed.
             with suppress(*[WaiterError] if number < len(changes) else []):
                 if current:
                     client.get_waiter("function_updated_v2").wait(**name, WaiterConfig=WAITER)

@@ -342,7 +342,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> dict[str, int]:
     monkeypatch.setattr(browser, "get", lambda *_: None)
     monkeypatch.setattr(tools, "install", lambda _: None)
 
-    def steps_of(compose: ComposeStack, floor: str, arguments: list[str]) -> list[suite.Step]:
+    def steps_of(compose: ComposeStack, floor: str, arguments: list[str], rare: bool) -> list[suite.Step]:
         return [suite.Step(floor, ["sh", "-c", f"exit {codes.get(floor, 0)}"])]
 
     monkeypatch.setattr(suite, "test_steps", steps_of)
