@@ -68,7 +68,7 @@ def test_the_next_task_uses_what_was_saved_in_custom(
     assert first_word() == "Invoking"
     try:
         for word in ("Calling", "Asking"):
-            save(module, ours.replace('"Invoking %s', f'"{word} %s'))
+            save(module, ours.replace('f"Invoking {', f'f"{word} {{'))
             assert first_word() == word
     finally:
         module.unlink()
