@@ -8,6 +8,7 @@ from tests.support import StackUnderTest, cleaned_up, new_project, remove_abando
 from windtunnel.stack import choose
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import ServiceFailed
+from windtunnel.waiting import wait_until
 
 
 @pytest.fixture
@@ -21,18 +22,37 @@ def other(tmp_path: Path, engine_name: str) -> Stack:
     return new_project("start", tmp_path, engine=engine_name)
 
 
-def test_a_function_without_a_handler_is_named_and_everything_else_runs(other: Stack, tmp_path: Path) -> None:
+UNREGISTERED = """
+from airflow.sdk import DAG
+from airflow.timetables.simple import NullTimetable
+
+class Mine(NullTimetable):
+    pass
+
+with DAG(dag_id="test-unregistered", schedule=Mine()):
+    pass
+"""
+
+
+def test_a_wrong_function_and_a_dag_that_cannot_be_saved_are_named_and_everything_else_runs(
+    other: Stack, tmp_path: Path
+) -> None:
     (tmp_path / "lambdas" / "empty_function").mkdir()
+    (tmp_path / "dags" / "unregistered.py").write_text(UNREGISTERED)
 
     with cleaned_up(other) as evidence:
         with pytest.raises(ServiceFailed) as failed:
             other.up()
 
-        assert failed.value.service == "localstack"
-        assert "lambdas/empty_function has no handler" in str(failed.value)
+        assert failed.value.service in ("localstack", "dag-processor")
         stack = StackUnderTest(other, evidence)
-        for service in ("webserver", "scheduler", "dag-processor", "triggerer"):
+        for service in ("webserver", "scheduler", "triggerer"):
             stack.wait_for_health(service)
+        for service, reason in (
+            ("localstack", "lambdas/empty_function has no handler"),
+            ("dag-processor", "unregistered.py: airflow"),
+        ):
+            wait_until(f"{service} to say why", lambda: reason in stack.health(service), timeout=30)  # noqa: B023
         run = stack.airflow.trigger("test-once", {"function_name": "test-plain", "payloads": [{}]})
         assert stack.airflow.wait(run, timeout=60).state == "success"
 

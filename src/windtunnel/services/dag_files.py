@@ -33,7 +33,7 @@ def suspects(folder: Path, known: Collection[str]) -> list[str]:
     :param known: the files of which Airflow knows a DAG or an import error.
     """
     files = sorted(folder.rglob("*.py"))
-    imported = {module for path in files for module in _imports(path)}
+    imported = {module for path in files for module in _imports(path, folder)}
     # The folder's parent is on the path, too.
     imported |= {module.removeprefix("dags.") for module in imported}
     names = [str(path.relative_to(folder)) for path in files]
@@ -49,13 +49,17 @@ def makes_dags(path: Path) -> bool:
     return any(getattr(name, "id", getattr(name, "attr", None)) in MAKERS for name in used)
 
 
-def _imports(path: Path) -> Iterator[str]:
+def _imports(path: Path, folder: Path) -> Iterator[str]:
+    package = path.relative_to(folder).parent.parts
     for node in _nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            # One dot is the file's own package, each further one a package around it.
+            around = package[: len(package) + 1 - node.level] if node.level else ()
+            module = ".".join((*around, *filter(None, [node.module])))
+            yield module
+            yield from (f"{module}.{alias.name}".lstrip(".") for alias in node.names)
 
 
 def _nodes(path: Path) -> Iterator[ast.AST]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psycopg2
 
-from windtunnel.services import secrets
+from windtunnel.services import dag_serialization, secrets
 from windtunnel.waiting import WaitTimeout, wait_until
 
 # How long a new database may take to accept connections, in seconds: initdb may run on a slow disk.
@@ -78,7 +78,13 @@ def main() -> None:
                 overwrite = ["--overwrite"] if kind == "connections" else []
                 airflow(kind, "import", *overwrite, str(path))
             # So that every DAG can run as soon as the scheduler is up. Later edits are the dag-processor's.
-            airflow("dags", "reserialize")
+            try:
+                airflow("dags", "reserialize")
+            except Exception as error:  # of a DAG that cannot be serialized
+                sys.stderr.write(
+                    f"init: saving DAGs one by one, because saving them at once failed: {error}\n"
+                )
+                dag_serialization.save_each()
             # Older errors are of files that are gone; with them the dag-processor would count as unhealthy.
             cursor.execute("DELETE FROM import_error WHERE timestamp < %s", begin)
     except (InitError, WaitTimeout) as error:

@@ -20,6 +20,9 @@ from windtunnel_emulator.lambda_.runtime_process import RuntimeProcess
 
 _MIB = 1024 * 1024
 
+# Where a function's code is on AWS.
+TASK_ROOT = "/var/task"
+
 
 @dataclass(frozen=True)
 class FunctionVersion:
@@ -121,7 +124,11 @@ class ExecutionEnvironment:
         self._log_end(invocation, _ms_since(started), status)
         if self._stopped:
             await self._shut_down()
-        return Result(outcome.payload, outcome.is_error, self._log.take())
+        # A traceback has the paths that it has on AWS.
+        code, payload = str(self._function.code), outcome.payload
+        if outcome.is_error:
+            payload = payload.replace(code.encode(), TASK_ROOT.encode())
+        return Result(payload, outcome.is_error, self._log.take().replace(code, TASK_ROOT))
 
     async def stop(self, *, drain: bool) -> None:
         """End the environment, its process and its temporary directory.
@@ -275,7 +282,7 @@ def _wrapper(function: FunctionVersion) -> str | None:
     https://docs.aws.amazon.com/lambda/latest/dg/runtimes-modify.html
     """
     path = function.variables.get("AWS_LAMBDA_EXEC_WRAPPER")
-    for prefix, place in (("/var/task", function.code), ("/opt", function.layers)):
+    for prefix, place in ((TASK_ROOT, function.code), ("/opt", function.layers)):
         if path and place and path.startswith(f"{prefix}/"):
             return str(place) + path.removeprefix(prefix)
     return path

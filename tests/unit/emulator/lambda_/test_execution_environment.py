@@ -194,7 +194,9 @@ class TestErrors:
         document = error(result)
         trace = document.pop("stackTrace")
         assert document == {"errorMessage": "boom", "errorType": "ValueError", "requestId": REQUEST_ID}
-        assert trace[-1].endswith("line 2, in handler\n    raise ValueError('boom')\n")
+        line = 'File "/var/task/function.py", line 2, in handler\n'
+        assert trace[-1] == f"  {line}    raise ValueError('boom')\n"
+        assert line in result.log
         assert "[ERROR] ValueError: boom\nTraceback (most recent call last):\n" in result.log
         assert "Status" not in report(result)
 
