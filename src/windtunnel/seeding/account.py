@@ -20,6 +20,8 @@ class Account(TypedDict):
     """What is not fixed yet, and why: by file, or by folder of a function."""
     deployed: dict[str, dict[str, Any]]
     """The settings of each function at its last deployment, by its folder."""
+    called: list[str]
+    """The marks of the calls of ``config/aws.json`` that were made."""
 
 
 def file(variables: Mapping[str, str]) -> Path:
@@ -30,7 +32,7 @@ def file(variables: Mapping[str, str]) -> Path:
 def read(variables: Mapping[str, str]) -> Account:
     """Return the account of the LocalStack that has these variables."""
     path = file(variables)
-    return json.loads(path.read_text()) if path.exists() else {"failures": {}, "deployed": {}}
+    return json.loads(path.read_text()) if path.exists() else {"failures": {}, "deployed": {}, "called": []}
 
 
 @contextmanager

@@ -1,14 +1,27 @@
 """AWS resources: the calls that ``config/aws.json`` lists."""
 
+import json
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from windtunnel.seeding import updates
 from windtunnel.seeding.validation import SeedingError, read_json, validate
 
 FILE = "aws.json"
 
 # Every service has its own name for "it is there already".
-_IS_THERE = ("AlreadyExists", "AlreadyOwned", "ResourceExists", "ResourceInUse")
+_IS_THERE = (
+    *(
+        "AlreadyExist",
+        "AlreadyOwned",
+        "ResourceExists",
+        "ResourceInUse",
+        "QueueNameExists",
+        "Conflict",
+        "Duplicate",
+    ),
+)
 
 # Service, operation and arguments, as boto3 names them.
 Call = tuple[str, str, dict[str, Any]]
@@ -32,18 +45,49 @@ def load_resources(path: Path) -> list[Call]:
     return calls
 
 
-def create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
-    """Make a call of ``load_resources``, unless the resource is there already.
+def apply(
+    calls: Sequence[Call], client_of: Callable[[str], Any], made: Collection[str] = ()
+) -> tuple[list[str], list[str]]:
+    """Make calls in an order that works: one that fails is tried again as long as others succeed.
 
-    :param client: boto3's for the service.
+    So a resource may refer to one that comes later in the file.
+
+    :param client_of: returns boto3's client for a service.
+    :param made: the marks of calls that need not be made again, from an earlier call of this function.
+    :return: the marks of all calls that are made now, and why the others are not.
+    """
+    marks = {json.dumps(call, sort_keys=True): call for call in calls}
+    done = [mark for mark in marks if mark in made]
+    reasons: dict[str, str] = {}
+    while pending := [mark for mark in marks if mark not in done]:
+        before = len(done)
+        for mark in pending:
+            service, operation, arguments = marks[mark]
+            try:
+                _create(client_of(service), operation, arguments)
+            except SeedingError as error:
+                reasons[mark] = str(error)
+            else:
+                done.append(mark)
+        if len(done) == before:
+            return done, [reasons[mark] for mark in pending]
+    return done, []
+
+
+def _create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
+    """Create a resource; one that is there already is brought to these arguments.
+
     :raises SeedingError: if AWS refuses.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    service = client.meta.service_model.service_name
+    where = f"{FILE}: {client.meta.service_model.service_name}.{operation}"
     try:
-        getattr(client, operation)(**arguments)
+        try:
+            getattr(client, operation)(**arguments)
+        except ClientError as error:
+            if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
+                raise
+            updates.update(client, operation, arguments)
     except (BotoCoreError, ClientError) as error:
-        code = error.response["Error"]["Code"] if isinstance(error, ClientError) else ""
-        if not any(word in code for word in _IS_THERE):
-            raise SeedingError(f"{FILE}: {service}.{operation}: {error}") from error
+        raise SeedingError(f"{where}: {error}") from error

@@ -30,23 +30,28 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
-def seed_resources() -> None:
-    """Create what ``config/aws.json`` lists and AWS does not have; keep account of what failed."""
+def seed() -> None:
+    """Bring AWS to what ``config/aws.json`` and ``lambdas/`` say, whichever of them needs the other."""
     with account.changed() as kept:
-        calls, reasons = [], []
-        try:
-            calls = resources.load_resources(ROOT / "config" / resources.FILE)
-        except SeedingError as error:
-            reasons.append(str(error))
-        for service, operation, arguments in calls:
-            try:
-                resources.create(boto3.client(service), operation, arguments)
-            except SeedingError as error:
-                reasons.append(str(error))
-        kept["failures"].pop(resources.FILE, None)
-        if reasons:
-            kept["failures"][resources.FILE] = "; ".join(reasons)
-            say("; ".join(reasons))
+        _apply_resources(kept)
+    seed_functions()
+    with account.changed() as kept:
+        if resources.FILE in kept["failures"]:
+            _apply_resources(kept)
+        if reason := kept["failures"].get(resources.FILE):
+            say(reason)
+
+
+def _apply_resources(kept: account.Account) -> None:
+    """Make the calls of ``config/aws.json`` that were not made since LocalStack started."""
+    kept["failures"].pop(resources.FILE, None)
+    try:
+        calls = resources.load_resources(ROOT / "config" / resources.FILE)
+        kept["called"], reasons = resources.apply(calls, boto3.client, kept["called"])
+    except SeedingError as error:
+        reasons = [str(error)]
+    if reasons:
+        kept["failures"][resources.FILE] = "; ".join(reasons)
 
 
 def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
@@ -111,12 +116,9 @@ def watch(stop: threading.Event) -> None:
     folders = (ROOT / "lambdas", ROOT / LIBRARY, ROOT / "config")
     options = {"step": 50, "debounce": 200, "rust_timeout": 1000, "yield_on_timeout": True}
     for number, saved in enumerate(changes(*folders, stop_event=stop, raise_interrupt=False, **options)):
-        # Only if it was saved, because not every call may be made twice.
-        if any(Path(path).name == resources.FILE for _, path in saved):
-            seed_resources()
         # The first time in any case, because a file may have been saved before the watch began.
         if saved or number == 0:
-            seed_functions()
+            seed()
 
 
 def main_in_localstack() -> None:
@@ -125,8 +127,7 @@ def main_in_localstack() -> None:
     A failure does not fail LocalStack's init script, whose state is final: the next edit may be the fix.
     """
     account.file(os.environ).unlink(missing_ok=True)
-    seed_resources()
-    seed_functions()
+    seed()
     if not account.read(os.environ)["failures"]:
         say("ready")
     stop = threading.Event()

@@ -21,7 +21,8 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, NotThere, UnknownDag
 from windtunnel.airflow_api.lookups import Lookups, check_connection_fields
 from windtunnel.seeding.functions import load_functions
-from windtunnel.seeding.resources import Call, create
+from windtunnel.seeding.resources import Call, apply
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.stack.errors import StackError
 from windtunnel.testing.function_stubs import Functions, Stub
@@ -109,8 +110,9 @@ class RunningStack:
 
         :raises windtunnel.SeedingError: if AWS refuses.
         """
-        for service, operation, arguments in calls:
-            create(self.aws(service), operation, arguments)
+        _, reasons = apply(list(calls), self.aws)
+        if reasons:
+            raise SeedingError("\n".join(reasons))
 
     def run_dag(
         self,

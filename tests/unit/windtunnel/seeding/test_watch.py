@@ -78,11 +78,15 @@ def test_a_resource_that_is_there_already_is_no_failure(lambda_api: Server, root
     groups = [{"logGroupName": "/a"}]
     (root / "config/aws.json").write_text(json.dumps({"logs": {"create_log_group": groups}}))
     lambda_api.answers("POST /", {"__type": code}, status=400)
-    watch.seed_resources()
+    watch.seed()
     assert account.read(os.environ)["failures"] == {}
 
     lambda_api.answers("POST /", {"__type": "LimitExceededException"}, status=400)
-    watch.seed_resources()
+    watch.seed()
+    assert account.read(os.environ)["failures"] == {}, "a call that was made is made again"
+
+    (root / "config/aws.json").write_text('{"logs": {"create_log_group": [{"logGroupName": "/b"}]}}')
+    watch.seed()
     assert "LimitExceededException" in account.read(os.environ)["failures"]["aws.json"]
 
     watch.seed_functions()

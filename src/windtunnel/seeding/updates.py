@@ -1,0 +1,73 @@
+"""How a resource that is there already gets other arguments, since AWS has no one way to say so."""
+
+from typing import Any
+
+Arguments = dict[str, Any]
+
+
+def update(client: Any, operation: str, arguments: Arguments) -> None:
+    """Bring a resource to the arguments of the call that creates it.
+
+    What has no call for that stays as it is, such as a bucket, whose settings have calls of their own.
+
+    :param client: boto3's for the service.
+    :param operation: the call that has failed because the resource is there, such as ``create_queue``.
+    """
+    special = _SPECIAL.get((client.meta.service_model.service_name, operation))
+    if special:
+        special(client, arguments)
+        return
+    name = operation.replace("create_", "update_", 1)
+    if name == operation or not hasattr(client, name):
+        return
+    shape = client.meta.service_model.operation_model(client.meta.method_to_api_mapping[name]).input_shape
+    if not set(shape.required_members) <= arguments.keys():
+        return
+    try:
+        getattr(client, name)(**{key: value for key, value in arguments.items() if key in shape.members})
+    except client.exceptions.ClientError as error:
+        if (
+            error.response["Error"]["Code"] != "InternalFailure"
+        ):  # LocalStack's word for a call it does not have
+            raise
+
+
+def _queue(client: Any, arguments: Arguments) -> None:
+    if attributes := arguments.get("Attributes"):
+        url = client.get_queue_url(QueueName=arguments["QueueName"])["QueueUrl"]
+        client.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+def _event_source_mapping(client: Any, arguments: Arguments) -> None:
+    of = {key: arguments[key] for key in ("FunctionName", "EventSourceArn") if key in arguments}
+    (mapping,) = client.list_event_source_mappings(**of)["EventSourceMappings"]
+    shape = client.meta.service_model.operation_model("UpdateEventSourceMapping").input_shape
+    changeable = {key: value for key, value in arguments.items() if key in shape.members}
+    client.update_event_source_mapping(UUID=mapping["UUID"], **changeable)
+
+
+def _permission(client: Any, arguments: Arguments) -> None:
+    of = {key: arguments[key] for key in ("FunctionName", "StatementId", "Qualifier") if key in arguments}
+    client.remove_permission(**of)
+    client.add_permission(**arguments)
+
+
+def _parameter(client: Any, arguments: Arguments) -> None:
+    # Tags may not be given together with Overwrite.
+    untagged = {key: value for key, value in arguments.items() if key != "Tags"}
+    client.put_parameter(**untagged, Overwrite=True)
+
+
+def _secret(client: Any, arguments: Arguments) -> None:
+    taken = ("ClientRequestToken", "Description", "KmsKeyId", "SecretBinary", "SecretString")
+    given = {key: arguments[key] for key in taken if key in arguments}
+    client.update_secret(SecretId=arguments["Name"], **given)
+
+
+_SPECIAL = {
+    ("lambda", "add_permission"): _permission,
+    ("lambda", "create_event_source_mapping"): _event_source_mapping,
+    ("secretsmanager", "create_secret"): _secret,
+    ("sqs", "create_queue"): _queue,
+    ("ssm", "put_parameter"): _parameter,
+}
