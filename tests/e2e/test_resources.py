@@ -110,7 +110,7 @@ ENTRIES: dict[str, dict[str, list[dict[str, Any]]]] = {
     "ssm": {
         "put_parameter": [{"Name": f"/{NAME}", "Value": "one", "Type": "String", "Tags": []}],
     },
-    "secretsmanager": {"create_secret": [{"Name": NAME, "SecretString": "one"}]},
+    "secretsmanager": {"create_secret": [{"Name": NAME, "SecretString": "secret"}]},
     "ec2": {
         "authorize_security_group_ingress": [
             {"GroupName": NAME, "IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "CidrIp": "10.0.0.0/8"}
@@ -153,7 +153,7 @@ def test_typical_entries_are_made_twice_and_changed(clients: Any, tmp_path: Path
         changed["sqs"]["create_queue"][0]["Attributes"]["VisibilityTimeout"] = "60"
         changed["lambda"]["create_event_source_mapping"][0]["BatchSize"] = 7
         changed["ssm"]["put_parameter"][0]["Value"] = "two"
-        changed["secretsmanager"]["create_secret"][0]["SecretString"] = "two"
+        changed["secretsmanager"]["create_secret"][0]["SecretString"] = "hunter2"
         file.write_text(json.dumps(changed))
         assert apply(load_resources(file), clients, made)[1] == []
 
@@ -163,7 +163,7 @@ def test_typical_entries_are_made_twice_and_changed(clients: Any, tmp_path: Path
         (mapping,) = clients("lambda").list_event_source_mappings(EventSourceArn=QUEUE)["EventSourceMappings"]
         assert mapping["BatchSize"] == 7
         assert clients("ssm").get_parameter(Name=f"/{NAME}")["Parameter"]["Value"] == "two"
-        assert clients("secretsmanager").get_secret_value(SecretId=NAME)["SecretString"] == "two"
+        assert clients("secretsmanager").get_secret_value(SecretId=NAME)["SecretString"] == "hunter2"
     finally:
         remove(clients)
 

@@ -1,13 +1,14 @@
 """What runs, what is in it, and what is wrong with it."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.seeding.functions import read_functions
+from windtunnel.seeding.functions import DEFAULTS, read_functions
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
@@ -33,8 +34,8 @@ class Report:
     import_errors: list[tuple[str, str]] = field(default_factory=list)
     # Files that make a DAG, but Airflow gets none from them.
     without_dag: list[str] = field(default_factory=list)
-    # Function and its state.
-    functions: list[tuple[str, str]] = field(default_factory=list)
+    # Of each function its name, its state, and what else a person has to know.
+    functions: list[tuple[str, str, str]] = field(default_factory=list)
     # What makes the stack slower, though it works.
     warnings: list[Finding] = field(default_factory=list)
     # Which services did not answer, and why.
@@ -44,7 +45,7 @@ class Report:
     def healthy(self) -> bool:
         """Everything is as it should be."""
         ready = all(service.ready for service in self.services)
-        active = all(state == "Active" for _, state in self.functions)
+        active = all(state == "Active" for _, state, _ in self.functions)
         return ready and active and not self.import_errors and not self.silent
 
     @classmethod
@@ -94,10 +95,25 @@ class Report:
                 config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
             )
             for name in client.get_paginator("list_functions").paginate().search("Functions[].FunctionName"):
-                state = client.get_function_configuration(FunctionName=name)["State"]
-                self.functions.append((name, state))
+                found = client.get_function_configuration(FunctionName=name)
+                self.functions.append((name, *state_of(found, stack)))
         except (BotoCoreError, ClientError, StackError) as error:
             self.silent["LocalStack"] = str(error)
+
+
+def state_of(configuration: Mapping[str, Any], stack: Stack) -> tuple[str, str]:
+    """Return a function's state in a word, and the reason of a failure or what it runs on instead.
+
+    :param configuration: as Lambda answers it.
+    """
+    if configuration["State"] != "Active":
+        return configuration["State"], configuration.get("StateReason", "")
+    if configuration.get("LastUpdateStatus") == "Failed":
+        return "not updated", configuration.get("LastUpdateStatusReason", "")
+    wanted, ours = configuration.get("Runtime"), DEFAULTS["Runtime"]
+    # It takes a process to ask, and nearly always ours is theirs.
+    there = ours if wanted == ours else stack.python_of_functions()
+    return "Active", "" if wanted == there else f"for {wanted}, runs on {there}"
 
 
 def function_folders(stack: Stack) -> dict[str, str]:
@@ -154,8 +170,8 @@ def sections(report: Report) -> Iterator[RenderableType]:
         yield f"\n[yellow]No DAG[/yellow] comes of {escape(file)}: {dag_files.REMEDY}"
     if report.functions:
         table = Table.grid(padding=(0, 2))
-        for name, state in report.functions:
-            table.add_row("", escape(name), _word(state))
+        for name, state, note in report.functions:
+            table.add_row("", escape(name), _word(state), escape(note))
         yield Group("\nFunctions", table)
     yield from _notes(report)
 

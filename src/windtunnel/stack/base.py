@@ -96,6 +96,11 @@ class Stack(Commands, ABC):
         user, password = self.ask("webserver", "login")
         return user, password
 
+    def python_of_functions(self) -> str:
+        """Return the runtime of this stack's functions, which is LocalStack's own Python: ``python3.13``."""
+        version = "import sys; print('python{}.{}'.format(*sys.version_info))"
+        return self.exec("localstack", "python", "-c", version).strip()
+
     def ask(self, service: str, question: str, *arguments: str) -> Any:
         """Return what ``windtunnel.services.answers`` answers inside a service.
 

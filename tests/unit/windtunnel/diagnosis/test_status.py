@@ -6,6 +6,7 @@ from rich.console import Console
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.diagnosis import status
+from windtunnel.seeding.functions import DEFAULTS
 from windtunnel.stack.errors import Finding
 from windtunnel.stack.service import Service
 
@@ -71,8 +72,8 @@ def running(compose: ComposeStack, docker: Docker, server: Server) -> ComposeSta
     return compose
 
 
-def functions(server: Server, state: str) -> None:
-    configuration = {"FunctionName": "good", "State": state}
+def functions(server: Server, state: str, **more: str) -> None:
+    configuration = {"FunctionName": "good", "State": state, "Runtime": DEFAULTS["Runtime"], **more}
     server.answers("GET /2015-03-31/functions/good/configuration", configuration)
 
 
@@ -104,13 +105,36 @@ def test_an_import_error_is_unhealthy_and_shown_whole(running: ComposeStack, ser
     assert "ModuleNotFoundError: nosuch" in shown(report)
 
 
-def test_a_function_that_is_not_active_is_unhealthy(running: ComposeStack, server: Server) -> None:
-    functions(server, "Failed")
+def test_a_function_that_is_not_active_is_unhealthy_and_its_reason_is_shown(
+    running: ComposeStack, server: Server
+) -> None:
+    functions(server, "Failed", StateReason="no such runtime")
 
     report = status.Report.of(running)
 
     assert not report.healthy
-    assert "good  Failed" in shown(report)
+    assert "good  Failed  no such runtime" in shown(report)
+
+
+def test_a_function_whose_update_has_failed_is_unhealthy(running: ComposeStack, server: Server) -> None:
+    functions(server, "Active", LastUpdateStatus="Failed", LastUpdateStatusReason="no such runtime")
+
+    report = status.Report.of(running)
+
+    assert not report.healthy
+    assert "good  not updated  no such runtime" in shown(report)
+
+
+def test_a_function_for_another_python_is_healthy_and_says_so(
+    running: ComposeStack, server: Server, docker: Docker
+) -> None:
+    functions(server, "Active", Runtime="python3.9")
+    docker.answers("compose exec --no-TTY localstack python", "python3.13")
+
+    report = status.Report.of(running)
+
+    assert report.healthy
+    assert "good  Active  for python3.9, runs on python3.13" in shown(report)
 
 
 def test_what_makes_starts_slower_is_shown_and_healthy(
@@ -134,7 +158,7 @@ def test_a_webserver_that_does_not_answer_is_part_of_the_report(
 
     assert not report.healthy
     assert "No answer from Airflow" in shown(report)
-    assert report.functions == [("good", "Active")]
+    assert report.functions == [("good", "Active", "")]
 
 
 def test_a_service_that_is_not_ready_is_shown_with_its_reason() -> None:
