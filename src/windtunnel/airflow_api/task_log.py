@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-# So many lines of a failed task's log are named, the last ones.
+# How many of the last lines of a failed task's log are named.
 TELLING_LINES = 10
 
 # The lines between which a task log says where it was read from.
@@ -48,12 +48,14 @@ class TaskLog:
 
     def telling_lines(self) -> list[str]:
         """Return the last lines that say why a task failed."""
-        lines = (line for record in self.records for line in record.lines())
-        return [line for line in lines if _is_telling(line)][-TELLING_LINES:]
+        lines = [line for record in self.records for line in record.lines()]
+        # Without the lines that fold others on the web page, and without the frames of installed packages.
+        lines = [line for line in lines if not line.startswith(("::group::", "::endgroup::"))]
+        return [line for line in lines if "/site-packages/" not in line][-TELLING_LINES:]
 
 
 def read_task_log(content: list[dict[str, Any]]) -> TaskLog:
-    """Read the records of a log, with those apart that say where it was read from."""
+    """Return a log of the API's records; those that say where it was read from become its sources."""
     sources: list[str] = []
     events = [entry["event"] for entry in content]
     if SOURCES_BEGIN in events:
@@ -73,8 +75,3 @@ def _record(entry: dict[str, Any]) -> LogRecord:
         logger=entry.pop("logger", ""),
         fields=entry,
     )
-
-
-def _is_telling(line: str) -> bool:
-    """Whether a line neither folds others on the web page nor is a frame of an installed package."""
-    return not line.startswith(("::group::", "::endgroup::")) and "/site-packages/" not in line
