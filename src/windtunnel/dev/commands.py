@@ -10,7 +10,7 @@ from rich.table import Table
 from windtunnel.cli.build_progress import BuildProgress
 from windtunnel.cli.commands import EngineName, app, chosen, get_parts
 from windtunnel.cli.output import FAILED, example, failures_explained, known, out, refuse, say, working
-from windtunnel.dev import browser, suite, tools
+from windtunnel.dev import suite, tools
 from windtunnel.stack.base import Stack
 
 
@@ -40,7 +40,7 @@ def run_tests(
         if "unit" in floors:
             get_beside(stack)
         if "e2e" in floors:
-            browser.get(stack, say)
+            tools.get_browser(stack, say)
     steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [])]
     run_steps(stack, steps)
 
@@ -61,7 +61,7 @@ def chosen_floors(stack: Stack, floor: str | None) -> list[str]:
 
 
 def with_tools(engine_name: str | None) -> Stack:
-    """Return the stack that the tests run on; it and the tools for them are installed if they are missing."""
+    """Return the stack that tests run on; install its engine and the tools for tests if they are missing."""
     stack = chosen(engine_name)
     with failures_explained():
         tools.install(say)
@@ -70,9 +70,12 @@ def with_tools(engine_name: str | None) -> Stack:
 
 
 def get_beside(stack: Stack) -> None:
-    """What tests and checks need beside Airflow and in LocalStack, with progress."""
+    """Get pytest and mypy for the parts of the stack, and show progress.
+
+    :raises windtunnel.stack.errors.StackError: if that fails.
+    """
     with working("getting what tests need") as show:
-        suite.get_beside(stack, say, BuildProgress(say, show))
+        stack.get_test_tools([beside.name for beside in suite.BESIDE], say, BuildProgress(say, show))
 
 
 @app.command(epilog=example("./windtunnel check", "./windtunnel check --quick"))
@@ -92,7 +95,7 @@ def check(
 
 
 def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
-    """Run all of them, say at the end how each went, and exit with 1 if one failed."""
+    """Run all steps, say at the end how each went, and exit with 1 if one failed."""
     outcomes = []
     for step in steps:
         out.print(f"[bold]── {step.name}[/bold]")
@@ -110,7 +113,7 @@ def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
 @app.command(
     epilog=example(
         "./windtunnel bench", "./windtunnel bench operator", "./windtunnel bench -- --help    # its options"
-    ),
+    )
 )
 def bench(
     arguments: Annotated[
