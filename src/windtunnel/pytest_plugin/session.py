@@ -37,10 +37,7 @@ class Session:
     """The stack of one pytest session, or of one worker of it."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Start nothing yet.
-
-        :param config: its paths are absolute.
-        """
+        """Start nothing yet."""
         self._config = config
         paths = {key: path for key in PATHS if (path := config.getoption(f"windtunnel_{key}"))}
         self.repository = Repository(config.rootpath, paths, tuple(config.getoption("windtunnel_with") or ()))
@@ -50,7 +47,7 @@ class Session:
         # The stack that stays from one session to the next. Images of all sessions are named after it.
         place = hashlib.sha256(str(config.rootpath).encode()).hexdigest()[:8]
         self.kept_project = f"pytest-{place}"
-        # Of pytest-xdist; only a worker has it.
+        # Only a worker of pytest-xdist has it.
         worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.is_worker = worker is not None
         own = self.kept_project if self.stays else f"{self.kept_project}-{os.getpid()}"
@@ -141,10 +138,7 @@ class Session:
         return alone
 
     def _make_ready(self, record: Record, alone: bool) -> Record:
-        """Start the stack, or see to it that a kept one is as the repository says now.
-
-        :param alone: no other session uses it.
-        """
+        """Start the stack, or see to it that a kept one is as the repository says now."""
         from windtunnel.testing.stack import RunningStack
 
         resources = self.repository.resources()
@@ -167,10 +161,10 @@ class Session:
         return ready
 
     def _remove_unusable(self, record: Record, alone: bool) -> Record:
-        """Remove a stack on another engine, or one that tests have left unclean; what is known afterwards."""
+        """Remove a stack on another engine, or an unclean one, and return what is known afterwards."""
         wanted = self.settings().get("WINDTUNNEL_ENGINE", record.engine)
         other_engine = record.engine and record.engine != wanted
-        # Sessions that use a stack although nobody holds its lock were killed.
+        # If nobody holds the lock of a stack, the sessions that use it were killed.
         unclean = alone and (record.unclean or record.users)
         if not (other_engine or unclean):
             return record
@@ -181,11 +175,7 @@ class Session:
         return Record()
 
     def _start(self, record: Record, ready: Record) -> None:
-        """Start the stack, on the data of a kept one.
-
-        :param record: what is known of it now.
-        :param ready: what will be known when it is ready.
-        """
+        """Start the stack, on the data of a kept one; ``ready`` is what is known once it is ready."""
         from windtunnel.diagnosis import preflight
 
         self._remove_abandoned()
@@ -229,13 +219,13 @@ class Session:
             parts = [part for finding in error.findings for part in (finding.problem, finding.remedy)]
         elif isinstance(error, StackError):
             logs = self._write_logs()
-            # The command line works on another project.
+            # A command would be for another project.
             step = "" if f"{COMMAND} " in error.next_step else error.next_step
             parts = [error.what, error.output, step, f"Logs: {logs}" if logs else ""]
         return "\n".join(filter(None, ["the stack is not ready:", *parts]))
 
     def _write_logs(self) -> Path | None:
-        """Write the logs of all services, as far as there are any; None if there is nothing of them."""
+        """Write the logs of all services into a folder, and return it; None if there are no logs."""
         folder = self.evidence / "start"
         shutil.rmtree(folder, ignore_errors=True)
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -260,7 +250,6 @@ class Session:
         with self.records.exclusively():
             record = self.records.read(self.project)
             if self.stays and self.id not in record.users:
-                # This session has not used it.
                 return
             if self.stays and record.was_ready:
                 users = [user for user in record.users if user != self.id]
