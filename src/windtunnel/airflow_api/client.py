@@ -40,7 +40,11 @@ class UnknownDag(NotThere):
 
 
 class AirflowClient:
-    """One user's access to the API."""
+    """One user's access to the API.
+
+    Each method raises AirflowApiError if the API does not answer or refuses: UnknownDag if there is no DAG of
+    that id.
+    """
 
     def __init__(self, address: str, user: str, password: str) -> None:
         """Log in at the first question, not yet.
@@ -78,7 +82,6 @@ class AirflowClient:
         """Call a method of Airflow's client.
 
         :param what: begins an error's message: ``listing the DAGs``.
-        :raises AirflowApiError: if the API does not answer or refuses.
         """
         try:
             return call(*arguments, **options, _request_timeout=REQUEST_TIMEOUT)
@@ -94,10 +97,7 @@ class AirflowClient:
     # DAGs
 
     def health(self) -> rest.HealthInfoResponse:
-        """Airflow's own report on database, scheduler, triggerer and dag-processor.
-
-        :raises AirflowApiError: like all methods here, if the API does not answer or refuses.
-        """
+        """Airflow's own report on database, scheduler, triggerer and dag-processor."""
         return self.ask("asking for health", rest.MonitorApi(self.api).get_health)
 
     def dags(self) -> list[rest.DAGResponse]:
@@ -114,17 +114,11 @@ class AirflowClient:
         return list(self.ask("listing import errors", call, limit=1000).import_errors)
 
     def pause(self, dag_id: str) -> None:
-        """Start no further scheduled run.
-
-        :raises UnknownDag: if there is no such DAG.
-        """
+        """Start no further scheduled run."""
         self._patch(dag_id, paused=True)
 
     def unpause(self, dag_id: str) -> None:
-        """Start scheduled runs again.
-
-        :raises UnknownDag: if there is no such DAG.
-        """
+        """Start scheduled runs again."""
         self._patch(dag_id, paused=False)
 
     def _patch(self, dag_id: str, *, paused: bool) -> None:
@@ -145,7 +139,6 @@ class AirflowClient:
         :param logical_date: with its time zone. Without one templates have no ``ds`` and ``ts``; with one
             before the DAG's start Airflow runs no task and calls the run a success.
         :param run_id: its id; None lets Airflow make one.
-        :raises UnknownDag: if there is no such DAG.
         """
         body = rest.TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id, logical_date=logical_date)
         return self.ask(f"running the DAG {dag_id}", self._runs.trigger_dag_run, dag_id, body)
@@ -199,9 +192,8 @@ class AirflowClient:
             begun = b""
             for chunk in stream.stream() if stream.status == 200 else ():
                 *lines, begun = (begun + chunk).split(b"\n")
-                for line in lines:
-                    if line:
-                        yield json.loads(line)["state"]
+                for line in filter(None, lines):
+                    yield json.loads(line)["state"]
         except (rest.ApiException, urllib3.exceptions.HTTPError):
             return
 

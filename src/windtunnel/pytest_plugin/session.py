@@ -20,7 +20,6 @@ from windtunnel.stack.repository import PATHS, WITH_SETTING, Repository
 
 # Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
-    from windtunnel.seeding.validation import SeedingError
     from windtunnel.stack.base import Stack
     from windtunnel.stack.service import Service
     from windtunnel.testing.stack import RunningStack
@@ -54,7 +53,7 @@ class Session:
         # The stack of this session, and the session's own name. All workers have the same.
         self.project: str = worker["windtunnel_project"] if worker else own
         self.id: str = worker["windtunnel_session"] if worker else f"{os.getpid()} {time.time()}"
-        # Open, and with it locked, as long as this process uses the stack.
+        # Open and locked as long as this process uses the stack.
         self._use: IO[str] | None = None
         self.running: RunningStack | None = None
         # Settings on top of the repository's.
@@ -116,7 +115,9 @@ class Session:
             # Before anything is written.
             raise StartFailed(str(error)) from error
         with self.records.exclusively():
-            alone = self._use_project()
+            self._use = self.records.lock(self.project)
+            alone = locks.try_exclusive(self._use)
+            locks.share(self._use)
             record = self.records.read(self.project)
             if record.session != self.id:
                 try:
@@ -130,15 +131,11 @@ class Session:
         self.running = RunningStack(self.make_stack(self.project))
         return self.running
 
-    def _use_project(self) -> bool:
-        """Lock the project until this process ends, and say whether no other session uses it."""
-        self._use = self.records.lock(self.project)
-        alone = locks.try_exclusive(self._use)
-        locks.share(self._use)
-        return alone
-
     def _make_ready(self, record: Record, alone: bool) -> Record:
-        """Start the stack, or see to it that a kept one is as the repository says now."""
+        """Start the stack, or see to it that a kept one is as the repository says now.
+
+        :param alone: no other session uses it.
+        """
         from windtunnel.testing.stack import RunningStack
 
         resources = self.repository.resources()
@@ -152,7 +149,8 @@ class Session:
         as_wanted = record.fingerprint == fingerprint
         if as_wanted and stack.has_parts() and all(map(_is_usable, stack.services())):
             running.wait_for_saved_files()
-            running.require_no_import_errors()
+            if errors := running.airflow.import_error_lines():
+                raise StackError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
         else:
             self._require(alone, "has to be started again")
             self._start(record, ready)
@@ -210,7 +208,7 @@ class Session:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def _why(self, error: "StackError | SeedingError | Unmet") -> str:
+    def _why(self, error: Exception) -> str:
         """Return what a session ends with if it cannot have its stack."""
         from windtunnel.stack.command import COMMAND
 
