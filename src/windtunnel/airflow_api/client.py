@@ -14,8 +14,7 @@ from windtunnel.airflow_api.task_log import TaskLog, read_task_log
 from windtunnel.stack.base import Stack
 from windtunnel.waiting import WaitTimeout, wait_until
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 # Seconds between two looks at a run.
 INTERVAL = 0.2
@@ -66,11 +65,9 @@ class AirflowClient:
     @cached_property
     def api(self) -> rest.ApiClient:
         """Airflow's own client, logged in."""
-        login = {"username": self._user, "password": self._password}
+        address, login = f"{self.address}/auth/token", {"username": self._user, "password": self._password}
         try:
-            response = urllib3.request(
-                "POST", f"{self.address}/auth/token", json=login, timeout=REQUEST_TIMEOUT
-            )
+            response = urllib3.request("POST", address, json=login, timeout=REQUEST_TIMEOUT)
         except urllib3.exceptions.HTTPError as error:
             raise AirflowApiError(f"no answer from {self.address}: {error}") from error
         if response.status != 201:
@@ -186,9 +183,8 @@ class AirflowClient:
     def _states(self, run: rest.DAGRunResponse, timeout: float) -> Iterator[str]:
         """Yield the run's states as the server streams them; this API is experimental and may end early."""
         try:
-            stream = self._runs.wait_dag_run_until_finished_without_preload_content(
-                run.dag_id, run.dag_run_id, INTERVAL, [], _request_timeout=timeout
-            )
+            call = self._runs.wait_dag_run_until_finished_without_preload_content
+            stream = call(run.dag_id, run.dag_run_id, INTERVAL, [], _request_timeout=timeout)
             begun = b""
             for chunk in stream.stream() if stream.status == 200 else ():
                 *lines, begun = (begun + chunk).split(b"\n")

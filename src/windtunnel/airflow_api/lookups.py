@@ -8,8 +8,7 @@ from airflow_client import client as rest
 
 from windtunnel.airflow_api.client import AirflowClient, NotThere
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 
 class Lookups:

@@ -32,9 +32,8 @@ class LogRecord:
                 lines.append("During handling of the above exception, another exception occurred:")
             lines.append("Traceback (most recent call last):")
             for frame in error.get("frames") or []:
-                lines.append(
-                    f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
-                )
+                place = f'"{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+                lines.append(f"  File {place}")
             lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
         return lines
 

@@ -47,17 +47,15 @@ def run_tests(
 
 def chosen_floors(stack: Stack, floor: str | None) -> list[str]:
     """Return the named floor, or else all that run on the stack's engine."""
-    other = {name: engine for name, engine in suite.ENGINES.items() if engine != stack.engine}
-    if floor in other:
-        refuse(
-            f"the floor {floor} runs on the engine {other[floor]} only",
-            f"./windtunnel test {floor} --engine {other[floor]}",
-        )
+    missing = "" if stack.engine == suite.COMPOSE else suite.COMPOSE
+    if floor and floor == missing:
+        what = f"the floor {floor} runs on the engine {floor} only"
+        refuse(what, f"./windtunnel test {floor} --engine {floor}")
     if floor:
         return [floor]
-    for name, engine in other.items():
-        say(f"left out: the floor {name}, which runs on the engine {engine} only")
-    return [name for name in suite.FLOORS if name not in other]
+    if missing:
+        say(f"left out: the floor {missing}, which runs on the engine {missing} only")
+    return [name for name in suite.FLOORS if name != missing]
 
 
 def with_tools(engine_name: str | None) -> Stack:
@@ -70,10 +68,7 @@ def with_tools(engine_name: str | None) -> Stack:
 
 
 def get_beside(stack: Stack) -> None:
-    """Get pytest and mypy for the parts of the stack, and show progress.
-
-    :raises windtunnel.stack.errors.StackError: if that fails.
-    """
+    """Get pytest and mypy for the parts of the stack, with progress, or raise StackError."""
     with working("getting what tests need") as show:
         stack.get_test_tools([beside.name for beside in suite.BESIDE], say, BuildProgress(say, show))
 

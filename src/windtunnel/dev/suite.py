@@ -17,8 +17,8 @@ from windtunnel.stack.settings import ENGINE_SETTING, IMAGE_SETTING
 # The groups of tests, in the order in which they are run: the cheapest first.
 FLOORS = ("unit", "stack", "compose", "e2e", "faults")
 
-# The floors that are about one engine alone, and that engine.
-ENGINES = {"compose": "compose"}
+# The floor that is about one engine alone, which has the same name.
+COMPOSE = "compose"
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from windtunnel.pytest_plugin.session import SESSION, StartFailed
+from windtunnel.pytest_plugin.session import SESSION
+from windtunnel.stack.errors import StackError
 
 # Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from windtunnel.testing.runs import DagRun
     from windtunnel.testing.stack import RunningStack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +43,7 @@ def windtunnel(pytestconfig: pytest.Config, windtunnel_settings: Mapping[str, st
     session.overrides = windtunnel_settings
     try:
         return session.start()
-    except StartFailed as error:
+    except StackError as error:
         if session.is_worker:
             # If the worker ended, that would be an error of pytest-xdist.
             pytest.fail(str(error), pytrace=False)
@@ -155,6 +155,4 @@ def stub_function(windtunnel: "RunningStack", _cleanup: ExitStack) -> "Callable[
         run_dag("hourly-summary")
         assert count_words.events == [{"key": "in/a.txt"}]
     """
-    return lambda *arguments, **options: _cleanup.enter_context(
-        windtunnel.stub_function(*arguments, **options)
-    )
+    return lambda *arguments, **named: _cleanup.enter_context(windtunnel.stub_function(*arguments, **named))

@@ -4,19 +4,15 @@ import gc
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from windtunnel.pytest_plugin.session import SESSION, Session
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.repository import ENGINES, PATHS, absolute_overlay
-
-# Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
-if TYPE_CHECKING:
-    from windtunnel.testing.stack import RunningStack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -121,10 +117,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     """Write a bundle that says why a test that used the stack has failed, and show its first lines."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
     session = item.config.stash[SESSION]
-    if report.failed and session.running and "windtunnel" in getattr(item, "fixturenames", ()):
+    running = session.running
+    if report.failed and running and "windtunnel" in getattr(item, "fixturenames", ()):
+        # Pytest starts in other repositories, too, so what is heavy is imported here.
+        from windtunnel.airflow_api.task_log import TELLING_LINES
+        from windtunnel.diagnosis import evidence
+
         folder = session.evidence / _folder_name(item.nodeid)
-        own = session.running.runs[item.stash.get(RUNS, 0) :]
-        report.sections.append(("windtunnel", "\n".join(_bundle(session.running, folder, own))))
+        try:
+            lines = evidence.write(running, folder, running.runs[item.stash.get(RUNS, 0) :])
+            # The run, the task, and the end of that task's log, where the exception is.
+            lines = [*lines[: 2 + TELLING_LINES], f"all of it: {folder}"]
+        except OSError as error:
+            lines = [f"{folder} cannot be written: {error}"]
+        report.sections.append(("windtunnel", "\n".join(lines)))
     return report  # type: ignore[return-value]
 
 
@@ -132,16 +138,3 @@ def _folder_name(nodeid: str) -> str:
     """Return a test's name as a folder's; the hash tells long or similar ids apart."""
     name = re.sub(r"[^\w.-]+", "_", nodeid.rpartition("/")[2])
     return f"{name[:100]}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
-
-
-def _bundle(running: "RunningStack", folder: Path, runs: Sequence[Any]) -> list[str]:
-    """Write the bundle, and return the lines of it that are shown below the test."""
-    from windtunnel.airflow_api.task_log import TELLING_LINES
-    from windtunnel.diagnosis import evidence
-
-    try:
-        # The run, the task, and the end of that task's log, where the exception is.
-        lines = evidence.write(running, folder, runs)[: 2 + TELLING_LINES]
-    except OSError as error:
-        return [f"{folder} cannot be written: {error}"]
-    return [*lines, f"all of it: {folder}"]

@@ -24,12 +24,7 @@ if TYPE_CHECKING:
     from windtunnel.stack.service import Service
     from windtunnel.testing.stack import RunningStack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
-
-
-class StartFailed(Exception):
-    """The stack cannot be started; the message says why."""
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 
 class Session:
@@ -80,8 +75,7 @@ class Session:
         """Return one of the repository's stacks, with the engine and the overlays that it runs with.
 
         :param starting: with the overlays that are set now.
-        :raises StackError: if the configuration cannot be used.
-        :raises Unmet: if an overlay cannot be used.
+        :raises StackError: if the configuration cannot be used; Unmet if an overlay cannot.
         """
         from windtunnel.stack import checkout, choose
 
@@ -104,16 +98,13 @@ class Session:
     def start(self) -> "RunningStack":
         """Return the running stack; the first worker that wants it starts it, the others wait.
 
-        :raises StartFailed: naming the part that fails, for this worker or for another one.
+        :raises StackError: naming the part that fails, for this worker or for another one.
         """
         from windtunnel.seeding.validation import SeedingError
         from windtunnel.testing.stack import RunningStack
 
-        try:
-            self.settings()
-        except StackError as error:
-            # Before anything is written.
-            raise StartFailed(str(error)) from error
+        # If the configuration cannot be used, nothing is written.
+        self.settings()
         with self.records.exclusively():
             self._use = self.records.lock(self.project)
             alone = locks.try_exclusive(self._use)
@@ -127,7 +118,7 @@ class Session:
                 record = replace(record, session=self.id)
                 self.records.write(self.project, record)
         if record.failure:
-            raise StartFailed(record.failure)
+            raise StackError(record.failure)
         self.running = RunningStack(self.make_stack(self.project))
         return self.running
 
@@ -209,27 +200,22 @@ class Session:
         return digest.hexdigest()
 
     def _why(self, error: Exception) -> str:
-        """Return what a session ends with if it cannot have its stack."""
+        """Write the logs of a stack that does not start, and return what the session ends with."""
         from windtunnel.stack.command import COMMAND
 
         parts = [str(error)]
         if isinstance(error, Unmet):
             parts = [part for finding in error.findings for part in (finding.problem, finding.remedy)]
         elif isinstance(error, StackError):
-            logs = self._write_logs()
+            folder = self.evidence / "start"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(Exception):
+                self.make_stack(self.project).write_logs(folder)
             # A command would be for another project.
             step = "" if f"{COMMAND} " in error.next_step else error.next_step
-            parts = [error.what, error.output, step, f"Logs: {logs}" if logs else ""]
+            parts = [error.what, error.output, step, f"Logs: {folder}" if folder.exists() else ""]
         return "\n".join(filter(None, ["the stack is not ready:", *parts]))
-
-    def _write_logs(self) -> Path | None:
-        """Write the logs of all services into a folder, and return it; None if there are no logs."""
-        folder = self.evidence / "start"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(Exception):
-            self.make_stack(self.project).write_logs(folder)
-        return folder if folder.exists() else None
 
     def _say(self, line: str) -> None:
         """Print a line of progress: a first start installs or builds for minutes."""

@@ -4,7 +4,7 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from operator import itemgetter
 from pathlib import Path
@@ -16,8 +16,7 @@ import urllib3
 from windtunnel.seeding import functions as seeding
 from windtunnel.stack.base import Stack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 # The settings that Lambda both answers and takes as a change.
 SETTINGS = {
@@ -70,8 +69,12 @@ class Functions:
         self._client = aws("lambda")
         self._library = stack.root / "lambdas" / seeding.LIBRARY
 
-    def outdated(self, functions: Iterable[seeding.Function]) -> list[str]:
-        """Return the functions whose folders have other code, or settings saved since their deployment."""
+    def outdated(self) -> list[str]:
+        """Return the functions whose folders have other code, or settings saved since their deployment.
+
+        :raises windtunnel.SeedingError: naming what is wrong with a folder.
+        """
+        functions = seeding.load_functions(self._stack.settings.folder("LAMBDAS_FOLDER"))
         there, library = self._there(), self._library
         return [one.name for one in functions if not seeding.is_as_saved(one, there.get(one.name), library)]
 

@@ -10,8 +10,7 @@ from windtunnel.waiting import wait_until
 if TYPE_CHECKING:
     from windtunnel.testing.stack import RunningStack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 # Seconds that a run, and a log on its way to S3, may take, unless a test says otherwise.
 RUN_TIMEOUT = 300.0

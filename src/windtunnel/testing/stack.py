@@ -20,15 +20,13 @@ from airflow_client.client import DAGRunResponse
 
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, NotThere, UnknownDag
 from windtunnel.airflow_api.lookups import Lookups, check_connection_fields
-from windtunnel.seeding.functions import load_functions
 from windtunnel.seeding.resources import Call, create
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.testing.function_stubs import Functions, Stub
 from windtunnel.testing.runs import RUN_TIMEOUT, DagRun
 from windtunnel.waiting import WaitTimeout, wait_until
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 # Seconds that the parsing of a saved DAG file may take: page and scheduler know it within 2 s.
 PARSE_TIMEOUT = 10.0
@@ -225,8 +223,7 @@ class RunningStack:
         :raises windtunnel.SeedingError: naming what is wrong with a function's folder.
         :raises windtunnel.StackError: if a function cannot be deployed, with the reason.
         """
-        functions = load_functions(self.stack.settings.folder("LAMBDAS_FOLDER"))
-        if outdated := self._functions.outdated(functions):
+        if outdated := self._functions.outdated():
             command = ("localstack", "python", "-m", "windtunnel.seeding", *outdated)
             self.stack.run_in(*command, on_line=ignore, what="deploying", next_step="Correct the file.")
         with suppress(WaitTimeout):

@@ -31,9 +31,6 @@ TIME_BUDGET = 5.0
 # How long a function's import may take, in seconds, if its own timeout is not longer: AWS's Init phase.
 INIT_TIMEOUT = 10
 
-# In place of LocalStack's address: a port of this machine on which nothing listens.
-NOWHERE = "http://127.0.0.1:1"
-
 INSIDE = Path(__file__).with_name("inside.py")
 
 # How faulthandler begins when a process has taken too long.
@@ -218,9 +215,9 @@ class Checks:
         return {name: str(value) for name, value in variables if value is not None}
 
     def _aws(self) -> dict[str, str]:
-        """The stack's settings of AWS, with an address that refuses at once."""
+        """The stack's settings of AWS, with a port of this machine on which nothing listens."""
         settings = {name: value for name, value in self._given().items() if name.startswith("AWS_")}
-        return {**settings, "AWS_ENDPOINT_URL": NOWHERE, "AWS_MAX_ATTEMPTS": "1"}
+        return {**settings, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
 
     def _run(
         self, environment: str, variables: Callable[[Path], dict[str, str]], *arguments: str

@@ -18,9 +18,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Of an Airflow without a bundle of its own, by airflow.cfg's reference.
-BUNDLE = "dags-folder"
-
 
 def parse_all(folder: str) -> dict[str, dict[str, Any]]:
     """Return what comes of each file that Airflow takes for a DAG file, by its path."""
@@ -70,7 +67,8 @@ def _parse(file: str, folder: str) -> dict[str, Any]:
 
     from windtunnel.services import dag_files
 
-    request = DagFileParseRequest(file=file, bundle_path=Path(folder), bundle_name=BUNDLE)
+    # The bundle of an Airflow that configures none, by airflow.cfg's reference.
+    request = DagFileParseRequest(file=file, bundle_path=Path(folder), bundle_name="dags-folder")
     began = time.perf_counter()
     # What the dag-processor itself does: import, validation, serialization.
     result = _parse_file(request, logging.getLogger(__name__))
