@@ -91,8 +91,6 @@ class AirflowClient:
         except urllib3.exceptions.HTTPError as error:
             raise AirflowApiError(f"{what}: no answer from {self.address}: {error}") from error
 
-    # DAGs
-
     def health(self) -> rest.HealthInfoResponse:
         """Airflow's own report on database, scheduler, triggerer and dag-processor."""
         return self.ask("asking for health", rest.MonitorApi(self.api).get_health)
@@ -121,8 +119,6 @@ class AirflowClient:
     def _patch(self, dag_id: str, *, paused: bool) -> None:
         what = f"{'pausing' if paused else 'unpausing'} the DAG {dag_id}"
         self.ask(what, rest.DAGApi(self.api).patch_dag, dag_id, rest.DAGPatchBody(is_paused=paused))
-
-    # Runs
 
     def trigger(
         self,
@@ -201,8 +197,6 @@ class AirflowClient:
         )
         what = f"clearing tasks of the run {run.dag_run_id} of {run.dag_id}"
         self.ask(what, rest.TaskInstanceApi(self.api).post_clear_task_instances, run.dag_id, body)
-
-    # Tasks
 
     def task_instances(self, run: rest.DAGRunResponse) -> list[rest.TaskInstanceResponse]:
         """The run's task instances, each in its latest try."""

@@ -35,10 +35,7 @@ class Lookups:
         return {name: value for name, value in found.to_dict().items() if name != "connection_id"}
 
     def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
-        """Add a connection that is not there yet.
-
-        :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``; ``extra`` as text or dict.
-        """
+        """Add a connection that is not there yet; of its fields ``extra`` may be a text or a dict."""
         if not isinstance(extra := fields.get("extra"), str | None):
             fields["extra"] = json.dumps(extra)
         body = rest.ConnectionBody.from_dict(
@@ -57,10 +54,7 @@ class Lookups:
         return str(found.value) if found else None
 
     def add_variable(self, key: str, value: Any) -> None:
-        """Add a variable that is not there yet.
-
-        :param value: text; anything else is written as JSON.
-        """
+        """Add a variable that is not there yet; a value that is not a text is written as JSON."""
         text = value if isinstance(value, str) else json.dumps(value)
         body = rest.VariableBody.from_dict({"key": key, "value": text})
         self._ask(f"adding the variable {key}", self._variables.post_variable, body)

@@ -66,11 +66,6 @@ def read_task_log(content: list[dict[str, Any]]) -> TaskLog:
 
 
 def _record(entry: dict[str, Any]) -> LogRecord:
-    timestamp = entry.pop("timestamp", None)
-    return LogRecord(
-        time=datetime.fromisoformat(timestamp) if timestamp else None,
-        level=entry.pop("level", "info"),
-        message=entry.pop("event"),
-        logger=entry.pop("logger", ""),
-        fields=entry,
-    )
+    time, level = entry.pop("timestamp", None), entry.pop("level", "info")
+    message, logger = entry.pop("event"), entry.pop("logger", "")
+    return LogRecord(datetime.fromisoformat(time) if time else None, level, message, logger, entry)

@@ -100,8 +100,6 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         gc.freeze()
 
 
-# The failure bundle
-
 # How many runs there were before a test.
 RUNS = pytest.StashKey[int]()
 

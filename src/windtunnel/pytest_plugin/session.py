@@ -93,8 +93,6 @@ class Session:
             state_folder=state_folder,
         ).stack
 
-    # The start
-
     def start(self) -> "RunningStack":
         """Return the running stack; the first worker that wants it starts it, the others wait.
 
@@ -224,8 +222,6 @@ class Session:
         if reporter and capture:
             with capture.global_and_fixture_disabled():
                 reporter.write_line(f"windtunnel: {line}")
-
-    # The end
 
     def finish(self) -> None:
         """Remove the stack, unless it is to stay and was ready once."""

@@ -55,17 +55,12 @@ class RunningStack:
         return Lookups(self.airflow)
 
     @cached_property
-    def _variables(self) -> dict[str, str]:
-        return dict(self.stack.variables("scheduler"))
-
-    @cached_property
     def log_bucket(self) -> str:
         """The bucket of the task logs."""
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(self.stack.settings.folder("CONFIG_FOLDER") / "airflow.cfg")
-        folder = self._variables.get(
-            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", settings["logging"]["remote_base_log_folder"]
-        )
+        own = settings["logging"]["remote_base_log_folder"]
+        folder = self.stack.variables("scheduler").get("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", own)
         return folder.removeprefix("s3://").partition("/")[0]
 
     @cached_property
@@ -73,7 +68,7 @@ class RunningStack:
         return boto3.session.Session(
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
-            region_name=self._variables["AWS_DEFAULT_REGION"],
+            region_name=self.stack.variables("scheduler")["AWS_DEFAULT_REGION"],
             # Without AWS_PROFILE, which may name one that is not there.
             botocore_session=botocore.session.Session(session_vars={"profile": (None, [], None, None)}),
         )
@@ -213,8 +208,6 @@ class RunningStack:
         finally:
             (self.airflow.pause if was_paused else self.airflow.unpause)(dag_id)
 
-    # Files that are saved while the stack runs
-
     def wait_for_saved_files(self) -> None:
         """Wait until functions and DAGs are what their files say, which takes a moment after a save.
 
@@ -244,8 +237,6 @@ class RunningStack:
         parsed = {dag.relative_fileloc: dag.last_parsed_time for dag in self.airflow.dags()}
         parsed |= {error.filename: error.timestamp for error in self.airflow.import_errors()}
         return all((when := parsed.get(file)) and when.timestamp() > saved for file, saved in awaited.items())
-
-    # Functions
 
     @cached_property
     def _functions(self) -> Functions:

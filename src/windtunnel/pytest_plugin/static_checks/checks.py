@@ -98,10 +98,7 @@ class Checks:
             self._environments.require_resolvable()
         except StackError as error:
             what = "does not resolve beside Airflow's own packages, or the package index cannot be reached:"
-            said = "\n".join(part for part in (what, error.output, error.next_step) if part)
-            raise CheckFailed(said) from error
-
-    # Functions
+            raise CheckFailed(str(StackError(what, error.output, error.next_step))) from error
 
     def _functions(self, say: Say) -> Iterator[Check]:
         folder = self._stack.settings.folder("LAMBDAS_FOLDER")
@@ -152,8 +149,6 @@ class Checks:
             "PYTHONPATH": os.pathsep.join(filter(None, (code, str(library), own.get("PYTHONPATH")))),
         }
 
-    # DAG files
-
     def _dags(self, say: Say, requirements: list[Check]) -> list[Check]:
         folder = self._stack.settings.folder("DAGS_FOLDER")
         if not any(folder.iterdir()):
@@ -202,8 +197,6 @@ class Checks:
             "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "100",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         }
-
-    # Processes
 
     @property
     def _service(self) -> dict[str, Any]:
