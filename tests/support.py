@@ -20,7 +20,7 @@ from docker.models.containers import Container
 from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.compose.docker import PROJECT_LABEL, SERVICE_LABEL
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.dev.browser import CHROMIUM
+from windtunnel.dev.tools import CHROMIUM
 from windtunnel.local import processes
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import choose

@@ -8,35 +8,18 @@ from functools import cached_property
 from typing import Any
 
 import urllib3
-from airflow_client.client import ApiClient, Configuration
-from airflow_client.client.api.dag_api import DAGApi
-from airflow_client.client.api.dag_run_api import DagRunApi
-from airflow_client.client.api.event_log_api import EventLogApi
-from airflow_client.client.api.import_error_api import ImportErrorApi
-from airflow_client.client.api.monitor_api import MonitorApi
-from airflow_client.client.api.task_instance_api import TaskInstanceApi
-from airflow_client.client.api.x_com_api import XComApi
-from airflow_client.client.exceptions import ApiException, NotFoundException
-from airflow_client.client.models.clear_task_instances_body import ClearTaskInstancesBody
-from airflow_client.client.models.dag_patch_body import DAGPatchBody
-from airflow_client.client.models.dag_response import DAGResponse
-from airflow_client.client.models.dag_run_response import DAGRunResponse
-from airflow_client.client.models.health_info_response import HealthInfoResponse
-from airflow_client.client.models.import_error_response import ImportErrorResponse
-from airflow_client.client.models.task_instance_response import TaskInstanceResponse
-from airflow_client.client.models.trigger_dag_run_post_body import TriggerDAGRunPostBody
+from airflow_client import client as rest
 
 from windtunnel.airflow_api.task_log import TaskLog, read_task_log
 from windtunnel.stack.base import Stack
 from windtunnel.waiting import WaitTimeout, wait_until
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
-# Between two looks at a run, in seconds.
+# Seconds between two looks at a run.
 INTERVAL = 0.2
 
-# For one answer of the API, in seconds; generous, because a full machine starts slowly.
+# Seconds for one answer of the API; generous, because a full machine starts slowly.
 REQUEST_TIMEOUT = 30.0
 
 # The states in which a run stays.
@@ -56,7 +39,11 @@ class UnknownDag(NotThere):
 
 
 class AirflowClient:
-    """One user's access to the API."""
+    """One user's access to the API.
+
+    Each method raises AirflowApiError if the API does not answer or refuses: UnknownDag if there is no DAG of
+    that id.
+    """
 
     def __init__(self, address: str, user: str, password: str) -> None:
         """Log in at the first question, not yet.
@@ -76,80 +63,62 @@ class AirflowClient:
         return cls(stack.address("webserver"), *stack.login())
 
     @cached_property
-    def api(self) -> ApiClient:
+    def api(self) -> rest.ApiClient:
         """Airflow's own client, logged in."""
+        address, login = f"{self.address}/auth/token", {"username": self._user, "password": self._password}
         try:
-            response = urllib3.request(
-                "POST",
-                f"{self.address}/auth/token",
-                json={"username": self._user, "password": self._password},
-                timeout=REQUEST_TIMEOUT,
-            )
+            response = urllib3.request("POST", address, json=login, timeout=REQUEST_TIMEOUT)
         except urllib3.exceptions.HTTPError as error:
             raise AirflowApiError(f"no answer from {self.address}: {error}") from error
         if response.status != 201:
             raise AirflowApiError(f"{self.address} refuses the login of {self._user}: {response.status}")
-        return ApiClient(Configuration(host=self.address, access_token=response.json()["access_token"]))
+        token = response.json()["access_token"]
+        return rest.ApiClient(rest.Configuration(host=self.address, access_token=token))
 
-    def ask(self, what: str, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    def ask[T](self, what: str, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Call a method of Airflow's client.
 
         :param what: begins an error's message: ``listing the DAGs``.
-        :raises AirflowApiError: if the API does not answer or refuses.
         """
         try:
             return call(*arguments, **options, _request_timeout=REQUEST_TIMEOUT)
-        except ApiException as error:
+        except rest.ApiException as error:
             refusal = AirflowApiError
-            if isinstance(error, NotFoundException):
+            if error.status == 404:
                 refusal = UnknownDag if _reason(error).startswith("Dag with dag_id") else NotThere
             # Without the error of Airflow's client, which says the same in thirty lines.
             raise refusal(f"{what}: {error.status} {_reason(error)}") from None
         except urllib3.exceptions.HTTPError as error:
             raise AirflowApiError(f"{what}: no answer from {self.address}: {error}") from error
 
-    # DAGs
+    def health(self) -> rest.HealthInfoResponse:
+        """Airflow's own report on database, scheduler, triggerer and dag-processor."""
+        return self.ask("asking for health", rest.MonitorApi(self.api).get_health)
 
-    def health(self) -> HealthInfoResponse:
-        """Airflow's own report on database, scheduler, triggerer and dag-processor.
-
-        :raises AirflowApiError: like all methods here, if the API does not answer or refuses.
-        """
-        health: HealthInfoResponse = self.ask("asking for health", MonitorApi(self.api).get_health)
-        return health
-
-    def dags(self) -> list[DAGResponse]:
+    def dags(self) -> list[rest.DAGResponse]:
         """Every DAG that is there now."""
-        return list(self.ask("listing the DAGs", DAGApi(self.api).get_dags, limit=1000).dags)
+        return list(self.ask("listing the DAGs", rest.DAGApi(self.api).get_dags, limit=1000).dags)
 
     def import_error_lines(self) -> list[str]:
         """Return each import error as text: file and traceback."""
         return [f"{error.filename}: {error.stack_trace}" for error in self.import_errors()]
 
-    def import_errors(self) -> list[ImportErrorResponse]:
+    def import_errors(self) -> list[rest.ImportErrorResponse]:
         """Every DAG file that cannot be imported: ``filename`` and ``stack_trace``."""
-        call = ImportErrorApi(self.api).get_import_errors
+        call = rest.ImportErrorApi(self.api).get_import_errors
         return list(self.ask("listing import errors", call, limit=1000).import_errors)
 
     def pause(self, dag_id: str) -> None:
-        """Start no further scheduled run.
-
-        :raises UnknownDag: if there is no such DAG.
-        """
+        """Start no further scheduled run."""
         self._patch(dag_id, paused=True)
 
     def unpause(self, dag_id: str) -> None:
-        """Start scheduled runs again.
-
-        :raises UnknownDag: if there is no such DAG.
-        """
+        """Start scheduled runs again."""
         self._patch(dag_id, paused=False)
 
     def _patch(self, dag_id: str, *, paused: bool) -> None:
         what = f"{'pausing' if paused else 'unpausing'} the DAG {dag_id}"
-        self.ask(what, DAGApi(self.api).patch_dag, dag_id, DAGPatchBody(is_paused=paused))
-
-    # Runs
+        self.ask(what, rest.DAGApi(self.api).patch_dag, dag_id, rest.DAGPatchBody(is_paused=paused))
 
     def trigger(
         self,
@@ -157,58 +126,47 @@ class AirflowClient:
         conf: dict[str, Any] | None = None,
         run_id: str | None = None,
         logical_date: datetime | None = None,
-    ) -> DAGRunResponse:
+    ) -> rest.DAGRunResponse:
         """Start a run now.
 
         :param logical_date: with its time zone. Without one templates have no ``ds`` and ``ts``; with one
             before the DAG's start Airflow runs no task and calls the run a success.
         :param run_id: its id; None lets Airflow make one.
-        :raises UnknownDag: if there is no such DAG.
         """
-        body = TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id, logical_date=logical_date)
-        run: DAGRunResponse = self.ask(f"running the DAG {dag_id}", self._runs.trigger_dag_run, dag_id, body)
-        return run
+        body = rest.TriggerDAGRunPostBody(conf=conf, dag_run_id=run_id, logical_date=logical_date)
+        return self.ask(f"running the DAG {dag_id}", self._runs.trigger_dag_run, dag_id, body)
 
     @property
-    def _runs(self) -> DagRunApi:
-        return DagRunApi(self.api)
+    def _runs(self) -> rest.DagRunApi:
+        return rest.DagRunApi(self.api)
 
-    def run(self, dag_id: str, run_id: str) -> DAGRunResponse:
+    def run(self, dag_id: str, run_id: str) -> rest.DAGRunResponse:
         """One run as it is now."""
         what = f"asking for the run {run_id} of {dag_id}"
-        run: DAGRunResponse = self.ask(what, self._runs.get_dag_run, dag_id, run_id)
-        return run
+        return self.ask(what, self._runs.get_dag_run, dag_id, run_id)
 
-    def runs(self, dag_id: str, limit: int = 10) -> list[DAGRunResponse]:
+    def runs(self, dag_id: str, limit: int = 10) -> list[rest.DAGRunResponse]:
         """The latest runs, newest first."""
         what = f"listing the runs of {dag_id}"
         answer = self.ask(what, self._runs.get_dag_runs, dag_id, limit=limit, order_by=["-run_after"])
         return list(answer.dag_runs)
 
-    def wait(
-        self, run: DAGRunResponse, timeout: float, on_state: Callable[[str], None] = lambda _: None
-    ) -> DAGRunResponse:
-        """Wait for a run's end.
+    def wait(self, run: rest.DAGRunResponse, timeout: float) -> rest.DAGRunResponse:
+        """Wait for a run's end, and return it; a failed run has ended, too.
 
         :param timeout: seconds.
-        :param on_state: gets each new state.
-        :returns: the finished run; failed counts as finished.
         :raises WaitTimeout: with the last state.
         """
         what = f"the run {run.dag_run_id} of {run.dag_id} to end"
         hint = "See its tasks on the web page, and the scheduler's log; a DAG that is paused starts none."
         deadline = time.monotonic() + timeout
-        last = ""
         for state in self._states(run, timeout):
-            if state != last:
-                last = state
-                on_state(state)
             if state in FINISHED:
-                return self.run(run.dag_id, run.dag_run_id)
+                break
             if time.monotonic() > deadline:
-                raise WaitTimeout(f"waited {timeout:g} s for {what}. Last answer: {last!r}. {hint}")
+                raise WaitTimeout(f"waited {timeout:g} s for {what}. Last answer: {state!r}. {hint}")
 
-        def finished() -> DAGRunResponse | None:
+        def finished() -> rest.DAGRunResponse | None:
             now = self.run(run.dag_id, run.dag_run_id)
             return now if now.state in FINISHED else None
 
@@ -218,81 +176,64 @@ class AirflowClient:
             what, finished, timeout=left, interval=INTERVAL, hint=hint, retry_on=(AirflowApiError,)
         )
 
-    def _states(self, run: DAGRunResponse, timeout: float) -> Iterator[str]:
+    def _states(self, run: rest.DAGRunResponse, timeout: float) -> Iterator[str]:
         """Yield the run's states as the server streams them; this API is experimental and may end early."""
         try:
-            stream = self._runs.wait_dag_run_until_finished_without_preload_content(
-                run.dag_id, run.dag_run_id, INTERVAL, [], _request_timeout=timeout
-            )
-            rest = b""
+            call = self._runs.wait_dag_run_until_finished_without_preload_content
+            stream = call(run.dag_id, run.dag_run_id, INTERVAL, [], _request_timeout=timeout)
+            begun = b""
             for chunk in stream.stream() if stream.status == 200 else ():
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    if line:
-                        yield json.loads(line)["state"]
-        except (ApiException, urllib3.exceptions.HTTPError):
+                *lines, begun = (begun + chunk).split(b"\n")
+                for line in filter(None, lines):
+                    yield json.loads(line)["state"]
+        except (rest.ApiException, urllib3.exceptions.HTTPError):
             return
 
-    def clear(self, run: DAGRunResponse, *task_ids: str) -> None:
+    def clear(self, run: rest.DAGRunResponse, *task_ids: str) -> None:
         """Run tasks of a run again: the named ones, or all."""
-        body = ClearTaskInstancesBody.from_dict(
-            {
-                "dry_run": False,
-                "dag_run_id": run.dag_run_id,
-                "task_ids": list(task_ids) or None,
-                "only_failed": False,
-                "reset_dag_runs": True,
-            }
+        options = {"dry_run": False, "only_failed": False, "reset_dag_runs": True}
+        body = rest.ClearTaskInstancesBody.from_dict(
+            {"dag_run_id": run.dag_run_id, "task_ids": list(task_ids) or None, **options}
         )
         what = f"clearing tasks of the run {run.dag_run_id} of {run.dag_id}"
-        self.ask(what, TaskInstanceApi(self.api).post_clear_task_instances, run.dag_id, body)
+        self.ask(what, rest.TaskInstanceApi(self.api).post_clear_task_instances, run.dag_id, body)
 
-    # Tasks
-
-    def task_instances(self, run: DAGRunResponse) -> list[TaskInstanceResponse]:
+    def task_instances(self, run: rest.DAGRunResponse) -> list[rest.TaskInstanceResponse]:
         """The run's task instances, each in its latest try."""
         what = f"listing the tasks of the run {run.dag_run_id}"
-        call = TaskInstanceApi(self.api).get_task_instances
-        answer = self.ask(what, call, run.dag_id, run.dag_run_id, limit=1000)
-        return list(answer.task_instances)
+        call = rest.TaskInstanceApi(self.api).get_task_instances
+        return list(self.ask(what, call, run.dag_id, run.dag_run_id, limit=1000).task_instances)
 
     def task_log(
-        self, run: DAGRunResponse, task_id: str, try_number: int = 1, map_index: int = -1
+        self, run: rest.DAGRunResponse, task_id: str, try_number: int = 1, map_index: int = -1
     ) -> TaskLog:
         """A task's whole log so far, as the web page shows it.
 
         Airflow's client keeps nothing but time and text, so the answer is read as JSON.
         """
         what = f"reading the log of {run.dag_id}.{task_id}, try {try_number}"
-        response: urllib3.HTTPResponse = self.ask(
-            what,
-            TaskInstanceApi(self.api).get_log_without_preload_content,
-            run.dag_id,
-            run.dag_run_id,
-            task_id,
-            try_number,
-            full_content=True,
-            map_index=map_index,
-        )
+        call = rest.TaskInstanceApi(self.api).get_log_without_preload_content
+        place = (run.dag_id, run.dag_run_id, task_id, try_number)
+        response = self.ask(what, call, *place, full_content=True, map_index=map_index)
         return read_task_log(_content(what, response)["content"])
 
-    def xcom(self, run: DAGRunResponse, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+    def xcom(
+        self, run: rest.DAGRunResponse, task_id: str, key: str = "return_value", map_index: int = -1
+    ) -> Any:
         """A value that a task has pushed."""
         what = f"reading the XCom {key} of {run.dag_id}.{task_id}"
-        call = XComApi(self.api).get_xcom_entry_without_preload_content
-        response: urllib3.HTTPResponse = self.ask(
-            what, call, run.dag_id, task_id, run.dag_run_id, key, map_index=map_index, stringify=False
-        )
+        call = rest.XComApi(self.api).get_xcom_entry_without_preload_content
+        place = (run.dag_id, task_id, run.dag_run_id, key)
+        response = self.ask(what, call, *place, map_index=map_index, stringify=False)
         return _content(what, response)["value"]
 
-    def failures(self, run: DAGRunResponse) -> list[str]:
+    def failures(self, run: rest.DAGRunResponse) -> list[str]:
         """Say why a run has failed: of each failed task the last lines of its log, and :meth:`notes`.
 
         :returns: lines; none if no task has failed.
         """
-        failed = [task for task in self.task_instances(run) if task.state == "failed"]
         lines = []
-        for task in failed:
+        for task in [task for task in self.task_instances(run) if task.state == "failed"]:
             index = f"[{task.map_index}]" if task.map_index >= 0 else ""
             lines.append(f"{task.task_id}{index}, try {task.try_number}, failed:")
             try:
@@ -302,10 +243,10 @@ class AirflowClient:
             lines += [f"  {text}" for text in texts]
         return lines + [f"scheduler: {note}" for note in self.notes(run)]
 
-    def notes(self, run: DAGRunResponse) -> list[str]:
-        """Return what the scheduler noted when it failed tasks itself; their own logs say nothing of that."""
+    def notes(self, run: rest.DAGRunResponse) -> list[str]:
+        """Return what the scheduler noted when it failed tasks itself, which their own logs do not say."""
         what = f"reading the audit log of the run {run.dag_run_id}"
-        call = EventLogApi(self.api).get_event_logs
+        call = rest.EventLogApi(self.api).get_event_logs
         answer = self.ask(what, call, dag_id=run.dag_id, run_id=run.dag_run_id, event="state mismatch")
         return [str(event.extra) for event in answer.event_logs]
 
@@ -317,7 +258,7 @@ def _content(what: str, response: urllib3.HTTPResponse) -> Any:
     return json.loads(text)
 
 
-def _reason(error: ApiException) -> str:
+def _reason(error: rest.ApiException) -> str:
     try:
         return str(json.loads(error.body or "")["detail"])
     except (ValueError, KeyError, TypeError):

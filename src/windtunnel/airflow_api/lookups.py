@@ -1,22 +1,14 @@
 """What tasks look up: Airflow's connections, variables and pools."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
-from airflow_client.client.api.connection_api import ConnectionApi
-from airflow_client.client.api.pool_api import PoolApi
-from airflow_client.client.api.variable_api import VariableApi
-from airflow_client.client.models.connection_body import ConnectionBody
-from airflow_client.client.models.pool_body import PoolBody
-from airflow_client.client.models.pool_patch_body import PoolPatchBody
-from airflow_client.client.models.pool_response import PoolResponse
-from airflow_client.client.models.variable_body import VariableBody
+from airflow_client import client as rest
 
 from windtunnel.airflow_api.client import AirflowClient, NotThere
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 
 class Lookups:
@@ -25,31 +17,31 @@ class Lookups:
     def __init__(self, airflow: AirflowClient) -> None:
         """Log in, unless the client has done so."""
         self._ask = airflow.ask
-        self._connections = ConnectionApi(airflow.api)
-        self._variables = VariableApi(airflow.api)
-        self._pools = PoolApi(airflow.api)
+        self._connections = rest.ConnectionApi(airflow.api)
+        self._variables = rest.VariableApi(airflow.api)
+        self._pools = rest.PoolApi(airflow.api)
+
+    def _find[T](self, table: str, call: Callable[[str], T], name: str) -> T | None:
+        try:
+            return self._ask(f"reading the {table} {name}", call, name)
+        except NotThere:
+            return None
 
     def connection(self, connection_id: str) -> dict[str, Any] | None:
         """Return what ``add_connection`` takes, secrets as ``***``; None if there is no such connection."""
-        call = self._connections.get_connection
-        try:
-            found = self._ask(f"reading the connection {connection_id}", call, connection_id)
-        except NotThere:
+        found = self._find("connection", self._connections.get_connection, connection_id)
+        if found is None:
             return None
         return {name: value for name, value in found.to_dict().items() if name != "connection_id"}
 
     def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
-        """Add a connection that is not there yet.
-
-        :param fields: ``host``, ``login``, ``password``, ``port``, ``schema``; ``extra`` as text or dict.
-        :raises TypeError: for a field that connections do not have.
-        """
-        check_connection_fields(fields)
+        """Add a connection that is not there yet; of its fields ``extra`` may be a text or a dict."""
         if not isinstance(extra := fields.get("extra"), str | None):
             fields["extra"] = json.dumps(extra)
-        body = ConnectionBody.from_dict({"connection_id": connection_id, "conn_type": conn_type, **fields})
-        call = self._connections.post_connection
-        self._ask(f"adding the connection {connection_id}", call, body)
+        body = rest.ConnectionBody.from_dict(
+            {"connection_id": connection_id, "conn_type": conn_type, **fields}
+        )
+        self._ask(f"adding the connection {connection_id}", self._connections.post_connection, body)
 
     def delete_connection(self, connection_id: str) -> None:
         """Delete a connection."""
@@ -58,44 +50,33 @@ class Lookups:
 
     def variable(self, key: str) -> str | None:
         """Return a variable's text, ``***`` if it is named like a secret; None if there is none."""
-        try:
-            found = self._ask(f"reading the variable {key}", self._variables.get_variable, key)
-        except NotThere:
-            return None
-        return str(found.value)
+        found = self._find("variable", self._variables.get_variable, key)
+        return str(found.value) if found else None
 
     def add_variable(self, key: str, value: Any) -> None:
-        """Add a variable that is not there yet.
-
-        :param value: text; anything else is written as JSON.
-        """
+        """Add a variable that is not there yet; a value that is not a text is written as JSON."""
         text = value if isinstance(value, str) else json.dumps(value)
-        body = VariableBody.from_dict({"key": key, "value": text})
+        body = rest.VariableBody.from_dict({"key": key, "value": text})
         self._ask(f"adding the variable {key}", self._variables.post_variable, body)
 
     def delete_variable(self, key: str) -> None:
         """Delete a variable."""
         self._ask(f"deleting the variable {key}", self._variables.delete_variable, key)
 
-    def pool(self, name: str) -> PoolResponse | None:
+    def pool(self, name: str) -> rest.PoolResponse | None:
         """Return a pool, None if there is none."""
-        try:
-            found: PoolResponse = self._ask(f"reading the pool {name}", self._pools.get_pool, name)
-        except NotThere:
-            return None
-        return found
+        return self._find("pool", self._pools.get_pool, name)
 
-    def resize_pool(self, pool: PoolResponse, slots: int) -> None:
+    def resize_pool(self, pool: rest.PoolResponse, slots: int) -> None:
         """Give a pool another number of slots."""
         # Airflow wants all three, even if two stay.
-        body = PoolPatchBody(pool=pool.name, include_deferred=pool.include_deferred, slots=slots)
+        body = rest.PoolPatchBody(pool=pool.name, include_deferred=pool.include_deferred, slots=slots)
         call = self._pools.patch_pool
         self._ask(f"resizing the pool {pool.name}", call, pool.name, body, update_mask=["slots"])
 
     def add_pool(self, name: str, slots: int) -> None:
         """Add a pool that is not there yet."""
-        body = PoolBody.from_dict({"name": name, "slots": slots})
-        self._ask(f"adding the pool {name}", self._pools.post_pool, body)
+        self._ask(f"adding the pool {name}", self._pools.post_pool, rest.PoolBody(name=name, slots=slots))
 
     def delete_pool(self, name: str) -> None:
         """Delete a pool."""
@@ -107,6 +88,6 @@ def check_connection_fields(fields: Collection[str]) -> None:
 
     :raises TypeError: naming the fields that there are.
     """
-    known = {field.alias or name for name, field in ConnectionBody.model_fields.items()}
+    known = {field.alias or name for name, field in rest.ConnectionBody.model_fields.items()}
     if unknown := sorted(set(fields) - known):
         raise TypeError(f"a connection has no {', '.join(unknown)}; there are: {', '.join(sorted(known))}")

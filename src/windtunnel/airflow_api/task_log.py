@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-# So many lines of a failed task's log are named, the last ones.
+# How many of the last lines of a failed task's log are named.
 TELLING_LINES = 10
 
 # The lines between which a task log says where it was read from.
@@ -32,9 +32,8 @@ class LogRecord:
                 lines.append("During handling of the above exception, another exception occurred:")
             lines.append("Traceback (most recent call last):")
             for frame in error.get("frames") or []:
-                lines.append(
-                    f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
-                )
+                place = f'"{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+                lines.append(f"  File {place}")
             lines.append(f"{error.get('exc_type')}: {error.get('exc_value')}")
         return lines
 
@@ -48,12 +47,14 @@ class TaskLog:
 
     def telling_lines(self) -> list[str]:
         """Return the last lines that say why a task failed."""
-        lines = (line for record in self.records for line in record.lines())
-        return [line for line in lines if _is_telling(line)][-TELLING_LINES:]
+        lines = [line for record in self.records for line in record.lines()]
+        # Without the lines that fold others on the web page, and without the frames of installed packages.
+        lines = [line for line in lines if not line.startswith(("::group::", "::endgroup::"))]
+        return [line for line in lines if "/site-packages/" not in line][-TELLING_LINES:]
 
 
 def read_task_log(content: list[dict[str, Any]]) -> TaskLog:
-    """Read the records of a log, with those apart that say where it was read from."""
+    """Return a log of the API's records; those that say where it was read from become its sources."""
     sources: list[str] = []
     events = [entry["event"] for entry in content]
     if SOURCES_BEGIN in events:
@@ -65,16 +66,6 @@ def read_task_log(content: list[dict[str, Any]]) -> TaskLog:
 
 
 def _record(entry: dict[str, Any]) -> LogRecord:
-    timestamp = entry.pop("timestamp", None)
-    return LogRecord(
-        time=datetime.fromisoformat(timestamp) if timestamp else None,
-        level=entry.pop("level", "info"),
-        message=entry.pop("event"),
-        logger=entry.pop("logger", ""),
-        fields=entry,
-    )
-
-
-def _is_telling(line: str) -> bool:
-    """Whether a line neither folds others on the web page nor is a frame of an installed package."""
-    return not line.startswith(("::group::", "::endgroup::")) and "/site-packages/" not in line
+    time, level = entry.pop("timestamp", None), entry.pop("level", "info")
+    message, logger = entry.pop("event"), entry.pop("logger", "")
+    return LogRecord(datetime.fromisoformat(time) if time else None, level, message, logger, entry)

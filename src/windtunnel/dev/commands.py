@@ -9,7 +9,7 @@ from rich.table import Table
 
 from windtunnel.cli.commands import EngineName, app, chosen, get_parts
 from windtunnel.cli.output import FAILED, building, example, failures_explained, known, out, refuse, say
-from windtunnel.dev import browser, suite, tools
+from windtunnel.dev import suite, tools
 from windtunnel.stack.base import Stack
 
 
@@ -42,28 +42,26 @@ def run_tests(
         if "unit" in floors:
             get_beside(stack)
         if "e2e" in floors:
-            browser.get(stack, say)
+            tools.get_browser(stack, say)
     steps = [step for name in floors for step in suite.test_steps(stack, name, arguments or [], rare=rare)]
     run_steps(stack, steps)
 
 
 def chosen_floors(stack: Stack, floor: str | None) -> list[str]:
     """Return the named floor, or else all that run on the stack's engine."""
-    other = {name: engine for name, engine in suite.ENGINES.items() if engine != stack.engine}
-    if floor in other:
-        refuse(
-            f"the floor {floor} runs on the engine {other[floor]} only",
-            f"./windtunnel test {floor} --engine {other[floor]}",
-        )
+    missing = "" if stack.engine == suite.COMPOSE else suite.COMPOSE
+    if floor and floor == missing:
+        what = f"the floor {floor} runs on the engine {floor} only"
+        refuse(what, f"./windtunnel test {floor} --engine {floor}")
     if floor:
         return [floor]
-    for name, engine in other.items():
-        say(f"left out: the floor {name}, which runs on the engine {engine} only")
-    return [name for name in suite.FLOORS if name not in other]
+    if missing:
+        say(f"left out: the floor {missing}, which runs on the engine {missing} only")
+    return [name for name in suite.FLOORS if name != missing]
 
 
 def with_tools(engine_name: str | None) -> Stack:
-    """Return the stack that the tests run on; it and the tools for them are installed if they are missing."""
+    """Return the stack that tests run on; install its engine and the tools for tests if they are missing."""
     stack = chosen(engine_name)
     with failures_explained():
         tools.install(say)
@@ -72,9 +70,9 @@ def with_tools(engine_name: str | None) -> Stack:
 
 
 def get_beside(stack: Stack) -> None:
-    """What tests and checks need beside Airflow and in LocalStack, with progress."""
+    """Get pytest and mypy for the parts of the stack, with progress, or raise StackError."""
     with building("getting what tests need") as on_line:
-        suite.get_beside(stack, say, on_line)
+        stack.get_test_tools([beside.name for beside in suite.BESIDE], say, on_line)
 
 
 @app.command(epilog=example("./windtunnel check", "./windtunnel check --quick"))
@@ -94,7 +92,7 @@ def check(
 
 
 def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
-    """Run all of them, say at the end how each went, and exit with 1 if one failed."""
+    """Run all steps, say at the end how each went, and exit with 1 if one failed."""
     outcomes = []
     for step in steps:
         out.print(f"[bold]── {step.name}[/bold]")
@@ -112,7 +110,7 @@ def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
 @app.command(
     epilog=example(
         "./windtunnel bench", "./windtunnel bench operator", "./windtunnel bench -- --help    # its options"
-    ),
+    )
 )
 def bench(
     arguments: Annotated[

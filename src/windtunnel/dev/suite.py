@@ -11,30 +11,32 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from windtunnel.stack.base import Say, Stack
+from windtunnel.stack.base import Stack
 from windtunnel.stack.settings import ENGINE_SETTING, IMAGE_SETTING
 
-# In the order in which they are run: the cheapest first.
+# The groups of tests, in the order in which they are run: the cheapest first.
 FLOORS = ("unit", "stack", "compose", "e2e", "faults")
 
-# The floors that are about one engine alone, and that engine.
-ENGINES = {"compose": "compose"}
+# The floor that is about one engine alone, which has the same name.
+COMPOSE = "compose"
 
 
 @dataclass(frozen=True)
 class Beside:
-    """A part of the stack whose packages code needs, to be tested and checked."""
+    """A part of the stack whose packages code needs, to be tested and checked.
 
-    # Of the image, and of the local engine's venv.
+    :param name: of the image, and of the local engine's venv, with which types are checked.
+    :param tests: folders of unit tests that run in it.
+    :param sources: further folders in which types are checked with it.
+    :param test_venv: the venv whose Python has what tests need.
+    :param python_path: besides the packages of the checkout.
+    """
+
     name: str
-    # Folders of unit tests that run in it.
     tests: Sequence[str]
-    # Further folders in which types are checked with it.
     sources: Sequence[str]
-    # The venv whose Python has what tests need; types are checked with the part's own.
     test_venv: str
-    # Besides the packages of the checkout.
-    python_path: Sequence[str]
+    python_path: Sequence[str] = ()
 
 
 BESIDE = (
@@ -42,17 +44,10 @@ BESIDE = (
         "airflow",
         ("tests/unit/custom", "tests/unit/dags"),
         ("custom", "dags", "tests/dags", "benchmarks/dags"),
-        test_venv="airflow",
-        python_path=(),
+        "airflow",
     ),
     # These tests run functions for real and want the functions' Python; types want LocalStack's.
-    Beside(
-        "localstack",
-        ("tests/unit/emulator",),
-        ("emulator/src",),
-        test_venv="lambda",
-        python_path=("emulator/src",),
-    ),
+    Beside("localstack", ("tests/unit/emulator",), ("emulator/src",), "lambda", ("emulator/src",)),
 )
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
@@ -63,15 +58,17 @@ NO_SECRETS = r"^(test|secret|hunter2|pw|A[KS]IAIOSFODNN7EXAMPLE)$"
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a suite, and the name under which its outcome is reported."""
+    """One command of a suite, and the name under which its outcome is reported.
+
+    :param variables: on top of the stack's settings.
+    """
 
     name: str
     command: Sequence[str]
-    # On top of the stack's settings.
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, stack: Stack) -> int:
-        """Run it with its output going to ours; its exit code."""
+        """Run it, with its output going to ours, and return its exit code."""
         # The images of this checkout serve every stack that a test starts.
         own = {ENGINE_SETTING: stack.engine, IMAGE_SETTING: stack.settings.image}
         variables = {**stack.command_variables, **own, **self.variables}
@@ -80,20 +77,8 @@ class Step:
         return subprocess.call(self.command, cwd=stack.root, env=variables)  # noqa: S603
 
 
-def get_beside(stack: Stack, say: Say, on_line: Say) -> None:
-    """Get pytest and mypy for the parts of the stack.
-
-    :raises windtunnel.stack.errors.StackError: if that fails.
-    """
-    stack.get_test_tools([beside.name for beside in BESIDE], say, on_line)
-
-
-def step_beside(stack: Stack, beside: Beside, what: str, venv: str, *arguments: str) -> Step:
-    """Return a step with the Python of one of the stack's parts, in an image with no network.
-
-    :param venv: the venv of that Python.
-    :param arguments: for that Python.
-    """
+def _step_beside(stack: Stack, beside: Beside, what: str, venv: str, *arguments: str) -> Step:
+    """Return a step with a venv's Python and these arguments, in an image with no network."""
     command, variables = stack.test_command(beside.name, venv, arguments, beside.python_path)
     return Step(f"{what}, in {beside.name}", command, variables)
 
@@ -104,22 +89,21 @@ def test_steps(stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool
     :param arguments: go to each of them.
     :param rare: with the tests that take too long for every run.
     """
-    folder = f"tests/{floor}"
-    pytest = [sys.executable, "-m", "pytest"]
+    pytest = [sys.executable, "-m", "pytest", f"tests/{floor}"]
     if floor != "unit":
-        yield Step(floor, [*pytest, folder, *(["--all"] if rare else []), *arguments])
+        yield Step(floor, [*pytest, *(["--all"] if rare else []), *arguments])
         return
     apart = [f"--ignore={path}" for beside in BESIDE for path in beside.tests]
-    # A worker for each core: most of these tests wait for processes.
     # A part of the tests covers a part of the code, which says nothing.
     coverage = [] if arguments else ["--cov", "--cov-report="]
-    yield Step("unit", [*pytest, folder, *apart, "-n", "auto", *coverage, *arguments])
+    # A worker for each core: most of these tests wait for processes.
+    yield Step("unit", [*pytest, *apart, "-n", "auto", *coverage, *arguments])
     if coverage:
         least = f"{sys.executable} -m coverage report --sort=cover | sed -n '1,12p;$p'"
         yield Step("unit, coverage of src and lambdas", ["sh", "-c", least])
     for beside in BESIDE:
         options = ["-m", "pytest", "-p", "no:cacheprovider", *beside.tests, *arguments]
-        yield step_beside(stack, beside, "unit", beside.test_venv, *options)
+        yield _step_beside(stack, beside, "unit", beside.test_venv, *options)
 
 
 def check_steps(stack: Stack) -> Iterator[Step]:
@@ -133,7 +117,7 @@ def check_steps(stack: Stack) -> Iterator[Step]:
     yield Step("mypy, launcher", [*python, "mypy", "windtunnel"])
     for beside in BESIDE:
         options = ["-m", "mypy", *beside.sources, *beside.tests]
-        yield step_beside(stack, beside, "mypy", beside.name, *options)
+        yield _step_beside(stack, beside, "mypy", beside.name, *options)
 
 
 def quick_steps(stack: Stack) -> Iterator[Step]:

@@ -2,20 +2,17 @@
 
 import gc
 import hashlib
+import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from windtunnel.pytest_plugin.session import SESSION, Session
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.repository import ENGINES, PATHS, absolute_overlay
-
-# Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
-if TYPE_CHECKING:
-    from windtunnel.testing.stack import RunningStack
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -26,13 +23,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         choices=ENGINES,
         help="what runs the stack; compose if a Docker Engine answers, else local",
     )
+    # Paths count from where pytest is started; the workers of pytest-xdist get absolute ones.
     for name in PATHS:
-        group.addoption(
-            f"--windtunnel-{name}", metavar="PATH", help=f"in place of {name} of [tool.windtunnel]"
-        )
+        what = f"in place of {name} of [tool.windtunnel]"
+        group.addoption(f"--windtunnel-{name}", metavar="PATH", type=os.path.abspath, help=what)
     group.addoption(
         "--windtunnel-with",
         metavar="NAME",
+        type=lambda name: absolute_overlay(name, Path.cwd()),
         action="append",
         help="an overlay, or a compose file of your own, in place of with of [tool.windtunnel]; repeatable",
     )
@@ -50,7 +48,6 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
     """Stop the stack that is left, if that is asked for."""
     if not config.getoption("windtunnel_stop"):
         return None
-    _make_paths_absolute(config)
     try:
         Session(config).stop_kept()
     except StackError as error:
@@ -60,23 +57,12 @@ def pytest_cmdline_main(config: pytest.Config) -> int | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Know the session's project, in the workers of pytest-xdist, too."""
-    _make_paths_absolute(config)
     config.stash[SESSION] = Session(config)
-
-
-def _make_paths_absolute(config: pytest.Config) -> None:
-    """Count the paths of options from where pytest was started; a worker gets them as they are then."""
-    start = config.invocation_params.dir
-    for name in PATHS:
-        if path := config.getoption(f"windtunnel_{name}"):
-            setattr(config.option, f"windtunnel_{name}", str(start / path))
-    if overlays := config.getoption("windtunnel_with"):
-        config.option.windtunnel_with = [absolute_overlay(name, start) for name in overlays]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_configure_node(node: Any) -> None:
-    """Tell a worker of pytest-xdist which session it belongs to."""
+    """Give a worker of pytest-xdist the session's project and name."""
     session = node.config.stash[SESSION]
     node.workerinput["windtunnel_project"] = session.project
     node.workerinput["windtunnel_session"] = session.id
@@ -114,28 +100,35 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         gc.freeze()
 
 
-# The failure bundle
-
-
 # How many runs there were before a test.
 RUNS = pytest.StashKey[int]()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Remember which runs are not this test's."""
+    """Remember how many runs are not this test's."""
     running = item.config.stash[SESSION].running
     item.stash[RUNS] = len(running.runs) if running else 0
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item, call: "pytest.CallInfo[Any]") -> "Iterator[None]":
-    """Gather what says why a test that used the stack has failed."""
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Write a bundle that says why a test that used the stack has failed, and show its first lines."""
     report: pytest.TestReport = yield  # type: ignore[assignment]
     session = item.config.stash[SESSION]
-    if report.failed and session.running and "windtunnel" in getattr(item, "fixturenames", ()):
+    running = session.running
+    if report.failed and running and "windtunnel" in getattr(item, "fixturenames", ()):
+        # Pytest starts in other repositories, too, so what is heavy is imported here.
+        from windtunnel.airflow_api.task_log import TELLING_LINES
+        from windtunnel.diagnosis import evidence
+
         folder = session.evidence / _folder_name(item.nodeid)
-        own = session.running.runs[item.stash.get(RUNS, 0) :]
-        report.sections.append(("windtunnel", "\n".join(_bundle(session.running, folder, own))))
+        try:
+            lines = evidence.write(running, folder, running.runs[item.stash.get(RUNS, 0) :])
+            # The run, the task, and the end of that task's log, where the exception is.
+            lines = [*lines[: 2 + TELLING_LINES], f"all of it: {folder}"]
+        except OSError as error:
+            lines = [f"{folder} cannot be written: {error}"]
+        report.sections.append(("windtunnel", "\n".join(lines)))
     return report  # type: ignore[return-value]
 
 
@@ -143,16 +136,3 @@ def _folder_name(nodeid: str) -> str:
     """Return a test's name as a folder's; the hash tells long or similar ids apart."""
     name = re.sub(r"[^\w.-]+", "_", nodeid.rpartition("/")[2])
     return f"{name[:100]}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
-
-
-def _bundle(running: "RunningStack", folder: Path, runs: Sequence[Any]) -> list[str]:
-    """Write the bundle, and return what is shown of it below the test."""
-    from windtunnel.airflow_api.task_log import TELLING_LINES
-    from windtunnel.diagnosis import evidence
-
-    try:
-        # The run, the task, and the end of that task's log, where the exception is.
-        lines = evidence.write(running, folder, runs)[: 2 + TELLING_LINES]
-    except OSError as error:
-        return [f"{folder} cannot be written: {error}"]
-    return [*lines, f"all of it: {folder}"]

@@ -24,7 +24,7 @@ class Record:
     session: str | None = None
     # Why that session cannot have the stack; None if it can.
     failure: str | None = None
-    # The sessions that use it. Those that no process holds the project's lock for were killed.
+    # The sessions that use it. If no process holds the project's lock, they were killed.
     users: list[str] = field(default_factory=list)
     # Something that a test has set is still there.
     unclean: bool = False
@@ -34,10 +34,7 @@ class Records:
     """The records of a repository's projects, and the locks of those that are in use."""
 
     def __init__(self, state_folder: Path) -> None:
-        """Write nothing yet.
-
-        :param state_folder: the folder of all that Windtunnel writes in the repository.
-        """
+        """Write nothing yet; the folder is that of all that Windtunnel writes in the repository."""
         self._state_folder = state_folder
         self._folder = state_folder / "projects"
         self._locks = state_folder / "locks"

@@ -20,27 +20,18 @@ from windtunnel.stack.repository import PATHS, WITH_SETTING, Repository
 
 # Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
-    from windtunnel.seeding.validation import SeedingError
     from windtunnel.stack.base import Stack
     from windtunnel.stack.service import Service
     from windtunnel.testing.stack import RunningStack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
-
-
-class StartFailed(Exception):
-    """The stack cannot be started; the message says why."""
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
 
 class Session:
     """The stack of one pytest session, or of one worker of it."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Start nothing yet.
-
-        :param config: its paths are absolute.
-        """
+        """Start nothing yet."""
         self._config = config
         paths = {key: path for key in PATHS if (path := config.getoption(f"windtunnel_{key}"))}
         self.repository = Repository(config.rootpath, paths, tuple(config.getoption("windtunnel_with") or ()))
@@ -50,14 +41,14 @@ class Session:
         # The stack that stays from one session to the next. Images of all sessions are named after it.
         place = hashlib.sha256(str(config.rootpath).encode()).hexdigest()[:8]
         self.kept_project = f"pytest-{place}"
-        # Of pytest-xdist; only a worker has it.
+        # Only a worker of pytest-xdist has it.
         worker: dict[str, Any] | None = getattr(config, "workerinput", None)
         self.is_worker = worker is not None
         own = self.kept_project if self.stays else f"{self.kept_project}-{os.getpid()}"
         # The stack of this session, and the session's own name. All workers have the same.
         self.project: str = worker["windtunnel_project"] if worker else own
         self.id: str = worker["windtunnel_session"] if worker else f"{os.getpid()} {time.time()}"
-        # Open, and with it locked, as long as this process uses the stack.
+        # Open and locked as long as this process uses the stack.
         self._use: IO[str] | None = None
         self.running: RunningStack | None = None
         # Settings on top of the repository's.
@@ -84,8 +75,7 @@ class Session:
         """Return one of the repository's stacks, with the engine and the overlays that it runs with.
 
         :param starting: with the overlays that are set now.
-        :raises StackError: if the configuration cannot be used.
-        :raises Unmet: if an overlay cannot be used.
+        :raises StackError: if the configuration cannot be used; Unmet if an overlay cannot.
         """
         from windtunnel.stack import checkout, choose
 
@@ -103,23 +93,20 @@ class Session:
             state_folder=state_folder,
         ).stack
 
-    # The start
-
     def start(self) -> "RunningStack":
         """Return the running stack; the first worker that wants it starts it, the others wait.
 
-        :raises StartFailed: naming the part that fails, for this worker or for another one.
+        :raises StackError: naming the part that fails, for this worker or for another one.
         """
         from windtunnel.seeding.validation import SeedingError
         from windtunnel.testing.stack import RunningStack
 
-        try:
-            self.settings()
-        except StackError as error:
-            # Before anything is written.
-            raise StartFailed(str(error)) from error
+        # If the configuration cannot be used, nothing is written.
+        self.settings()
         with self.records.exclusively():
-            alone = self._use_project()
+            self._use = self.records.lock(self.project)
+            alone = locks.try_exclusive(self._use)
+            locks.share(self._use)
             record = self.records.read(self.project)
             if record.session != self.id:
                 try:
@@ -129,16 +116,9 @@ class Session:
                 record = replace(record, session=self.id)
                 self.records.write(self.project, record)
         if record.failure:
-            raise StartFailed(record.failure)
+            raise StackError(record.failure)
         self.running = RunningStack(self.make_stack(self.project))
         return self.running
-
-    def _use_project(self) -> bool:
-        """Lock the project until this process ends, and say whether no other session uses it."""
-        self._use = self.records.lock(self.project)
-        alone = locks.try_exclusive(self._use)
-        locks.share(self._use)
-        return alone
 
     def _make_ready(self, record: Record, alone: bool) -> Record:
         """Start the stack, or see to it that a kept one is as the repository says now.
@@ -158,7 +138,8 @@ class Session:
         as_wanted = record.fingerprint == fingerprint
         if as_wanted and stack.has_parts() and all(map(_is_usable, stack.services())):
             running.wait_for_saved_files()
-            running.require_no_import_errors()
+            if errors := running.airflow.import_error_lines():
+                raise StackError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
         else:
             self._require(alone, "has to be started again")
             self._start(record, ready)
@@ -167,10 +148,10 @@ class Session:
         return ready
 
     def _remove_unusable(self, record: Record, alone: bool) -> Record:
-        """Remove a stack on another engine, or one that tests have left unclean; what is known afterwards."""
+        """Remove a stack on another engine, or an unclean one, and return what is known afterwards."""
         wanted = self.settings().get("WINDTUNNEL_ENGINE", record.engine)
         other_engine = record.engine and record.engine != wanted
-        # Sessions that use a stack although nobody holds its lock were killed.
+        # If nobody holds the lock of a stack, the sessions that use it were killed.
         unclean = alone and (record.unclean or record.users)
         if not (other_engine or unclean):
             return record
@@ -181,11 +162,7 @@ class Session:
         return Record()
 
     def _start(self, record: Record, ready: Record) -> None:
-        """Start the stack, on the data of a kept one.
-
-        :param record: what is known of it now.
-        :param ready: what will be known when it is ready.
-        """
+        """Start the stack, on the data of a kept one; ``ready`` is what is known once it is ready."""
         from windtunnel.diagnosis import preflight
 
         self._remove_abandoned()
@@ -220,28 +197,23 @@ class Session:
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
-    def _why(self, error: "StackError | SeedingError | Unmet") -> str:
-        """Return what a session ends with if it cannot have its stack."""
+    def _why(self, error: Exception) -> str:
+        """Write the logs of a stack that does not start, and return what the session ends with."""
         from windtunnel.stack.command import COMMAND
 
         parts = [str(error)]
         if isinstance(error, Unmet):
             parts = [part for finding in error.findings for part in (finding.problem, finding.remedy)]
         elif isinstance(error, StackError):
-            logs = self._write_logs()
-            # The command line works on another project.
+            folder = self.evidence / "start"
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(Exception):
+                self.make_stack(self.project).write_logs(folder)
+            # A command would be for another project.
             step = "" if f"{COMMAND} " in error.next_step else error.next_step
-            parts = [error.what, error.output, step, f"Logs: {logs}" if logs else ""]
+            parts = [error.what, error.output, step, f"Logs: {folder}" if folder.exists() else ""]
         return "\n".join(filter(None, ["the stack is not ready:", *parts]))
-
-    def _write_logs(self) -> Path | None:
-        """Write the logs of all services, as far as there are any; None if there is nothing of them."""
-        folder = self.evidence / "start"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with suppress(Exception):
-            self.make_stack(self.project).write_logs(folder)
-        return folder if folder.exists() else None
 
     def _say(self, line: str) -> None:
         """Print a line of progress: a first start installs or builds for minutes."""
@@ -251,8 +223,6 @@ class Session:
             with capture.global_and_fixture_disabled():
                 reporter.write_line(f"windtunnel: {line}")
 
-    # The end
-
     def finish(self) -> None:
         """Remove the stack, unless it is to stay and was ready once."""
         if self.is_worker or self.project not in self.records.projects():
@@ -260,7 +230,6 @@ class Session:
         with self.records.exclusively():
             record = self.records.read(self.project)
             if self.stays and self.id not in record.users:
-                # This session has not used it.
                 return
             if self.stays and record.was_ready:
                 users = [user for user in record.users if user != self.id]

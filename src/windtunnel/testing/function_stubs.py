@@ -4,22 +4,21 @@ import json
 import secrets
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import urllib3
 
-from windtunnel.seeding.deployment import WAITER, deploy, is_as_saved, package
-from windtunnel.seeding.functions import LIBRARY, Function, load_function
+from windtunnel.seeding import deployment, functions
 from windtunnel.stack.base import Stack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
-# What Lambda says of a function and takes as a change of it.
+# The settings that Lambda both answers and takes as a change.
 SETTINGS = {
     *("Handler", "Runtime", "Role", "Description", "Timeout", "MemorySize", "Environment", "Layers"),
     "EphemeralStorage",
@@ -60,19 +59,24 @@ class FunctionError(Exception):
 class Functions:
     """The functions of one running stack."""
 
-    def __init__(self, stack: Stack, client: Any) -> None:
+    def __init__(self, stack: Stack, aws: Callable[[str], Any]) -> None:
         """Change nothing yet.
 
-        :param client: boto3's for the stack's Lambda.
+        :param aws: makes boto3's clients for the stack's services.
         """
         self._stack = stack
-        self._client = client
-        self._library = stack.root / "lambdas" / LIBRARY
+        self._aws = aws
+        self._client = aws("lambda")
+        self._library = stack.root / "lambdas" / functions.LIBRARY
 
-    def outdated(self, functions: Iterable[Function]) -> list[str]:
-        """Return the functions whose folders have other code, or settings saved since their deployment."""
-        there = self._there()
-        return [one.name for one in functions if not is_as_saved(one, there.get(one.name), self._library)]
+    def outdated(self) -> list[str]:
+        """Return the functions whose folders have other code, or settings saved since their deployment.
+
+        :raises windtunnel.SeedingError: naming what is wrong with a folder.
+        """
+        saved = functions.load_functions(self._stack.settings.folder("LAMBDAS_FOLDER"))
+        there, library = self._there(), self._library
+        return [one.name for one in saved if not deployment.is_as_saved(one, there.get(one.name), library)]
 
     def _there(self) -> dict[str, dict[str, Any]]:
         pages = self._client.get_paginator("list_functions").paginate()
@@ -80,31 +84,17 @@ class Functions:
 
     @contextmanager
     def deployed(self, folder: Path) -> Iterator[str]:
-        """Deploy a folder's function during the block, in place of any other of its name; yield its name.
-
-        :param folder: like those in ``lambdas/``, with ``lambda_function.py`` and maybe ``function.json``.
-        :raises windtunnel.seeding.validation.SeedingError: saying what is wrong with the folder.
-        """
-        function = load_function(folder, self._runtime())
+        """Do what :meth:`windtunnel.RunningStack.deploy_function` says."""
+        function = functions.load_function(folder, self._stack.python_of_functions())
         with self._put_back(function.name):
-            deploy(function, self._client, self._library)
+            deployment.deploy(function, self._client, self._library)
             yield function.name
 
-    def _runtime(self) -> str:
-        """Return the runtime of this stack's functions, which is LocalStack's own Python."""
-        version = "import sys; print('python{}.{}'.format(*sys.version_info))"
-        return self._stack.exec("localstack", "python", "-c", version).strip()
-
     @contextmanager
-    def stubbed(self, name: str, returns: Any, raises: Exception | None) -> Iterator[str]:
-        """Replace a function's code during the block; yield what marks its calls in the log.
+    def stubbed(self, name: str, returns: Any, raises: Exception | None) -> "Iterator[Stub]":
+        """Do what :meth:`windtunnel.RunningStack.stub_function` says.
 
         Settings, handler and log group stay the function's own.
-
-        :param returns: what it answers, as JSON.
-        :param raises: what it fails with instead; only its class's name and its message go over.
-        :raises FunctionError: if there is no such function.
-        :raises TypeError: if ``returns`` is not JSON, or ``raises`` not an exception.
         """
         if raises is not None and not isinstance(raises, Exception):
             raise TypeError(f"raises is {raises!r}; it must be an exception: ValueError('no text')")
@@ -116,21 +106,18 @@ class Functions:
             module, _, handler = settings["Handler"].rpartition(".")
             source = STUB.format(returns=json.dumps(returns), raises=error, handler=handler, mark=mark)
             self._update_code(name, self._zip(module, source))
-            yield mark
+            yield Stub(self._aws("logs"), name, mark)
 
     def _zip(self, module: str, source: str) -> bytes:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, *module.split(".")).with_suffix(".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-            return package([Path(folder), self._library])
+            return deployment.package([Path(folder), self._library])
 
     @contextmanager
     def _put_back(self, name: str) -> Iterator[dict[str, Any] | None]:
-        """Put the function back after the block, or delete it if it was not there; yield its settings.
-
-        The settings are None if it is not there.
-        """
+        """Put the function back after the block, or delete it if there was none; yield its settings."""
         try:
             found = self._client.get_function(FunctionName=name)
         except self._client.exceptions.ResourceNotFoundException:
@@ -157,7 +144,7 @@ class Functions:
             self._wait(name)
 
     def _download(self, location: str) -> bytes:
-        """Return the code from where Lambda says; LocalStack names itself and its usual port there."""
+        """Return the code; LocalStack names itself and its usual port in the location."""
         parts = urlsplit(location)
         address = f"{self._stack.address('localstack')}{parts.path}?{parts.query}"
         response = urllib3.request("GET", address, headers={"Host": parts.netloc}, timeout=30)
@@ -170,8 +157,7 @@ class Functions:
         self._wait(name)
 
     def _wait(self, name: str) -> None:
-        waiter = self._client.get_waiter("function_updated_v2")
-        waiter.wait(FunctionName=name, WaiterConfig=WAITER)
+        self._client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig=deployment.WAITER)
 
 
 class Stub:
@@ -181,7 +167,7 @@ class Stub:
         """Ask nothing yet.
 
         :param logs: boto3's client for the stack's CloudWatch Logs.
-        :param mark: what stands before each event in the function's own log.
+        :param mark: comes before each event in the function's own log.
         """
         self._logs = logs
         self._group = f"/aws/lambda/{name}"
@@ -191,17 +177,13 @@ class Stub:
     @property
     def events(self) -> list[Any]:
         """The events of its calls that have ended, the earliest first."""
-        pages = self._logs.get_paginator("filter_log_events").paginate(
-            logGroupName=self._group, startTime=self._since
-        )
+        paginator = self._logs.get_paginator("filter_log_events")
+        pages = paginator.paginate(logGroupName=self._group, startTime=self._since)
         try:
-            # They come stream after stream.
-            events = sorted((event for page in pages for event in page["events"]), key=_when)
+            events = [event for page in pages for event in page["events"]]
         except self._logs.exceptions.ResourceNotFoundException:
             return []
+        # They come stream after stream.
+        events.sort(key=itemgetter("timestamp"))
         texts = [event["message"].partition(self._mark)[2] for event in events]
         return [json.loads(text) for text in texts if text]
-
-
-def _when(event: dict[str, Any]) -> int:
-    return int(event["timestamp"])

@@ -2,8 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_client.client.models.dag_run_response import DAGRunResponse
-from airflow_client.client.models.task_instance_response import TaskInstanceResponse
+from airflow_client.client import DAGRunResponse, TaskInstanceResponse
 
 from windtunnel.airflow_api.task_log import LogRecord
 from windtunnel.waiting import wait_until
@@ -11,10 +10,9 @@ from windtunnel.waiting import wait_until
 if TYPE_CHECKING:
     from windtunnel.testing.stack import RunningStack
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
-# How long a run, and a log on its way to S3, may take in seconds, unless a test says otherwise.
+# Seconds that a run, and a log on its way to S3, may take, unless a test says otherwise.
 RUN_TIMEOUT = 300.0
 UPLOAD_TIMEOUT = 30.0
 
@@ -32,10 +30,7 @@ class TaskInstance:
     """One task of a run, in its latest try."""
 
     def __init__(self, stack: "RunningStack", run: DAGRunResponse, task: TaskInstanceResponse) -> None:
-        """Take what the API has answered.
-
-        :param run: the run that it belongs to.
-        """
+        """Take what the API has answered."""
         self._stack = stack
         self._run = run
         self.task_id: str = task.task_id
@@ -58,26 +53,19 @@ class TaskInstance:
         return self._stack.airflow.xcom(self._run, self.task_id, key, self.map_index)
 
     def log_records(self, try_number: int | None = None) -> list[LogRecord]:
-        """Return the task's log as the web page shows it.
-
-        :param try_number: the latest try if None.
-        """
+        """Return the log of a try, the latest if None, as the web page shows it."""
         number = self.try_number if try_number is None else try_number
         return self._stack.airflow.task_log(self._run, self.task_id, number, self.map_index).records
 
     def log(self, try_number: int | None = None) -> str:
-        """Return the task's log as text, exceptions included.
-
-        :param try_number: the latest try if None.
-        """
+        """Return the log of a try, the latest if None, as text with its exceptions."""
         return "\n".join(line for record in self.log_records(try_number) for line in record.lines())
 
     def s3_log(self, try_number: int | None = None) -> str:
-        """Return the object in S3 that holds the log of a try, as it is: lines of JSON.
+        """Return the object in S3 that holds the log of a try, the latest if None, as it is: lines of JSON.
 
         Airflow uploads it after the task has ended, so this waits for it.
 
-        :param try_number: the latest try if None.
         :raises windtunnel.WaitTimeout: if it does not come.
         """
         number = self.try_number if try_number is None else try_number
@@ -87,8 +75,8 @@ class TaskInstance:
         def body() -> str:
             return str(s3.get_object(Bucket=bucket, Key=key)["Body"].read().decode())
 
-        retry_on = (s3.exceptions.NoSuchKey,)
-        return wait_until(f"s3://{bucket}/{key}", body, timeout=UPLOAD_TIMEOUT, retry_on=retry_on)
+        not_yet = (s3.exceptions.NoSuchKey,)
+        return wait_until(f"s3://{bucket}/{key}", body, timeout=UPLOAD_TIMEOUT, retry_on=not_yet)
 
 
 class DagRun:

@@ -7,7 +7,7 @@ import configparser
 import secrets
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,42 +16,31 @@ from typing import Any
 import boto3
 import botocore.config
 import botocore.session
-from airflow_client.client.models.dag_run_response import DAGRunResponse
+from airflow_client.client import DAGRunResponse
 
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, NotThere, UnknownDag
 from windtunnel.airflow_api.lookups import Lookups, check_connection_fields
-from windtunnel.seeding.functions import load_functions
 from windtunnel.seeding.resources import Call, apply
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.base import Stack, ignore
-from windtunnel.stack.errors import StackError
 from windtunnel.testing.function_stubs import Functions, Stub
 from windtunnel.testing.runs import RUN_TIMEOUT, DagRun
 from windtunnel.waiting import WaitTimeout, wait_until
 
-# Pytest shows the test's line that failed, and not the way through here.
-__tracebackhide__ = True
+__tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
-# How long the parsing of a saved DAG file may take, in seconds: page and scheduler know it within 2 s.
+# Seconds that the parsing of a saved DAG file may take: page and scheduler know it within 2 s.
 PARSE_TIMEOUT = 10.0
 
 # How much of a connection's id is part of another name for it, which Airflow allows 200 characters.
 STEM = 170
 
 
-def _modified(path: Path) -> float:
-    """Return when a file was saved, in seconds since the epoch; 0 if it is gone."""
-    return path.stat().st_mtime if path.exists() else 0.0
-
-
 class RunningStack:
     """A running stack: run DAGs, reach the emulated AWS, change something for one test."""
 
     def __init__(self, stack: Stack) -> None:
-        """Ask nothing yet.
-
-        :param stack: it runs.
-        """
+        """Ask nothing yet."""
         self.stack = stack
         # Every run that was started through this, the latest last.
         self.runs: list[DAGRunResponse] = []
@@ -67,17 +56,12 @@ class RunningStack:
         return Lookups(self.airflow)
 
     @cached_property
-    def _variables(self) -> dict[str, str]:
-        return dict(self.stack.variables("scheduler"))
-
-    @cached_property
     def log_bucket(self) -> str:
         """The bucket of the task logs."""
         settings = configparser.ConfigParser(interpolation=None)
         settings.read(self.stack.settings.folder("CONFIG_FOLDER") / "airflow.cfg")
-        folder = self._variables.get(
-            "AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", settings["logging"]["remote_base_log_folder"]
-        )
+        own = settings["logging"]["remote_base_log_folder"]
+        folder = self.stack.variables("scheduler").get("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", own)
         return folder.removeprefix("s3://").partition("/")[0]
 
     @cached_property
@@ -85,7 +69,7 @@ class RunningStack:
         return boto3.session.Session(
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
-            region_name=self._variables["AWS_DEFAULT_REGION"],
+            region_name=self.stack.variables("scheduler")["AWS_DEFAULT_REGION"],
             # Without AWS_PROFILE, which may name one that is not there.
             botocore_session=botocore.session.Session(session_vars={"profile": (None, [], None, None)}),
         )
@@ -97,13 +81,12 @@ class RunningStack:
 
         :param service: as boto3 names it: ``s3``.
         """
-        endpoint = self.stack.address("localstack")
-        if (service, endpoint) not in self._clients:
-            # Nor by a proxy, which this machine may have for the rest of the world.
+        key = (service, self.stack.address("localstack"))
+        if key not in self._clients:
+            # Without a proxy, which this machine may have for the rest of the world.
             direct = botocore.config.Config(proxies={})
-            client = self._session.client(service, endpoint_url=endpoint, config=direct)
-            self._clients[service, endpoint] = client
-        return self._clients[service, endpoint]
+            self._clients[key] = self._session.client(service, endpoint_url=key[1], config=direct)
+        return self._clients[key]
 
     def create_resources(self, calls: Iterable[Call]) -> None:
         """Make calls of AWS, each unless what it creates is there already.
@@ -122,10 +105,8 @@ class RunningStack:
         logical_date: datetime | None = None,
         timeout: float = RUN_TIMEOUT,
     ) -> DagRun:
-        """Run a DAG and wait for its end, good or bad.
+        """Run a DAG as :meth:`trigger_dag` does, and wait for its end, good or bad.
 
-        :param conf: the run's configuration.
-        :param logical_date: with its time zone; without one templates have no ``ds``.
         :param timeout: seconds.
         :raises windtunnel.UnknownDag: if there is no such DAG.
         :raises windtunnel.WaitTimeout: if it takes longer.
@@ -149,8 +130,7 @@ class RunningStack:
         self.runs.append(run)
         return DagRun(self, run)
 
-    @contextmanager
-    def connection(self, connection_id: str, conn_type: str, **fields: Any) -> Iterator[None]:
+    def connection(self, connection_id: str, conn_type: str, **fields: Any) -> AbstractContextManager[None]:
         """Set a connection of Airflow's during the block, in place of any other of that id.
 
         :param fields: as Airflow names them: ``host``, ``login``, ``password``, ``extra``, a dict, and so on.
@@ -159,19 +139,16 @@ class RunningStack:
         check_connection_fields(fields)
         there = self._lookups.connection(connection_id) is not None
         add = partial(self._lookups.add_connection, conn_type=conn_type, **fields)
-        with self._replaced("connection", connection_id, there, add, self._lookups.delete_connection):
-            yield
+        return self._replaced("connection", connection_id, there, add, self._lookups.delete_connection)
 
-    @contextmanager
-    def variable(self, key: str, value: Any) -> Iterator[None]:
+    def variable(self, key: str, value: Any) -> AbstractContextManager[None]:
         """Set a variable of Airflow's during the block, in place of any other of that key.
 
         :param value: a text, or what becomes JSON.
         """
         there = self._lookups.variable(key) is not None
         add = partial(self._lookups.add_variable, value=value)
-        with self._replaced("variable", key, there, add, self._lookups.delete_variable):
-            yield
+        return self._replaced("variable", key, there, add, self._lookups.delete_variable)
 
     @contextmanager
     def _replaced(
@@ -183,8 +160,6 @@ class RunningStack:
         Names change hands in one transaction, so that at any time there is a row of that name.
 
         :param there: there is another one.
-        :param add: adds the new row under the name that it gets.
-        :param delete: deletes the row of the name that it gets.
         """
         stem = f"{name[:STEM]}.windtunnel.{secrets.token_hex(4)}"
         new, kept = (f"{stem}.new", f"{stem}.kept") if there else (name, "")
@@ -209,39 +184,31 @@ class RunningStack:
         before = self._lookups.pool(name)
         if before:
             self._lookups.resize_pool(before, slots)
+            undo = partial(self._lookups.resize_pool, before, before.slots)
         else:
             self._lookups.add_pool(name, slots)
+            undo = partial(self._lookups.delete_pool, name)
         try:
             yield
         finally:
-            if before:
-                self._lookups.resize_pool(before, before.slots)
-            else:
-                self._lookups.delete_pool(name)
+            undo()
 
-    @contextmanager
-    def paused(self, dag_id: str) -> Iterator[None]:
+    def paused(self, dag_id: str) -> AbstractContextManager[None]:
         """Pause a DAG during the block."""
-        with self._pause_undone(dag_id):
-            self.airflow.pause(dag_id)
-            yield
+        return self._set_paused(dag_id, self.airflow.pause)
 
-    @contextmanager
-    def unpaused(self, dag_id: str) -> Iterator[None]:
+    def unpaused(self, dag_id: str) -> AbstractContextManager[None]:
         """Unpause a DAG during the block."""
-        with self._pause_undone(dag_id):
-            self.airflow.unpause(dag_id)
-            yield
+        return self._set_paused(dag_id, self.airflow.unpause)
 
     @contextmanager
-    def _pause_undone(self, dag_id: str) -> Iterator[None]:
+    def _set_paused(self, dag_id: str, change: Callable[[str], None]) -> Iterator[None]:
         was_paused = any(dag.is_paused for dag in self.airflow.dags() if dag.dag_id == dag_id)
         try:
+            change(dag_id)
             yield
         finally:
             (self.airflow.pause if was_paused else self.airflow.unpause)(dag_id)
-
-    # Files that are saved while the stack runs
 
     def wait_for_saved_files(self) -> None:
         """Wait until functions and DAGs are what their files say, which takes a moment after a save.
@@ -251,60 +218,48 @@ class RunningStack:
         :raises windtunnel.SeedingError: naming what is wrong with a function's folder.
         :raises windtunnel.StackError: if a function cannot be deployed, with the reason.
         """
-        functions = load_functions(self.stack.settings.folder("LAMBDAS_FOLDER"))
-        if outdated := self._functions.outdated(functions):
-            command = ("python", "-m", "windtunnel.seeding", *outdated)
-            next_step = "Correct the file."
-            self.stack.run_in("localstack", *command, on_line=ignore, what="deploying", next_step=next_step)
+        if outdated := self._functions.outdated():
+            command = ("localstack", "python", "-m", "windtunnel.seeding", *outdated)
+            self.stack.run_in(*command, on_line=ignore, what="deploying", next_step="Correct the file.")
         with suppress(WaitTimeout):
             what = "the saved DAGs to be parsed"
             wait_until(what, self._are_dags_parsed, timeout=PARSE_TIMEOUT, retry_on=(AirflowApiError,))
 
-    def require_no_import_errors(self) -> None:
-        """Require that every DAG file can be imported.
-
-        :raises windtunnel.StackError: naming the files that cannot.
-        """
-        if errors := self.airflow.import_error_lines():
-            raise StackError("DAG files with import errors:", "\n".join(errors), "Correct the file.")
-
     def _are_dags_parsed(self) -> bool:
         folder = self.stack.settings.folder("DAGS_FOLDER")
         recent = time.time() - PARSE_TIMEOUT
-        files = {str(path.relative_to(folder)): _modified(path) for path in folder.rglob("*.py")}
-        awaited = {file: saved for file, saved in files.items() if saved > recent}
+        awaited: dict[str, float] = {}
+        for path in folder.rglob("*.py"):
+            # It may be gone by now.
+            with suppress(FileNotFoundError):
+                if (saved := path.stat().st_mtime) > recent:
+                    awaited[str(path.relative_to(folder))] = saved
         if not awaited:
             return True
         parsed = {dag.relative_fileloc: dag.last_parsed_time for dag in self.airflow.dags()}
         parsed |= {error.filename: error.timestamp for error in self.airflow.import_errors()}
-        times = [(parsed.get(file), saved) for file, saved in awaited.items()]
-        return all(when is not None and when.timestamp() > saved for when, saved in times)
-
-    # Functions
+        return all((when := parsed.get(file)) and when.timestamp() > saved for file, saved in awaited.items())
 
     @cached_property
     def _functions(self) -> Functions:
-        return Functions(self.stack, self.aws("lambda"))
+        return Functions(self.stack, self.aws)
 
-    @contextmanager
-    def deploy_function(self, folder: Path | str) -> Iterator[str]:
+    def deploy_function(self, folder: Path | str) -> AbstractContextManager[str]:
         """Deploy a Lambda function during the block, in place of any other of its name; yield its name.
 
         :param folder: like those in ``lambdas/``, with ``lambda_function.py`` and maybe ``function.json``.
         :raises windtunnel.SeedingError: saying what is wrong with the folder.
         """
-        with self._functions.deployed(Path(folder)) as name:
-            yield name
+        return self._functions.deployed(Path(folder))
 
-    @contextmanager
     def stub_function(
         self, name: str, returns: Any = None, *, raises: Exception | None = None
-    ) -> Iterator[Stub]:
+    ) -> AbstractContextManager[Stub]:
         """Let a Lambda function answer what the test says during the block; yield what it was asked.
 
         :param returns: what it answers, as JSON.
         :param raises: what it fails with instead; only its class's name and its message go over.
         :raises windtunnel.FunctionError: if there is no such function.
+        :raises TypeError: if ``returns`` is not JSON, or ``raises`` not an exception.
         """
-        with self._functions.stubbed(name, returns, raises) as mark:
-            yield Stub(self.aws("logs"), name, mark)
+        return self._functions.stubbed(name, returns, raises)

@@ -9,17 +9,19 @@ import subprocess
 import sysconfig
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding.functions import LIBRARY, Function, read_functions
 from windtunnel.services import dag_files
-from windtunnel.stack.base import ignore
+from windtunnel.stack.base import Say, ignore
 from windtunnel.stack.commands import TAIL
 from windtunnel.stack.errors import StackError
 
@@ -29,9 +31,6 @@ TIME_BUDGET = 5.0
 # How long a function's import may take, in seconds, if its own timeout is not longer: AWS's Init phase.
 INIT_TIMEOUT = 10
 
-# In place of LocalStack's address: a port of this machine on which nothing listens.
-NOWHERE = "http://127.0.0.1:1"
-
 INSIDE = Path(__file__).with_name("inside.py")
 
 # How faulthandler begins when a process has taken too long.
@@ -40,26 +39,25 @@ STOPPED = "Timeout ("
 # Files of a traceback that are not the user's: Python's, installed packages', ours.
 FOREIGN = ('"<', f'"{sysconfig.get_path("stdlib")}/', "/site-packages/", str(INSIDE))
 
-Say = Callable[[str], None]
+# What has come of a DAG file, as ``windtunnel.pytest_plugin.static_checks.inside`` says.
+Answer = Mapping[str, Any]
 
 
 class CheckFailed(Exception):
     """Something is not as it has to be; the message says what."""
 
 
-class CheckImpossible(Exception):
-    """Only a stack can tell; the message says why."""
-
-
 @dataclass(frozen=True)
 class Check:
-    """One thing that is to hold."""
+    """One thing that is to hold.
 
-    # A file or folder, relative to the repository.
+    :param subject: a file or folder, relative to the repository.
+    :param fact: what is to hold of it, in a word.
+    :param require: raises CheckFailed if it does not, StackError if nobody knows; skips if a stack would.
+    """
+
     subject: str
-    # What is to hold of it, in a word.
     fact: str
-    # Raises CheckFailed if it does not; CheckImpossible or a StackError if that cannot be known.
     require: Callable[[], None]
 
 
@@ -69,8 +67,8 @@ class Checks:
     def __init__(self, stack: ProcessStack, repository: Path, time_budget: float = TIME_BUDGET) -> None:
         """Look at nothing yet.
 
-        :param engine: whose settings name the repository's folders, and whose environments are used.
-        :param repository: what names are relative to.
+        :param stack: its settings name the repository's folders, and its environments are used.
+        :param repository: the names of checks are relative to it.
         :param time_budget: seconds that a DAG file may take.
         """
         self._stack = stack
@@ -79,7 +77,7 @@ class Checks:
         self._time_budget = time_budget
 
     def find(self, say: Say) -> list[Check]:
-        """All checks there are to make. To know the DAG files is to ask Airflow, so they are parsed by now.
+        """Return all checks; DAG files are parsed here, because only Airflow knows which files these are.
 
         :param say: gets a line before an installation begins.
         """
@@ -100,19 +98,16 @@ class Checks:
             self._environments.require_resolvable()
         except StackError as error:
             what = "does not resolve beside Airflow's own packages, or the package index cannot be reached:"
-            said = "\n".join(part for part in (what, error.output, error.next_step) if part)
-            raise CheckFailed(said) from error
-
-    # Functions
+            raise CheckFailed(str(StackError(what, error.output, error.next_step))) from error
 
     def _functions(self, say: Say) -> Iterator[Check]:
         folder = self._stack.settings.folder("LAMBDAS_FOLDER")
         functions, wrong = read_functions(folder)
-        checks = {name: partial(_fail, reason) for name, reason in wrong.items()}
+        checks = {name: partial(_require_none, [reason]) for name, reason in wrong.items()}
         for function in functions:
             checks.setdefault(function.folder.name, partial(self._import_function, function))
         if functions:
-            # Where that fails, each of them says so.
+            # If that fails, each of them says so.
             with suppress(StackError):
                 self._environments.install(say, ("lambda",))
         for name, require in sorted(checks.items()):
@@ -122,26 +117,21 @@ class Checks:
         self._environments.install(ignore, ("lambda",))
         limit = max(INIT_TIMEOUT, function.settings["Timeout"])
         arguments = (str(function.folder), function.settings["Handler"], str(limit))
-        with self._place() as place:
-            process = self._run("lambda", self._function_variables(function, place), "function", *arguments)
+        process = self._run("lambda", partial(self._function_variables, function), "function", *arguments)
         if process.returncode == 0:
             return
         said = telling(process.stderr) or f"its process has ended with {_how(process.returncode)}"
         if function.settings.get("Layers"):
-            raise CheckImpossible(f"its layers are on the stack alone:\n{said}")
+            pytest.skip(f"its layers are on the stack alone:\n{said}")
         raise CheckFailed(said)
 
     def _function_variables(self, function: Function, place: Path) -> dict[str, str]:
-        """What AWS and the function's own settings say, for a function that is not called.
-
-        :param place: gets a folder with nothing but what every function can import.
-        """
+        """What AWS and the function's own settings say; the place gets what every function can import."""
         library = place / "library"
         library.mkdir()
         (library / LIBRARY).symlink_to(self._stack.root / "lambdas" / LIBRARY)
         aws, code = self._aws(), str(function.folder)
         own = function.settings.get("Environment", {}).get("Variables", {})
-        path = [code, str(library), *([own["PYTHONPATH"]] if "PYTHONPATH" in own else [])]
         return {
             **aws,
             "AWS_REGION": aws["AWS_DEFAULT_REGION"],
@@ -156,11 +146,8 @@ class Checks:
             "LD_LIBRARY_PATH": os.pathsep.join((code, f"{code}/lib")),
             "TZ": ":UTC",
             **own,
-            **self._common(place, "lambda"),
-            "PYTHONPATH": os.pathsep.join(path),
+            "PYTHONPATH": os.pathsep.join(filter(None, (code, str(library), own.get("PYTHONPATH")))),
         }
-
-    # DAG files
 
     def _dags(self, say: Say, requirements: list[Check]) -> list[Check]:
         folder = self._stack.settings.folder("DAGS_FOLDER")
@@ -169,35 +156,26 @@ class Checks:
         try:
             for check in requirements:
                 check.require()
-        except CheckFailed:
-            reason = f"not looked at, because {requirements[0].subject} does not resolve"
-            return [Check(self._name(folder), "parses", partial(_fail, reason))]
-        try:
             self._environments.install(say, ("airflow",))
-            answers = self._parse(folder)
+            problems = problems_of(self._parse(folder), self._time_budget)
+        except CheckFailed:
+            problems = {str(folder): [f"not looked at, because {requirements[0].subject} does not resolve"]}
         except StackError as error:
-            return [Check(self._name(folder), "parses", partial(_fail, str(error)))]
-        problems = problems_of(answers, self._time_budget)
+            problems = {str(folder): [str(error)]}
         return [
-            Check(self._name(Path(file)), "parses", partial(_require_none, found))
-            for file, found in problems.items()
+            Check(self._name(Path(path)), "parses", partial(_require_none, found))
+            for path, found in problems.items()
         ]
 
-    def _parse(self, folder: Path) -> dict[str, Any]:
-        with self._place() as place:
-            process = self._run("airflow", self._airflow_variables(place, folder), "dags", str(folder))
+    def _parse(self, folder: Path) -> dict[str, Answer]:
+        process = self._run("airflow", partial(self._airflow_variables, folder), "dags", str(folder))
         if process.returncode != 0:
-            raise StackError(
-                f"Airflow has ended with {_how(process.returncode)}, before any DAG file was parsed",
-                telling(process.stderr),
-            )
+            what = f"Airflow has ended with {_how(process.returncode)}, before any DAG file was parsed"
+            raise StackError(what, telling(process.stderr))
         return dict(json.loads(process.stdout.splitlines()[-1]))
 
-    def _airflow_variables(self, place: Path, dags: Path) -> dict[str, str]:
-        """The environment of the dag-processor, but with no database and no AWS behind it.
-
-        :param place: gets the folders that a container has.
-        """
+    def _airflow_variables(self, dags: Path, place: Path) -> dict[str, str]:
+        """The dag-processor's, but with no database and no AWS; the place gets a container's folders."""
         for volume in self._service["volumes"]:
             if volume["type"] == "bind":
                 target = place / volume["target"].lstrip("/")
@@ -207,7 +185,6 @@ class Checks:
         return {
             **self._given(),
             **self._aws(),
-            **self._common(place, "airflow"),
             "PYTHONPATH": f"{home}:{own}",
             "WINDTUNNEL_HOME": str(own),
             "AIRFLOW_HOME": str(home),
@@ -221,14 +198,6 @@ class Checks:
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         }
 
-    # Processes
-
-    @contextmanager
-    def _place(self) -> Iterator[Path]:
-        self._stack.state_folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="check-", dir=self._stack.state_folder) as place:
-            yield Path(place)
-
     @property
     def _service(self) -> dict[str, Any]:
         return dict(self._stack.configuration["services"]["dag-processor"])
@@ -239,40 +208,42 @@ class Checks:
         return {name: str(value) for name, value in variables if value is not None}
 
     def _aws(self) -> dict[str, str]:
-        """The stack's settings of AWS, but they lead nowhere, and that at once."""
+        """The stack's settings of AWS, with a port of this machine on which nothing listens."""
         settings = {name: value for name, value in self._given().items() if name.startswith("AWS_")}
-        return {**settings, "AWS_ENDPOINT_URL": NOWHERE, "AWS_MAX_ATTEMPTS": "1"}
-
-    def _common(self, place: Path, environment: str) -> dict[str, str]:
-        return {
-            "PATH": f"{self._environments.python(environment).parent}:/usr/local/bin:/usr/bin:/bin",
-            "HOME": str(place),
-            "TMPDIR": str(place),
-            "LANG": "C.UTF-8",
-            # The folders of users are not written to.
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        return {**settings, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
 
     def _run(
-        self, environment: str, variables: Mapping[str, str], *arguments: str
+        self, environment: str, variables: Callable[[Path], dict[str, str]], *arguments: str
     ) -> "subprocess.CompletedProcess[str]":
-        command = [str(self._environments.python(environment)), "-P", str(INSIDE), *arguments]
-        return subprocess.run(  # noqa: S603
-            command,
-            env=variables,
-            cwd=variables["HOME"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
+        """Run ``inside.py`` in a folder that is gone afterwards, with nothing of this shell."""
+        python = self._environments.python(environment)
+        self._stack.state_folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="check-", dir=self._stack.state_folder) as place:
+            environment_variables = {
+                **variables(Path(place)),
+                "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
+                "HOME": place,
+                "TMPDIR": place,
+                "LANG": "C.UTF-8",
+                # The folders of users are not written to.
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            return subprocess.run(  # noqa: S603
+                [python, "-P", INSIDE, *arguments],
+                env=environment_variables,
+                cwd=place,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+            )
 
 
-def problems_of(answers: Mapping[str, Mapping[str, Any]], time_budget: float) -> dict[str, list[str]]:
+def problems_of(answers: Mapping[str, Answer], time_budget: float) -> dict[str, list[str]]:
     """What is wrong with each DAG file.
 
-    :param answers: what has come of each, as ``windtunnel.pytest_plugin.static_checks.inside`` says.
+    :param answers: by file.
     :param time_budget: seconds that a file may take.
     """
     files_of: dict[str, list[str]] = defaultdict(list)
@@ -287,11 +258,7 @@ def problems_of(answers: Mapping[str, Mapping[str, Any]], time_budget: float) ->
 
 
 def _problems(
-    file: str,
-    answer: Mapping[str, Any],
-    time_budget: float,
-    files_of: Mapping[str, list[str]],
-    is_imported: bool,
+    file: str, answer: Answer, time_budget: float, files_of: Mapping[str, list[str]], is_imported: bool
 ) -> Iterator[str]:
     if "ended" in answer:
         yield f"its process has ended with {_how(answer['ended'])}:\n{telling(answer['output'])}"
@@ -305,24 +272,20 @@ def _problems(
     for dag_id in answer["dag_ids"]:
         if others := [other for other in files_of[dag_id] if other != file]:
             yield f"the DAG {dag_id} is also in {', '.join(others)}: give one of them another id"
-    # One that others import is a helper.
+    # A file that others import is a helper.
     if answer["makes_dags"] and not (answer["dag_ids"] or answer["errors"] or is_imported):
         yield f"no DAG comes of it: {dag_files.REMEDY}"
 
 
-def _fail(reason: str) -> None:
-    raise CheckFailed(reason)
-
-
-def _require_none(problems: list[str]) -> None:
+def _require_none(problems: Sequence[str]) -> None:
     if problems:
         raise CheckFailed("\n".join(problems))
 
 
 def telling(output: str) -> str:
-    """The end of what a process has said, without what of its tracebacks is not the user's code.
+    """Return the end of what a process has said, with the user's own lines of its tracebacks only.
 
-    A process that was stopped, because it took too long, ends with where it was, the latest call first.
+    A process that was stopped because it took too long ends with where it was, the latest call first.
     """
     stopped = output.rfind(STOPPED)
     lines = []

@@ -1,8 +1,8 @@
-"""What the checks without a stack ask in Airflow's Python and in that of the functions.
+"""The part of the static checks that runs in Airflow's Python and in that of the functions.
 
 Run as a script, with ``-P`` so that what lies beside it cannot be imported. ``… dags FOLDER`` answers with
 JSON in the last line of standard output; ``… function FOLDER HANDLER SECONDS`` ends with a traceback and exit
-code 1 if the handler cannot be had.
+code 1 if the handler is not there.
 """
 
 import faulthandler
@@ -18,13 +18,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-# Of an Airflow without a bundle of its own, by airflow.cfg's reference.
-BUNDLE = "dags-folder"
-
 
 def parse_all(folder: str) -> dict[str, dict[str, Any]]:
-    """What comes of each file that Airflow takes for a DAG file, by its path."""
-    # As in the dag-processor: Airflow itself, and what files import of it, is there before any is parsed.
+    """Return what comes of each file that Airflow takes for a DAG file, by its path."""
+    # As in the dag-processor: Airflow itself, and what files import of it, is imported before any is parsed.
     from airflow.configuration import conf
     from airflow.dag_processing import processor  # noqa: F401
     from airflow.utils.file import iter_airflow_imports
@@ -35,17 +32,14 @@ def parse_all(folder: str) -> dict[str, dict[str, Any]]:
     files = dag_files.listed(folder)
     for file in files:
         for module in iter_airflow_imports(file):
-            # Where that fails, the file says so itself.
+            # If that fails, the file says so itself.
             with suppress(Exception):
                 importlib.import_module(module)
     return {file: _in_fork(file, folder, limit) for file in files}
 
 
 def _in_fork(file: str, folder: str, limit: int) -> dict[str, Any]:
-    """Parse a file in a process of its own, as the dag-processor does: files see nothing of one another.
-
-    :param limit: seconds, after which the process ends with a traceback of where it was.
-    """
+    """Parse a file in a process of its own, as the dag-processor does; the limit is in seconds."""
     with tempfile.TemporaryFile("w+") as answer, tempfile.TemporaryFile("w+", errors="replace") as output:
         sys.stdout.flush()
         pid = os.fork()
@@ -73,13 +67,13 @@ def _parse(file: str, folder: str) -> dict[str, Any]:
 
     from windtunnel.services import dag_files
 
-    request = DagFileParseRequest(file=file, bundle_path=Path(folder), bundle_name=BUNDLE)
+    # The bundle of an Airflow that configures none, by airflow.cfg's reference.
+    request = DagFileParseRequest(file=file, bundle_path=Path(folder), bundle_name="dags-folder")
     began = time.perf_counter()
     # What the dag-processor itself does: import, validation, serialization.
     result = _parse_file(request, logging.getLogger(__name__))
-    seconds = time.perf_counter() - began
     return {
-        "seconds": seconds,
+        "seconds": time.perf_counter() - began,
         "errors": list((result.import_errors or {}).values()),
         "dag_ids": sorted(dag.dag_id for dag in result.serialized_dags),
         "makes_dags": dag_files.makes_dags(Path(file)),
@@ -96,27 +90,27 @@ def _imported_from(folder: str, file: str) -> list[str]:
 
 
 def seed(config: Path) -> None:
-    """Let DAG files read the variables and connections that the stack's database would have.
+    """Let DAG files read the variables and connections that ``windtunnel.services.init`` would import.
 
-    :param config: the folder with the files that ``windtunnel.services.init`` imports into that.
+    :param config: the folder with the files of both.
     """
     for kind, prefix in (("variables", "AIRFLOW_VAR_"), ("connections", "AIRFLOW_CONN_")):
         path = config / f"{kind}.json"
         content = json.loads(path.read_text()) if path.exists() else {}
         for name, value in content.items():
-            # Of a variable with a description, as `airflow variables import` takes it.
+            # A variable may have a description, as `airflow variables import` takes it.
             inner = value["value"] if isinstance(value, dict) and "value" in value else value
             text = inner if isinstance(inner, str) else json.dumps(inner)
             os.environ[f"{prefix}{name.upper()}"] = text
 
 
-def import_function(folder: str, handler: str, limit: float) -> None:
-    """Import a function's module and find its handler, as AWS's runtime does; end with 0, or with 1.
+def import_function(folder: str, handler: str, limit: str) -> None:
+    """Import a function's module and find its handler, as AWS's runtime does; exit with 0, or with 1.
 
     :param limit: seconds, after which the process ends with a traceback of where it is.
     """
     os.chdir(folder)
-    faulthandler.dump_traceback_later(limit, exit=True)
+    faulthandler.dump_traceback_later(float(limit), exit=True)
     module, _, name = handler.rpartition(".")
     try:
         getattr(importlib.import_module(module.replace("/", ".")), name)
@@ -129,13 +123,12 @@ def import_function(folder: str, handler: str, limit: float) -> None:
 
 
 def main(question: str, *arguments: str) -> None:
-    """Answer."""
+    """Answer the question of the command line."""
     if question == "dags":
         seed(Path(os.environ["AIRFLOW_HOME"], "config"))
         print(json.dumps(parse_all(*arguments)))  # noqa: T201
     else:
-        folder, handler, limit = arguments
-        import_function(folder, handler, float(limit))
+        import_function(*arguments)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,8 @@ from typer.testing import CliRunner, Result
 
 from windtunnel.cli import commands, output
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.dev import browser, suite, tools
 from windtunnel.dev import commands as dev_commands
+from windtunnel.dev import suite, tools
 from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import choose
 from windtunnel.stack.settings import ROOT
@@ -339,7 +339,7 @@ def steps(monkeypatch: pytest.MonkeyPatch, docker: Docker) -> dict[str, int]:
     docker.answers("image inspect", "sha256:1")
     docker.answers("compose --progress plain build", "")
     docker.answers("build", "")
-    monkeypatch.setattr(browser, "get", lambda *_: None)
+    monkeypatch.setattr(tools, "get_browser", lambda *_: None)
     monkeypatch.setattr(tools, "install", lambda _: None)
 
     def steps_of(compose: ComposeStack, floor: str, arguments: list[str], rare: bool) -> list[suite.Step]:

@@ -6,6 +6,7 @@ import pytest
 
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import suite
+from windtunnel.dev.commands import get_beside
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
 from windtunnel.stack.settings import ROOT
@@ -133,7 +134,7 @@ def test_tools_for_the_local_engine_are_installed(
     monkeypatch.setattr(Venvs, "install", lambda *_: None)
     monkeypatch.setattr(Venvs, "install_test_tools", lambda self: installed.append(self.test_tools))
 
-    suite.get_beside(local, lambda _: None, lambda _: None)
+    get_beside(local)
 
     assert installed == [Venvs(local).test_tools]
     assert docker.calls == []
@@ -144,7 +145,7 @@ def test_test_images_are_built_with_the_machines_certificates(compose: ComposeSt
     docker.answers("image inspect", "sha256:1")
     docker.answers("build", "done\n")
 
-    suite.get_beside(compose, lambda _: None, lambda _: None)
+    get_beside(compose)
 
     builds = [call for call in docker.calls if call.startswith("build")]
     assert [call.split("--target ")[1] for call in builds] == [

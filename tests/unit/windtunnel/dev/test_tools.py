@@ -3,8 +3,11 @@ from pathlib import Path
 
 import pytest
 
+from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import tools
 from windtunnel.stack.errors import StackError
+
+from ..stand_ins.docker import Docker
 
 UV = """#!{python}
 import fcntl, pathlib, sys
@@ -86,3 +89,12 @@ def test_a_failure_is_told_and_tried_again_the_next_time(prefix: Path) -> None:
     tools.install(lambda _: None)
 
     assert (prefix / "tools.txt").exists()
+
+
+def test_a_browser_that_is_there_is_taken(compose: ComposeStack, docker: Docker) -> None:
+    said: list[str] = []
+    (Path(docker.path) / "chromium").touch(mode=0o755)
+
+    tools.get_browser(compose, said.append)
+
+    assert said == []

@@ -11,67 +11,6 @@ import pytest
 from .repository import Repository
 
 TEST = """
-import json
-import os
-from pathlib import Path
-from types import SimpleNamespace
-
-from windtunnel.pytest_plugin.session import Session
-from windtunnel.diagnosis import preflight
-from windtunnel.stack.errors import StackError
-from windtunnel.stack.settings import Settings
-from windtunnel.testing.stack import RunningStack
-
-ASKED = Path(__file__).with_name("asked.txt")
-
-class StackStandIn:
-    engine = "local"
-    def has_parts(self):
-        return True
-    def __init__(self, project):
-        self.project = project
-        requirements = str(ASKED.with_name("requirements.txt"))
-        self.settings = Settings.of(project, {"REQUIREMENTS_FILE": requirements}, root=ASKED.parent)
-    def services(self):
-        lines = ASKED.read_text().splitlines() if ASKED.exists() else []
-        own = [line.split()[0] for line in lines if line.endswith(self.project)]
-        up = [verb for verb in own if verb != "look"][-1:] == ["up"]
-        typo = "TYPO" in os.environ
-        return [SimpleNamespace(ready=up and not typo, state="running" if up else "exited", definite=typo)]
-    def up(self):
-        self.ask("up")
-        if "BROKEN" in os.environ:
-            raise StackError("scheduler ended with exit code 1", "No module named x", "./windtunnel logs")
-    def down(self, volumes=False):
-        self.ask("down" if volumes else "stop")
-        if "STUCK" in os.environ:
-            raise StackError("the network has active endpoints")
-    def ask(self, what):
-        with ASKED.open("a") as asked:
-            asked.write(f"{what} {self.project}\\n")
-    def write_logs(self, folder):
-        folder.mkdir()
-        (folder / "scheduler.log").write_text("the scheduler's")
-
-def make_stack(session, project):
-    ASKED.with_name("settings.json").write_text(json.dumps(session._settings()))
-    return StackStandIn(project)
-
-Session.make_stack = make_stack
-RunningStack.wait_for_saved_files = lambda running: running.stack.ask("look at")
-preflight.check = lambda *_: None
-def get_parts(*_):
-    if "no-such" in ASKED.with_name("requirements.txt").read_text():
-        raise StackError("no-such cannot be installed")
-StackStandIn.get_parts = get_parts
-RunningStack.airflow = SimpleNamespace(
-    failures=lambda run: ["count, try 1, failed:", *["  step"] * 9, "  ValueError: bad", "other"],
-    import_error_lines=lambda: ["a.py: SyntaxError: bad"] if "TYPO" in os.environ else [],
-    run=lambda *_: SimpleNamespace(state="failed"),
-)
-"""
-
-TEST = """
 from types import SimpleNamespace
 
 def test_it(windtunnel):

@@ -31,10 +31,10 @@ def pytest_configure(config: pytest.Config) -> None:
             checks.Check("requirements.txt", "resolves", fail(checks.CheckFailed("they do not"))),
             checks.Check("lambdas/count", "imports", lambda: None),
             checks.Check("dags/a.py", "parses", fail(StackError("no Airflow"))),
-            checks.Check("dags/b.py", "parses", fail(checks.CheckImpossible("it takes a stack"))),
+            checks.Check("dags/b.py", "parses", fail(pytest.skip.Exception("it takes a stack"))),
         ]
 
-    def fail(error: Exception) -> Callable[[], None]:
+    def fail(error: BaseException) -> Callable[[], None]:
         def require() -> None:
             raise error
 

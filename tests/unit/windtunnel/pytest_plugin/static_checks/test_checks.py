@@ -14,7 +14,6 @@ from windtunnel.pytest_plugin.static_checks import checks
 from windtunnel.pytest_plugin.static_checks.checks import (
     Check,
     CheckFailed,
-    CheckImpossible,
     Checks,
     problems_of,
     telling,
@@ -234,7 +233,7 @@ def test_what_a_layer_has_cannot_be_told(repository: Repository) -> None:
     layer = "arn:aws:lambda:ap-southeast-2:000000000000:layer:it:1"
     repository.function("layered", f"import from_layer\n{HANDLER}", Layers=[layer])
 
-    with pytest.raises(CheckImpossible, match="No module named 'from_layer'"):
+    with pytest.raises(pytest.skip.Exception, match="No module named 'from_layer'"):
         repository.find()["lambdas/layered imports"].require()
 
 
