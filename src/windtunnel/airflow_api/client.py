@@ -19,6 +19,9 @@ __tracebackhide__ = True  # pytest shows the test's line that failed, and not th
 # Seconds between two looks at a run.
 INTERVAL = 0.2
 
+# As [api] maximum_page_limit in config/airflow.cfg.
+PAGE = 1000
+
 # Seconds for one answer of the API; generous, because a full machine starts slowly.
 REQUEST_TIMEOUT = 30.0
 
@@ -97,7 +100,16 @@ class AirflowClient:
 
     def dags(self) -> list[rest.DAGResponse]:
         """Every DAG that is there now."""
-        return list(self.ask("listing the DAGs", rest.DAGApi(self.api).get_dags, limit=1000).dags)
+        return self._all("dags", "listing the DAGs", rest.DAGApi(self.api).get_dags)
+
+    def _all(self, items: str, what: str, call: Callable[..., Any]) -> list[Any]:
+        """Return what all pages of a listing hold under the name ``items``."""
+        found: list[Any] = []
+        while True:
+            answer = self.ask(what, call, limit=PAGE, offset=len(found))
+            found += getattr(answer, items)
+            if not getattr(answer, items) or len(found) >= answer.total_entries:
+                return found
 
     def import_error_lines(self) -> list[str]:
         """Return each import error as text: file and traceback."""
@@ -106,7 +118,7 @@ class AirflowClient:
     def import_errors(self) -> list[rest.ImportErrorResponse]:
         """Every DAG file that cannot be imported: ``filename`` and ``stack_trace``."""
         call = rest.ImportErrorApi(self.api).get_import_errors
-        return list(self.ask("listing import errors", call, limit=1000).import_errors)
+        return self._all("import_errors", "listing import errors", call)
 
     def pause(self, dag_id: str) -> None:
         """Start no further scheduled run."""

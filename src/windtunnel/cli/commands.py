@@ -166,13 +166,16 @@ def down(
     say("stopped, and its data deleted" if volumes else f"stopped; {kept}")
 
 
-@app.command("status", epilog=example(f"{COMMAND} status"))
-def show_status(engine_name: EngineName = None) -> None:
+@app.command("status", epilog=example(f"{COMMAND} status", f"{COMMAND} status 'example-*'"))
+def show_status(
+    dags: Annotated[str, typer.Argument(help="Of the DAGs to be listed, a pattern as of a shell.")] = "",
+    engine_name: EngineName = None,
+) -> None:
     """Show services, addresses, DAGs, functions and the last runs; exit 1 if something is not healthy."""
     stack = chosen(engine_name)
     with failures_explained():
         report = status.Report.of(stack)
-    for section in status.sections(report):
+    for section in status.sections(report, dags):
         out.print(section)
     if not report.healthy:
         raise typer.Exit(FAILED)

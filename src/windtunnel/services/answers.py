@@ -63,6 +63,22 @@ def known_dag_files() -> list[str]:
     return sorted(str(name) for (name,) in _execute(statement))
 
 
+def latest_runs(number: str) -> dict[str, list[str]]:
+    """Return the states of the latest runs of each DAG that has one, the latest first.
+
+    :param number: how many of each.
+    """
+    statement = (
+        "SELECT dag_id, state FROM (SELECT dag_id, state, run_after, row_number()"
+        " OVER (PARTITION BY dag_id ORDER BY run_after DESC) AS number FROM dag_run) AS runs"
+        " WHERE number <= %s::int ORDER BY dag_id, run_after DESC"
+    )
+    found: dict[str, list[str]] = {}
+    for dag_id, state in _execute(statement, number):
+        found.setdefault(str(dag_id), []).append(str(state))
+    return found
+
+
 def rename(table: str, *names: str) -> None:
     """Give connections or variables other names; each replaces what had that name before.
 
@@ -92,6 +108,7 @@ ANSWERS: dict[str, Callable[..., object]] = {
     "aws": aws,
     "listed_dag_files": listed_dag_files,
     "known_dag_files": known_dag_files,
+    "latest_runs": latest_runs,
     "rename": rename,
     "login": lambda: secrets.admin_login(os.environ),
     "database": lambda: secrets.database_dsn(os.environ),

@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+# More than these are summed up, so that a person can read it; and how many of the nearest names are shown.
+LISTED, NEAREST = 30, 5
+
 
 class StackError(Exception):
     """Something could not be done with a stack."""
@@ -50,5 +53,9 @@ class Unmet(Exception):
 def did_you_mean(name: str, names: Iterable[str]) -> str:
     """Return the remedy for a name that is not known: the nearest one, and all there are."""
     there = list(names)
-    near = difflib.get_close_matches(name, there, n=1)
-    return f"{f'Did you mean {near[0]}? ' if near else ''}There are: {', '.join(there) or 'none'}"
+    near = difflib.get_close_matches(name, there, n=NEAREST)
+    did_you_mean = f"Did you mean {near[0]}? " if near else ""
+    if len(there) <= LISTED:
+        return f"{did_you_mean}There are: {', '.join(there) or 'none'}"
+    nearest = f"; the nearest are: {', '.join(near)}" if near else ""
+    return f"{did_you_mean}There are {len(there):,}{nearest}"

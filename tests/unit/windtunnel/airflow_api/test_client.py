@@ -268,3 +268,22 @@ def test_a_failed_task_without_a_log_is_named_with_the_reason(
     (_, reason) = airflow.failures(started)
 
     assert "gone" in reason
+
+
+def test_every_page_of_a_listing_is_read(airflow: AirflowClient, server: Server) -> None:
+    def page(names: list[str]) -> dict[str, Any]:
+        return {"import_errors": [import_error(name) for name in names], "total_entries": 3}
+
+    server.answers("GET /api/v2/importErrors", page(["one.py", "two.py"]), page(["three.py"]))
+
+    assert [error.filename for error in airflow.import_errors()] == ["one.py", "two.py", "three.py"]
+
+
+def import_error(name: str) -> dict[str, Any]:
+    return {
+        "import_error_id": 1,
+        "timestamp": "2026-01-01T00:00:00Z",
+        "filename": name,
+        "bundle_name": "dags-folder",
+        "stack_trace": "no",
+    }

@@ -10,7 +10,6 @@ from windtunnel.seeding.functions import DEFAULTS
 from windtunnel.stack.errors import Finding
 from windtunnel.stack.service import Service
 
-from ..airflow_api.test_client import run
 from ..stand_ins.docker import ALL_READY, Docker, answer_stack
 from ..stand_ins.web_server import Server
 
@@ -65,8 +64,10 @@ def running(compose: ComposeStack, docker: Docker, server: Server) -> ComposeSta
     )
     server.answers("GET /api/v2/dags", {"dags": [DAG], "total_entries": 1})
     server.answers("GET /api/v2/importErrors", {"import_errors": [], "total_entries": 0})
-    runs = {"dag_runs": [run("success"), run("failed")], "total_entries": 2}
-    server.answers("GET /api/v2/dags/demo-dag/dagRuns", runs)
+    docker.answers(
+        "compose exec --no-TTY webserver python -m windtunnel.services.answers latest_runs 3",
+        '{"demo-dag": ["success", "failed"]}',
+    )
     server.answers("GET /2015-03-31/functions", {"Functions": [{"FunctionName": "good"}]})
     functions(server, "Active")
     return compose
@@ -77,10 +78,10 @@ def functions(server: Server, state: str, **more: str) -> None:
     server.answers("GET /2015-03-31/functions/good/configuration", configuration)
 
 
-def shown(report: status.Report) -> str:
+def shown(report: status.Report, pattern: str = "") -> str:
     console = Console(width=200, color_system=None)
     with console.capture() as capture:
-        for section in status.sections(report):
+        for section in status.sections(report, pattern):
             console.print(section)
     return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
@@ -260,3 +261,42 @@ def test_overlays_and_replicas_are_shown() -> None:
     assert "Services, with celery, worker=2" in text
     assert "worker-1" in text
     assert "worker-2" in text
+
+
+# Many DAGs
+
+
+def many(failed: int = 0) -> status.Report:
+    """A report on 1,200 DAGs, of which two are paused and some have failed last."""
+    dags = [
+        (f"dag-{number:04}", number < 2, ["failed", "success"] if number < failed else ["success"])
+        for number in range(1200)
+    ]
+    return status.Report([Service("webserver", state="running", health="healthy")], dags=dags)
+
+
+def test_many_dags_are_counted_and_those_that_have_failed_are_listed() -> None:
+    text = shown(many(failed=3))
+
+    assert (
+        "DAGs: 1,200, 2 of them paused, 3 failed last. Some by name: ./windtunnel status 'PATTERN*'" in text
+    )
+    assert [line.split()[0] for line in text.splitlines() if "latest runs" in line] == [
+        "dag-0000",
+        "dag-0001",
+        "dag-0002",
+    ]
+
+
+def test_of_many_failed_dags_it_says_how_many_are_shown() -> None:
+    text = shown(many(failed=100))
+
+    assert "100 failed last; the first 30 of these" in text
+    assert text.count("latest runs") == 30
+
+
+def test_dags_are_listed_by_a_pattern() -> None:
+    text = shown(many(), "dag-119?")
+
+    assert "DAGs: 10 of 1,200 match dag-119?" in text
+    assert text.count("latest runs") == 10

@@ -55,6 +55,14 @@ def test_the_files_that_airflow_knows(database: Callable[..., Database]) -> None
     assert re.search(r"FROM dag\b.* UNION .*FROM import_error\b", statement)
 
 
+def test_the_latest_runs_of_all_dags_are_one_question(database: Callable[..., Database]) -> None:
+    asked = database([("one", "failed"), ("one", "success"), ("two", "running")]).asked
+
+    assert answers.latest_runs("3") == {"one": ["failed", "success"], "two": ["running"]}
+    ((_, parameters),) = asked
+    assert tuple(parameters) == ("3",)
+
+
 def test_rows_change_their_names_in_one_transaction(database: Callable[..., Database]) -> None:
     asked = database([(1,)]).asked
 
