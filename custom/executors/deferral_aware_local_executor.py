@@ -1,5 +1,6 @@
 """Airflow's LocalExecutor, which does not take the end of a deferral for the end of the task."""
 
+import gc
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,17 @@ class DeferralAwareLocalExecutor(LocalExecutor):
         """Take the arguments of Airflow's executor."""
         super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self._handed_out: Counter[Any] = Counter()
+
+    def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
+        """Start workers, and freeze again what was frozen before.
+
+        Airflow thaws everything afterwards. On the local engine the fork server had frozen what services
+        share with it, and the scheduler's next full collection copied 90 MB of that.
+        """
+        was_frozen = gc.get_freeze_count()
+        super()._spawn_workers_with_gc_freeze(spawn_number)  # type: ignore[no-untyped-call]
+        if was_frozen:
+            gc.freeze()
 
     def _process_workloads(self, workload_list: Sequence[Any]) -> None:
         self._handed_out.update(workload.key for workload in workload_list)

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,11 @@ from windtunnel.seeding.validation import SeedingError
 
 # botocore's own waiter looks once a second; LocalStack needs about 0.15 s.
 WAITER = {"Delay": 0.05, "MaxAttempts": 600}
+
+MIB = 1024 * 1024
+
+# Of a package with all that is in it. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_ZIPPED, MAX_UNZIPPED = 50 * MIB, 250 * MIB
 
 # What AWS gives a function without the setting; so it is again if it is taken out of `function.json`.
 # https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
@@ -37,18 +42,57 @@ type Settings = Mapping[str, Any]
 
 
 def package(folders: Iterable[Path]) -> bytes:
-    """Zip the first folder's content and further folders by name; equal input makes equal bytes."""
+    """Zip the first folder's content and further folders by name; equal input makes equal bytes.
+
+    What links lead to is packed like what is there itself.
+
+    :raises SeedingError: if a link cannot be followed, or Lambda's limits are exceeded.
+    """
     main, *libraries = folders
-    buffer = io.BytesIO()
+    buffer, size = io.BytesIO(), 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for base, root in [(main, main), *((library.parent, library) for library in libraries)]:
-            for path in sorted(root.rglob("*")):
-                if path.is_file() and "__pycache__" not in path.parts:
-                    entry = zipfile.ZipInfo(str(path.relative_to(base)))
-                    entry.external_attr = 0o644 << 16
-                    entry.compress_type = zipfile.ZIP_DEFLATED
-                    archive.writestr(entry, path.read_bytes())
+        for prefix, root in [("", main), *((f"{library.name}/", library) for library in libraries)]:
+            for name, path in _files(root, root.parent.resolve(), prefix, (root.resolve(),)):
+                entry = zipfile.ZipInfo(name)
+                entry.external_attr = 0o644 << 16
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                content = path.read_bytes()
+                size += len(content)
+                archive.writestr(entry, content)
+    for found, limit, kind in (
+        (buffer.tell(), MAX_ZIPPED, "zipped"),
+        (size, MAX_UNZIPPED, "unzipped"),
+    ):
+        if found > limit:
+            raise SeedingError(
+                f"lambdas/{main.name} is {found / MIB:.0f} MB {kind}, and Lambda takes {limit / MIB:.0f} MB: "
+                "leave out what the function does not need"
+            )
     return buffer.getvalue()
+
+
+def _files(folder: Path, boundary: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    """Yield each file of a folder with its name in the package.
+
+    :param boundary: the folder with all functions, which LocalStack has before it: no link may leave it.
+    :param above: the folders on the way here, by which a link in a circle is recognised.
+    """
+    for path in sorted(folder.iterdir()):
+        name, real = prefix + path.name, path.resolve()
+        if path.is_symlink() and not (real.is_relative_to(boundary) and real.exists()):
+            where = "is not there" if real.is_relative_to(boundary) else f"is outside of {boundary.name}/"
+            raise SeedingError(
+                f"{boundary.name}/{folder.name}/{path.name} is a link to {path.readlink()}, which {where}: "
+                f"move that into {boundary.name}/, into a folder whose name begins with _"
+            )
+        if real in above:
+            raise SeedingError(f"{boundary.name}/{folder.name}/{path.name} is a link to a folder around it")
+        if path.name == "__pycache__":
+            continue
+        if path.is_dir():
+            yield from _files(path, boundary, f"{name}/", (*above, real))
+        else:
+            yield name, path
 
 
 def deploy(function: Function, client: Any, library: Path, before: Settings | None = None) -> bool:

@@ -19,7 +19,9 @@ from typing import Any
 import pytest
 
 from windtunnel.local.stack import ProcessStack
+from windtunnel.seeding.deployment import package
 from windtunnel.seeding.functions import LIBRARY, Function, read_functions
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
 from windtunnel.stack.base import Say, ignore
 from windtunnel.stack.commands import TAIL
@@ -115,6 +117,10 @@ class Checks:
 
     def _import_function(self, function: Function) -> None:
         self._environments.install(ignore, ("lambda",))
+        try:
+            package([function.folder])
+        except SeedingError as error:
+            raise CheckFailed(str(error)) from error
         limit = max(INIT_TIMEOUT, function.settings["Timeout"])
         arguments = (str(function.folder), function.settings["Handler"], str(limit))
         process = self._run("lambda", partial(self._function_variables, function), "function", *arguments)

@@ -1,5 +1,7 @@
 """What the scheduler is told of tasks, with Airflow's own executor but for its processes."""
 
+import gc
+from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -67,3 +69,24 @@ def test_what_it_has_not_handed_out_is_told(executor: DeferralAwareLocalExecutor
     executor.change_state(OTHER, TaskInstanceState.RUNNING)
 
     assert told(executor) == [(KEY, TaskInstanceState.SUCCESS), (OTHER, TaskInstanceState.RUNNING)]
+
+
+@pytest.fixture
+def thawed() -> Iterator[None]:
+    gc.unfreeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("thawed")
+def test_what_was_frozen_is_frozen_again_after_workers_have_started(
+    executor: DeferralAwareLocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_executor.LocalExecutor, "_spawn_worker", lambda _: None)
+
+    executor._spawn_workers_with_gc_freeze(1)
+    assert gc.get_freeze_count() == 0
+
+    gc.freeze()
+    executor._spawn_workers_with_gc_freeze(1)
+    assert gc.get_freeze_count() > 0

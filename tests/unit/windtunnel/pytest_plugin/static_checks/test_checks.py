@@ -198,6 +198,13 @@ def test_what_else_is_wrong_with_a_function(repository: Repository, source: str,
     assert said in repository.failure("lambdas/bad imports")
 
 
+def test_a_function_that_would_not_be_deployed_fails(repository: Repository) -> None:
+    repository.function("bad", HANDLER)
+    (repository.path / "lambdas/bad/link").symlink_to("/etc")
+
+    assert "is a link to /etc, which is outside of lambdas/" in repository.failure("lambdas/bad imports")
+
+
 def test_a_function_that_does_not_come_to_an_end(
     repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
