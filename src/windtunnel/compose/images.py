@@ -6,7 +6,7 @@ import subprocess
 import threading
 from collections.abc import Iterable
 
-from windtunnel.stack import offline
+from windtunnel.stack import offline, requirements
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError, Unmet
@@ -100,13 +100,13 @@ def build(stack: Stack, say: Say, on_line: Say) -> None:
 
 def _requirements(settings: Settings) -> dict[str, str]:
     """Copy the user's requirements to where a build sees them, in the checkout."""
-    if not settings.get(REQUIREMENTS_SETTING):
+    source, target = settings.requirements_file(), settings.root / STATE_FOLDER / "requirements.txt"
+    usable = requirements.as_one_file(source, target)
+    if usable == source and not settings.get(REQUIREMENTS_SETTING):
         return {}
-    source = settings.requirements_file()
-    target = settings.root / STATE_FOLDER / "requirements.txt"
-    target.parent.mkdir(exist_ok=True)
-    if source != target:
-        target.write_bytes(source.read_bytes())
+    if usable != target:
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes(usable.read_bytes())
     return {REQUIREMENTS_SETTING: str(target.relative_to(settings.root))}
 
 

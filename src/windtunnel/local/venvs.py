@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel import locks
+from windtunnel.stack import requirements
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.commands import tail
 from windtunnel.stack.errors import StackError
@@ -60,7 +61,7 @@ class Venvs:
     def _sources(self, name: str) -> Iterator[Path]:
         yield self._lock(name)
         if name == "airflow":
-            yield self._stack.settings.requirements_file()
+            yield from requirements.files(self._stack.settings.requirements_file())
         if name == "localstack":
             emulator = self._root / "emulator"
             yield from sorted((*emulator.glob("p*.*"), *(emulator / "src").rglob("*.py")))
@@ -89,7 +90,7 @@ class Venvs:
         with locks.exclusive(self.folder / "lock"):
             for name in self.missing(names):
                 say(f"installing {name}")
-                if name == "airflow" and (self.folder / name).exists() and self._requirements():
+                if name == "airflow" and (self.folder / name).exists() and self._has_requirements():
                     # A stack may be running in it: a misspelt requirement must not break that.
                     self.require_resolvable()
                 # Nothing of a venv that was made from something else may stay, least of all its fingerprint.
@@ -105,8 +106,8 @@ class Venvs:
         """
         if self._is_installed("airflow"):
             return
-        constraints = ("--constraints", self._lock("airflow"), self._stack.settings.requirements_file())
-        self._uv("pip", "compile", "--python", sys.executable, *constraints)
+        constraints = ("--constraints", self._lock("airflow"))
+        self._uv("pip", "compile", "--python", sys.executable, *constraints, self._requirements())
 
     @property
     def test_tools(self) -> Path:
@@ -133,11 +134,11 @@ class Venvs:
         if name == "localstack":
             self._uv("pip", "install", "--no-deps", *python, self._root / "emulator")
             self._index_services()
-        if name == "airflow" and self._requirements():
+        if name == "airflow" and self._has_requirements():
             # They must agree with the lock. uv takes its versions and checks its hashes.
             constraints = ("--constraints", self._lock(name))
-            requirements = ("--requirement", self._stack.settings.requirements_file())
-            self._uv("pip", "install", "--compile-bytecode", *python, *constraints, *requirements)
+            given = ("--requirement", self._requirements())
+            self._uv("pip", "install", "--compile-bytecode", *python, *constraints, *given)
         (self.folder / name / FINGERPRINT).write_text(self.fingerprint(name))
 
     def _index_services(self) -> None:
@@ -148,9 +149,14 @@ class Venvs:
         variables = {**self._stack.command_variables, **root}
         self._stack.run(*command, what="indexing LocalStack's services", env=variables)
 
-    def _requirements(self) -> str:
-        """Return the text of the user's file, without white space at its ends."""
-        return self._stack.settings.requirements_file().read_text().strip()
+    def _requirements(self) -> Path:
+        """Return the user's requirements as a file that uv can read."""
+        return requirements.as_one_file(
+            self._stack.settings.requirements_file(), self.folder / "requirements.txt"
+        )
+
+    def _has_requirements(self) -> bool:
+        return bool(self._requirements().read_text().strip())
 
     def _lock(self, name: str) -> Path:
         return self._root / "locks" / f"{name}.txt"
@@ -172,4 +178,6 @@ def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None
     )
     if process.returncode != 0:
         next_step = "Check the network and the file that is named, then run the command again."
+        if "No solution found" in process.stdout:
+            next_step = "Change the requirement that is named: Airflow's own are those of locks/airflow.txt."
         raise StackError(f"`{' '.join(['uv', *command[2:]])}` failed", tail(process.stdout), next_step)

@@ -15,6 +15,7 @@ import pytest
 
 from windtunnel import locks
 from windtunnel.pytest_plugin.record import Record, Records
+from windtunnel.stack import requirements
 from windtunnel.stack.errors import StackError, Unmet
 from windtunnel.stack.repository import PATHS, WITH_SETTING, Repository
 
@@ -193,7 +194,7 @@ class Session:
         config = stack.settings.get("CONFIG_FOLDER")
         files = sorted(path for path in Path(config).rglob("*") if path.is_file()) if config else []
         overlays = [Path(name) for name in self.settings().get(WITH_SETTING, "").split(",") if "/" in name]
-        for path in (stack.settings.requirements_file(), *files, *overlays):
+        for path in (*requirements.files(stack.settings.requirements_file()), *files, *overlays):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 

@@ -23,6 +23,7 @@ from windtunnel.seeding.deployment import package
 from windtunnel.seeding.functions import LIBRARY, Function, read_functions
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import dag_files
+from windtunnel.stack import requirements
 from windtunnel.stack.base import Say, ignore
 from windtunnel.stack.commands import TAIL
 from windtunnel.stack.errors import StackError
@@ -83,15 +84,15 @@ class Checks:
 
         :param say: gets a line before an installation begins.
         """
-        requirements = list(self._requirements())
-        return [*requirements, *self._functions(say), *self._dags(say, requirements)]
+        resolved = list(self._requirements())
+        return [*resolved, *self._functions(say), *self._dags(say, resolved)]
 
     def _name(self, path: Path) -> str:
         return os.path.relpath(path, self._repository)
 
     def _requirements(self) -> Iterator[Check]:
         file = self._stack.settings.requirements_file()
-        lines = (line.strip() for line in file.read_text().splitlines())
+        lines = (line.strip() for line in requirements.text(file).splitlines())
         if any(line and not line.startswith("#") for line in lines):
             yield Check(self._name(file), "resolves", self._resolve)
 
