@@ -77,6 +77,8 @@ def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
                 changed = deploy(function, client, ROOT / LIBRARY, deployed.get(folder))
             except SeedingError as error:
                 failed[folder] = str(error)
+                # Lambda may have it all the same, as Failed, and then it goes with its folder.
+                deployed.setdefault(folder, function.settings)
                 continue
             deployed[folder] = function.settings
             if changed or names:

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,17 @@ def test_a_folder_that_is_deleted_takes_its_function_away(
     assert writes(lambda_api) == [f"DELETE {PATH}/my-function"]
     watch.seed_functions()
     assert writes(lambda_api) == [f"DELETE {PATH}/my-function"]
+
+
+def test_a_failed_function_is_gone_with_its_folder_too(lambda_api: Server, root: Path, folder: Path) -> None:
+    lambda_api.answers(f"GET {PATH}/my-function", {"Configuration": {"State": "Failed", "StateReason": "no"}})
+    lambda_api.answers(f"DELETE {PATH}/my-function", {})
+    assert list(watch.seed_functions()) == ["my_function"]
+
+    shutil.rmtree(folder)
+    assert watch.seed_functions() == {}
+
+    assert writes(lambda_api) == [f"POST {PATH}", f"DELETE {PATH}/my-function"]
 
 
 def test_a_function_with_a_new_name_is_not_there_under_the_old_one(
