@@ -42,7 +42,8 @@ def checkout(tmp_path: Path) -> Path:
     for name in ("config", "dags", "custom", "lambdas/good"):
         (root / name).mkdir(parents=True)
     (root / "lambdas/good/lambda_function.py").write_text("def lambda_handler(event, context): ...\n")
-    (root / "docker-compose.yml").touch()
+    for name in ("docker-compose.yml", "requirements.txt"):
+        (root / name).touch()
     (root / "Dockerfile").write_text("FROM python:3.13-slim-trixie AS base\nFROM base AS airflow\n")
     return root
 
