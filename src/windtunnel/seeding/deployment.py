@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from windtunnel.seeding.functions import Function
+from windtunnel.seeding.functions import Function, followed
 from windtunnel.seeding.validation import SeedingError
 
 # botocore's own waiter looks once a second; LocalStack needs about 0.15 s.
@@ -52,7 +52,7 @@ def package(folders: Iterable[Path]) -> bytes:
     buffer, size = io.BytesIO(), 0
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for prefix, root in [("", main), *((f"{library.name}/", library) for library in libraries)]:
-            for name, path in _files(root, root.parent.resolve(), prefix, (root.resolve(),)):
+            for name, path in _files(root, root.parent, prefix, (root.resolve(),)):
                 entry = zipfile.ZipInfo(name)
                 entry.external_attr = 0o644 << 16
                 entry.compress_type = zipfile.ZIP_DEFLATED
@@ -74,17 +74,11 @@ def package(folders: Iterable[Path]) -> bytes:
 def _files(folder: Path, boundary: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
     """Yield each file of a folder with its name in the package.
 
-    :param boundary: the folder with all functions, which LocalStack has before it: no link may leave it.
+    :param boundary: the folder with all functions.
     :param above: the folders on the way here, by which a link in a circle is recognised.
     """
     for path in sorted(folder.iterdir()):
-        name, real = prefix + path.name, path.resolve()
-        if path.is_symlink() and not (real.is_relative_to(boundary) and real.exists()):
-            where = "is not there" if real.is_relative_to(boundary) else f"is outside of {boundary.name}/"
-            raise SeedingError(
-                f"{boundary.name}/{folder.name}/{path.name} is a link to {path.readlink()}, which {where}: "
-                f"move that into {boundary.name}/, into a folder whose name begins with _"
-            )
+        name, real = prefix + path.name, followed(path, boundary)
         if real in above:
             raise SeedingError(f"{boundary.name}/{folder.name}/{path.name} is a link to a folder around it")
         if path.name == "__pycache__":

@@ -1,6 +1,7 @@
 """Lambda functions, a folder of ``lambdas/`` each: reading and checking them."""
 
 import ast
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,6 +96,23 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     return Function(folder, settings)
 
 
+def followed(path: Path, boundary: Path) -> Path:
+    """Return where a path really is.
+
+    :param boundary: the folder with all functions, which LocalStack has before it: no link may leave it.
+    :raises SeedingError: if the path is a link that leaves it, or that leads nowhere.
+    """
+    real = Path(os.path.realpath(path))
+    inside = real.is_relative_to(boundary.resolve())
+    if path.is_symlink() and not (inside and real.exists()):
+        raise SeedingError(
+            f"{boundary.name}/{os.path.relpath(path, boundary)} is a link to {path.readlink()}, "
+            f"which is {'not there' if inside else f'outside of {boundary.name}/'}: "
+            f"move that into {boundary.name}/, into a folder whose name begins with _"
+        )
+    return real
+
+
 def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
     """Read and check every function of ``folder``: all its folders but the library and hidden ones.
 
@@ -103,9 +121,11 @@ def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if not path.is_dir() or path.name == LIBRARY or path.name[0] in "._":
+        if path.name == LIBRARY or path.name[0] in "._":
             continue
         try:
+            if not followed(path, folder).is_dir():
+                continue
             function = load_function(path)
         except SeedingError as error:
             wrong[path.name] = str(error)

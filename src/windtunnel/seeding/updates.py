@@ -40,10 +40,11 @@ def _queue(client: Any, arguments: Arguments) -> None:
 
 def _event_source_mapping(client: Any, arguments: Arguments) -> None:
     of = {key: arguments[key] for key in ("FunctionName", "EventSourceArn") if key in arguments}
-    (mapping,) = client.list_event_source_mappings(**of)["EventSourceMappings"]
+    mappings = client.list_event_source_mappings(**of)["EventSourceMappings"]
     shape = client.meta.service_model.operation_model("UpdateEventSourceMapping").input_shape
     changeable = {key: value for key, value in arguments.items() if key in shape.members}
-    client.update_event_source_mapping(UUID=mapping["UUID"], **changeable)
+    if len(mappings) == 1:  # without an ARN, as of a Kafka of one's own, it could be any of them
+        client.update_event_source_mapping(UUID=mappings[0]["UUID"], **changeable)
 
 
 def _permission(client: Any, arguments: Arguments) -> None:

@@ -11,7 +11,10 @@ from windtunnel.stack.errors import StackError
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 
 # https://pip.pypa.io/en/stable/reference/requirements-file-format/
-_INCLUDES = re.compile(r"^\s*(?P<option>-r|--requirement|-c|--constraint)[=\s]\s*(?P<file>[^\s#]+)")
+# An address, or a path with a variable, is the installer's to read. Airflow's constraints are an address.
+_INCLUDES = re.compile(
+    r"^\s*(?P<option>-r|--requirement|-c|--constraint)[=\s]\s*(?P<file>(?!\w+://)[^\s#$]+)(?=\s|$)"
+)
 
 
 def files(path: Path, seen: tuple[Path, ...] = ()) -> Iterator[Path]:

@@ -85,6 +85,19 @@ def test_folders_that_are_no_functions(root: Path) -> None:
     assert ([function.folder.name for function in found], wrong) == (["my_function"], {})
 
 
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [("/", "is outside of lambdas/"), ("nothing", "is not there"), ("loop", "is not there")],
+)
+def test_a_folder_that_is_a_link_out_of_lambdas_is_named(root: Path, target: str, reason: str) -> None:
+    (root / "lambdas/loop").symlink_to(target)
+
+    found, wrong = functions.read_functions(root / "lambdas")
+
+    assert [function.folder.name for function in found] == ["my_function"]
+    assert reason in wrong["loop"]
+
+
 def test_two_folders_cannot_be_one_function(root: Path) -> None:
     other = root / "lambdas/other"
     other.mkdir()

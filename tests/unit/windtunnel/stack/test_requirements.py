@@ -33,6 +33,14 @@ def test_what_is_included_is_part_of_it(file: Path, tmp_path: Path, line: str) -
     assert copy.read_text() == "one==1\ntwo==2\nthree==3\n"
 
 
+@pytest.mark.parametrize("line", ["-c https://example.com/constraints-3.13.txt", "-r ${BASE}/base.txt"])
+def test_what_the_installer_has_to_read_is_left_to_it(file: Path, tmp_path: Path, line: str) -> None:
+    file.write_text(f"{line}\none==1\n")
+
+    assert list(requirements.files(file)) == [file]
+    assert requirements.as_one_file(file, tmp_path / "copy.txt") == file
+
+
 def test_constraints_are_found_from_the_copy_too(file: Path, tmp_path: Path) -> None:
     (file.parent / "limits.txt").write_text("one<2\n")
     file.write_text("-c limits.txt\none\n")
