@@ -12,20 +12,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out what is about the other engine alone and, without --all, what is rare."""
-    if not config.getoption("--all"):
-        leave_out(config, items, [item for item in items if item.get_closest_marker("rare")])
-    marked = [item for item in items if item.get_closest_marker("engine")]
-    if not marked:
+    if not any(item.get_closest_marker("engine") or item.get_closest_marker("rare") for item in items):
         return
     # Not at the top: unit tests that run beside Airflow or in LocalStack have not what it needs.
     from windtunnel.stack import choose
 
     chosen = config.getoption("windtunnel_engine") or choose.choose(project="windtunnel-tests").stack.engine
-    other = [item for item in marked if chosen not in next(item.iter_markers("engine")).args]
-    leave_out(config, items, other)
+    left_out = [item for item in items if is_left_out(item, chosen, rare=config.getoption("--all"))]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
-def leave_out(config: pytest.Config, items: list[pytest.Item], these: list[pytest.Item]) -> None:
-    """Deselect some of the collected tests."""
-    config.hook.pytest_deselected(items=these)
-    items[:] = [item for item in items if item not in these]
+def is_left_out(item: pytest.Item, chosen: str, *, rare: bool) -> bool:
+    """Whether a test is for another engine, or rare, which it may be on one engine alone."""
+    engines = item.get_closest_marker("engine")
+    if engines and chosen not in engines.args:
+        return True
+    return not rare and any(not mark.args or chosen in mark.args for mark in item.iter_markers("rare"))

@@ -44,7 +44,7 @@ def airflow_stack(windtunnel: RunningStack, pytestconfig: pytest.Config) -> Stac
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
-    """Fail where the stack has left something behind."""
+    """Fail if the stack has left something behind."""
     yield
     stack = session.config.stash.get(STARTED, None)
     if stack and not session.config.getoption("windtunnel_reuse"):

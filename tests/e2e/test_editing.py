@@ -185,11 +185,23 @@ def test_a_function_that_was_wrong_from_the_beginning_can_be_corrected_and_is_go
     wait_until("LocalStack to be healthy", lambda: said() == "", timeout=SOON)
     assert (configuration()["State"], configuration()["MemorySize"]) == ("Active", 256)
 
+    def tags() -> Any:
+        return lambda_client.get_function(FunctionName="test-wrong").get("Tags")
+
+    # No call that updates a function takes tags.
+    save(folder / "function.json", json.dumps({**own, "Tags": {"team": "a"}}))
+    gone = lambda_client.exceptions.ResourceNotFoundException
+    wait_until("the tag", lambda: tags() == {"team": "a"}, timeout=SOON, retry_on=(gone,))
+
     save(folder / "function.json", "{}")
-    wait_until("the settings to be gone", lambda: configuration()["MemorySize"] == 128, timeout=SOON)
+    wait_until(
+        "the settings to be gone",
+        lambda: configuration()["MemorySize"] == 128,
+        timeout=SOON,
+        retry_on=(gone,),
+    )
     assert not configuration().get("Environment", {}).get("Variables")
 
     shutil.rmtree(folder)
-    gone = lambda_client.exceptions.ResourceNotFoundException
     with pytest.raises(gone):
         wait_until("the function to be gone", lambda: configuration() and False, timeout=SOON)

@@ -50,7 +50,12 @@ def test_ten_thousand_lines_of_one_call(stack: StackUnderTest) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dag_id", "count", "seconds"), [("test-mapped-deferred", 50, 50), ("test-mapped", 8, 1)]
+    ("dag_id", "count", "seconds"),
+    [
+        # Rare, as it takes a minute and a half. Thirty at once are in test_deferred.py.
+        pytest.param("test-mapped-deferred", 50, 50, marks=pytest.mark.rare),
+        ("test-mapped", 8, 1),
+    ],
 )
 def test_mapped_tasks_keep_their_lines_apart(
     stack: StackUnderTest, dag_id: str, count: int, seconds: float

@@ -19,7 +19,7 @@ SECTIONS = dict(re.findall(r"^## (\S+)\n(.*?)(?=^## |\Z)", PAGE, re.DOTALL | re.
 
 
 def documented(section: str) -> set[str]:
-    """What stands in code in the first column of the section's table."""
+    """What is code in the first column of the section's table."""
     rows = re.findall(r"^\| (`.*?) \| ", section, re.MULTILINE)
     return {name.split()[0] for row in rows for name in re.findall(r"`([^`]+)`", row)}
 

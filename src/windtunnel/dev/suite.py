@@ -4,6 +4,7 @@ Code that runs beside Airflow or in LocalStack is tested and checked with their 
 network, or in a venv of the local engine.
 """
 
+import os
 import shlex
 import subprocess
 import sys
@@ -52,6 +53,9 @@ BESIDE = (
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
 
+# Of the unit tests, which wait for processes most of their time.
+WORKERS = 2 * (os.cpu_count() or 1)
+
 # Words that tests and examples use as secrets; none of them is one.
 NO_SECRETS = r"^(test|secret|hunter2|pw|A[KS]IAIOSFODNN7EXAMPLE)$"
 
@@ -96,8 +100,7 @@ def test_steps(stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool
     apart = [f"--ignore={path}" for beside in BESIDE for path in beside.tests]
     # A part of the tests covers a part of the code, which says nothing.
     coverage = [] if arguments else ["--cov", "--cov-report="]
-    # A worker for each core: most of these tests wait for processes.
-    yield Step("unit", [*pytest, *apart, "-n", "auto", *coverage, *arguments])
+    yield Step("unit", [*pytest, *apart, "-n", str(WORKERS), *coverage, *arguments])
     if coverage:
         least = f"{sys.executable} -m coverage report --sort=cover | sed -n '1,12p;$p'"
         yield Step("unit, coverage of src and lambdas", ["sh", "-c", least])

@@ -161,7 +161,7 @@ def sections(report: Report, pattern: str = "") -> Iterator[RenderableType]:
     with_overlays = f", with {escape(report.laid_over)}" if report.laid_over else ""
     yield Group(f"Services{with_overlays}", _services(report))
     if any(service.state == "unsupervised" for service in report.services):
-        yield f"\n[red]supervisord was killed[/red]: what is left runs on without it. Anew: {COMMAND} up"
+        yield f"\n[red]supervisord was killed[/red]: what is left runs on without it. Restart: {COMMAND} up"
     if report.dags:
         yield _dags(report.dags, pattern)
     for file, traceback in report.import_errors:

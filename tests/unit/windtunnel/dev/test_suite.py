@@ -26,7 +26,7 @@ APART = " ".join(f"--ignore={path}" for beside in suite.BESIDE for path in besid
 def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: ComposeStack) -> None:
     host, airflow, localstack = commands(suite.test_steps(compose, "unit", ["-k", "relay"], rare=False))
 
-    assert host.endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
+    assert host.endswith(f"-m pytest tests/unit {APART} -n {suite.WORKERS} -k relay")
     for inside, image, python, folders in (
         (
             airflow,
@@ -44,7 +44,7 @@ def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Co
 def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local: ProcessStack) -> None:
     host, *beside = suite.test_steps(local, "unit", ["-k", "relay"], rare=False)
 
-    assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -n auto -k relay")
+    assert " ".join(host.command).endswith(f"-m pytest tests/unit {APART} -n {suite.WORKERS} -k relay")
     venvs = Venvs(local)
     for step, name, folders in (
         (
