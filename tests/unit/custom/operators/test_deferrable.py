@@ -36,7 +36,7 @@ class Hook:
         self.reads = 0
         self.failing_reads = self.failing_streams = 0
         meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
-        self.control_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.logs_client = SimpleNamespace(meta=SimpleNamespace(**meta))
 
     def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
         return FunctionSettings(42, "/own")

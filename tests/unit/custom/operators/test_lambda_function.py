@@ -57,7 +57,7 @@ class Hook:
         self.late: list[str] = []
         self.own: OwnLog | Exception = OwnLog("own stream", ended=True)
         meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
-        self.lambda_client = self.control_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.lambda_client = self.logs_client = SimpleNamespace(meta=SimpleNamespace(**meta))
         self.settings = FunctionSettings(42, "/aws/lambda/f")
         self._read = 0
         self._reads = 0

@@ -90,7 +90,6 @@ class TestStreamRelay:
     def _no_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = 0.0
         monkeypatch.setattr("time.monotonic", lambda: self.clock)
-        monkeypatch.setattr("time.sleep", self.pass_time)
 
     def pass_time(self, seconds: float) -> None:
         self.clock += seconds
@@ -128,7 +127,7 @@ class TestStreamRelay:
 
     def test_drains_to_the_end_marker_and_no_longer(self) -> None:
         relay, written, tokens = self.relay(([], "t"), ([event("[INFO #1] late")], "t"), ([end(2)], "t"))
-        relay.drain(10)
+        relay.drain(10, self.pass_time, is_marked=True)
 
         assert written == ["late"]
         assert len(tokens) == 3
@@ -136,20 +135,20 @@ class TestStreamRelay:
 
     def test_waits_for_what_is_missing_before_the_end_marker(self) -> None:
         relay, written, _ = self.relay(([end(2)], "t"), ([], "t"), ([event("[INFO #1] late")], "t"))
-        relay.drain(10)
+        relay.drain(10, self.pass_time, is_marked=True)
 
         assert written == ["late"]
         assert relay.is_complete()
 
     def test_does_not_wait_for_what_is_known_to_be_lost(self) -> None:
         relay, _, tokens = self.relay(([end(4, lost=2, rejected=1)], "t"))
-        relay.drain(10)
+        relay.drain(10, self.pass_time, is_marked=True)
 
         assert len(tokens) == 1
 
     def test_drains_no_longer_than_allowed(self) -> None:
         relay, _, tokens = self.relay()
-        relay.drain(2)
+        relay.drain(2, self.pass_time, is_marked=True)
 
         assert self.clock == pytest.approx(2)
         assert len(tokens) == 8
@@ -157,14 +156,14 @@ class TestStreamRelay:
 
     def test_nothing_is_awaited_in_no_time(self) -> None:
         relay, _, tokens = self.relay()
-        relay.drain(0)
+        relay.drain(0, self.pass_time, is_marked=True)
 
         assert tokens == []
 
     def test_an_unfinished_line_is_shown_at_the_end(self) -> None:
         relay, written, _ = self.relay(([event("[INFO #1 1/2] half")], "t"))
         relay.copy_new()
-        relay.drain(0)
+        relay.drain(0, self.pass_time, is_marked=True)
 
         assert written == ["half"]
 

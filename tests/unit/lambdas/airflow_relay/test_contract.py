@@ -28,8 +28,8 @@ def test_destination_survives_the_payload() -> None:
 @pytest.mark.bad_input(30, 31)
 @pytest.mark.parametrize(
     "event",
-    [None, "text", [1], 3, {}, {"group_name": "g", "stream_name": "s"}],
-    ids=["none", "text", "list", "number", "empty", "names without the reserved key"],
+    [None, "text", [1], 3, {}, {"group_name": "g"}, {"group_name": "g", "stream_name": 3}],
+    ids=["none", "text", "list", "number", "empty", "no stream", "no name of a stream"],
 )
 def test_event_without_block_asks_for_no_relay(event: object) -> None:
     assert Destination.from_event(event) is None

@@ -2,6 +2,7 @@
 
 # ruff: noqa: T201 - what is printed is what these tests are about
 
+import functools
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLogs]:
     monkeypatch.setattr(
         decorator,
         "Shipper",
-        lambda destination, remaining, seconds: Shipper(destination, remaining, seconds, client=lambda: fake),
+        functools.partial(Shipper, client=lambda: fake),
     )
     root = logging.getLogger()
     level = root.level
