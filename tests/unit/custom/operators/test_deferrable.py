@@ -246,6 +246,32 @@ def test_a_function_without_stream_is_told_apart(shown: list[str], outcome: str,
     assert "@airflow_relay.relay" in str(raised.value)
 
 
+STREAM_OF_OTHERS = {"others": {"count": 2, "repeated": 0, "error": "ERROR root unlucky"}}
+
+
+@pytest.mark.parametrize("outcome", ["ended", "overdue"])
+def test_how_a_function_with_another_decorator_has_ended_is_unknown(shown: list[str], outcome: str) -> None:
+    with pytest.raises(errors.LambdaOutcomeUnknown, match=r"deferrable=True needs.*ERROR root unlucky"):
+        make(Hook()).execute_complete(context(), event(None, outcome, **STREAM_OF_OTHERS), TOLD)
+
+
+def test_what_lambda_says_of_its_end_counts(shown: list[str]) -> None:
+    fired = event(None, "ended", "Task timed out after 3.00 seconds", **STREAM_OF_OTHERS)
+
+    with pytest.raises(errors.LambdaTimedOut):
+        make(Hook()).execute_complete(context(), fired, TOLD)
+
+
+def test_lines_that_two_decorators_wrote_are_a_warning(
+    shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fired = event(succeeded(), others={"count": 1, "repeated": 1, "error": ""})
+
+    make(Hook()).execute_complete(context(), fired, TOLD)
+
+    assert "1 lines are in the log stream twice" in capsys.readouterr().out
+
+
 def test_an_end_that_came_after_all_counts(shown: list[str]) -> None:
     hook = Hook("[INFO #1] late", contract.encode_end(EndMarker("succeeded", 1, number=2)))
 

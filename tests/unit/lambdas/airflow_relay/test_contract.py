@@ -35,6 +35,13 @@ def test_event_without_block_asks_for_no_relay(event: object) -> None:
     assert Destination.from_event(event) is None
 
 
+def test_names_alone_ask_for_the_lines_without_an_end_marker() -> None:
+    """As the published recipe's operator asks."""
+    event = {"group_name": "/g", "stream_name": "2025/11/20/[$LATEST]u", "max_len": 3}
+
+    assert Destination.from_event(event) == Destination("/g", "2025/11/20/[$LATEST]u", is_marked=False)
+
+
 @pytest.mark.bad_input(32)
 @pytest.mark.parametrize(
     "change",
