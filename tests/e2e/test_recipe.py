@@ -12,7 +12,6 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 from tests import recipe
 from tests.run_logs import UPLOAD_TIMEOUT, raised
 from windtunnel.airflow_api.client import AirflowClient
-from windtunnel.airflow_api.task_log import LogRecord
 from windtunnel.testing.stack import RunningStack
 from windtunnel.waiting import wait_until
 
@@ -61,24 +60,18 @@ class Ended:
     def __init__(self, airflow: AirflowClient, run: DAGRunResponse) -> None:
         self.state = run.state
         (self.task,) = airflow.task_instances(run)
-        complete = lambda: (log := airflow.task_log(run, "invoke")) and raised(log) and log  # noqa: E731
-        # Airflow uploads the end of a deferred task's log after the task has its state.
-        self.log = (
-            wait_until("the exception in the log", complete, timeout=UPLOAD_TIMEOUT, retry_on=(ValueError,))
-            if run.state == "failed"
-            else airflow.task_log(run, "invoke")
-        )
-
-    @property
-    def records(self) -> list[LogRecord]:
-        return self.log.records
+        if run.state == "failed":
+            # Airflow uploads the end of a deferred task's log after the task has its state.
+            exception = lambda: raised(airflow.task_log(run, "invoke"))  # noqa: E731
+            wait_until("the exception in the log", exception, timeout=UPLOAD_TIMEOUT, retry_on=(ValueError,))
+        self.log = airflow.task_log(run, "invoke")
 
     def counts(self, *texts: str) -> list[int]:
         """How many records hold each text."""
-        return [sum(text in record.message for record in self.records) for text in texts]
+        return [sum(text in record.message for record in self.log.records) for text in texts]
 
     def warnings(self) -> str:
-        return "\n".join(record.message for record in self.records if record.level == "warning")
+        return "\n".join(record.message for record in self.log.records if record.level == "warning")
 
 
 @pytest.fixture(scope="module")
@@ -110,14 +103,15 @@ def test_each_line_is_shown_once(ended: Callable[[str], Ended], function: str) -
 def test_a_task_does_not_wait_for_an_end_marker_that_the_recipe_has_not(
     ended: Callable[[str], Ended], logs_client: Any
 ) -> None:
-    task = ended("recipe green").task
+    end = ended("recipe green").task.end_date
+    assert end is not None
 
     report = max(
         event["timestamp"]
         for event in logs_client.filter_log_events(logGroupName="/aws/lambda/recipe")["events"]
-        if event["message"].startswith("REPORT") and event["timestamp"] < task.end_date.timestamp() * 1000
+        if event["message"].startswith("REPORT") and event["timestamp"] < end.timestamp() * 1000
     )
-    assert task.end_date.timestamp() - report / 1000 < 3
+    assert end.timestamp() - report / 1000 < 3
 
 
 def test_a_swallowed_exception_is_green_with_a_warning(ended: Callable[[str], Ended]) -> None:

@@ -249,6 +249,7 @@ def test_a_function_without_stream_is_told_apart(shown: list[str], outcome: str,
 STREAM_OF_OTHERS = {"others": {"count": 2, "repeated": 0, "error": "ERROR root unlucky"}}
 
 
+@pytest.mark.bad_input(50)
 @pytest.mark.parametrize("outcome", ["ended", "overdue"])
 def test_how_a_function_with_another_decorator_has_ended_is_unknown(shown: list[str], outcome: str) -> None:
     with pytest.raises(errors.LambdaOutcomeUnknown, match=r"deferrable=True needs.*ERROR root unlucky"):

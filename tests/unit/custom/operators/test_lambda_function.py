@@ -391,6 +391,7 @@ class TestRelay:
         assert run() == {"lines": 3}
         assert "no end marker" in warned()
 
+    @pytest.mark.bad_input(50)
     def test_a_stream_that_others_write_is_shown_and_no_end_marker_awaited(
         self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str],
         monkeypatch: pytest.MonkeyPatch,
@@ -436,6 +437,7 @@ class TestRelay:
         with pytest.raises(errors.RelayIncomplete, match=r"others than @airflow_relay\.relay write"):
             run(fail_on_incomplete_relay=True)
 
+    @pytest.mark.bad_input(51)
     def test_lines_that_two_decorators_wrote_are_a_warning(
         self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
     ) -> None:

@@ -497,7 +497,7 @@ def deploy(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
 
     def deploy(handler: Any) -> Any:
         monkeypatch.setenv("_HANDLER", "src/function.handler")
-        monkeypatch.setitem(sys.modules, "src.function", SimpleNamespace(handler=handler))  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, "src.function", SimpleNamespace(handler=handler))
         return handler
 
     return deploy
@@ -517,6 +517,7 @@ def making_the_stream(handler: Any, logs: FakeLogs) -> Any:
 
 
 class TestAnotherDecorator:
+    @pytest.mark.bad_input(51)
     def test_around_ours_a_caller_that_does_not_wait_has_the_handler_run(
         self, logs: FakeLogs, deploy: Callable[[Any], Any]
     ) -> None:
@@ -570,6 +571,7 @@ class TestCallerWithoutBlock:
 
     EVENT: ClassVar[dict[str, Any]] = {"group_name": "/airflow/lambda/f", "stream_name": "stream"}
 
+    @pytest.mark.bad_input(49)
     def test_it_gets_the_lines_and_no_end_marker(
         self, logs: FakeLogs, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -587,6 +589,7 @@ class TestCallerWithoutBlock:
             handler(self.EVENT, CONTEXT)
         assert logs.streams["stream"][-1].startswith("[ERROR #1] Traceback")
 
+    @pytest.mark.bad_input(49)
     def test_a_group_that_is_missing_is_not_made_and_not_waited_for(
         self, logs: FakeLogs, capsys: pytest.CaptureFixture[str]
     ) -> None:
