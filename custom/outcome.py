@@ -216,8 +216,8 @@ def show_rest(outcome: Outcome, relay: StreamRelay, tail_end: contract.EndMarker
         say("%s. The function's own log has all: %s", missing, outcome.log_group)
     if others.repeated:
         log.warning(
-            "%d lines are in the log stream twice and are shown once: another decorator writes to it as well "
-            "as @airflow_relay.relay. Remove it",
+            "Lines that are in the log stream twice, %d of them, are shown once: another decorator writes to "
+            "it as well as @airflow_relay.relay. Remove it",
             others.repeated,
         )
     if others.error and not outcome.failure and (end is None or end.status != contract.FAILED):

@@ -97,7 +97,7 @@ def test_each_line_is_shown_once(ended: Callable[[str], Ended], function: str) -
     assert run.state == "success", run.log
     assert run.counts(*EACH_LINE) == [1, 1, 1], run.log
     mixed = function in ("relay-recipe", "recipe-relay")
-    assert ("another decorator writes to it" in run.warnings()) is mixed, run.warnings()
+    assert ("another decorator writes to it as well" in run.warnings()) is mixed, run.warnings()
 
 
 def test_a_task_does_not_wait_for_an_end_marker_that_the_recipe_has_not(

@@ -270,7 +270,7 @@ def test_lines_that_two_decorators_wrote_are_a_warning(
 
     make(Hook()).execute_complete(context(), fired, TOLD)
 
-    assert "1 lines are in the log stream twice" in capsys.readouterr().out
+    assert "in the log stream twice, 1 of them" in capsys.readouterr().out
 
 
 def test_an_end_that_came_after_all_counts(shown: list[str]) -> None:

@@ -445,7 +445,7 @@ class TestRelay:
 
         run()
         assert [text for _, text in shown] == ["INFO root one"]
-        assert "1 lines are in the log stream twice" in warned()
+        assert "in the log stream twice, 1 of them" in warned()
 
     def test_log_service_that_took_nothing_is_a_warning_and_the_tail_is_shown(
         self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]

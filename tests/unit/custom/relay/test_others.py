@@ -38,6 +38,12 @@ class TestRepeats:
         assert [one(), one()] == [True, True]
         assert [two(), two(), two()] == [False, False, True]
 
+    def test_an_event_with_a_line_twice_needs_two_of_ours(self) -> None:
+        lines = OtherLines()
+        lines.is_ours_new("again")
+
+        assert lines.is_new(theirs("again\nagain"))
+
     def test_a_traceback_is_one_line_of_ours_and_many_events_of_theirs(self) -> None:
         traceback = 'Traceback (most recent call last):\n  File "f.py", line 1\n\nValueError: no luck'
         first, *rest = [line for line in traceback.split("\n") if line]

@@ -619,6 +619,21 @@ class TestCallerWithoutBlock:
         assert "another decorator has made the log stream" in note
         assert "not in CloudWatch" not in note
 
+    def test_what_is_said_after_the_stream_was_left_to_others_counts_for_nothing(
+        self, logs: FakeLogs, deploy: Callable[[Any], Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def handler(event: Any, context: Any) -> None:
+            logger.info("first")
+            for thread in threading.enumerate():
+                if thread.name == "airflow-relay":
+                    thread.join(5)
+            logger.info("second")
+
+        deploy(making_the_stream(relay(flush_seconds=0.01)(handler), logs))(self.EVENT, CONTEXT)
+
+        assert logs.streams["stream"] == ["INFO End Request"]
+        assert "not in CloudWatch" not in capsys.readouterr().err
+
     def test_a_stream_that_was_made_before_is_written_without_another_decorator(
         self, logs: FakeLogs, deploy: Callable[[Any], Any]
     ) -> None:
