@@ -222,8 +222,8 @@ def show_rest(outcome: Outcome, relay: StreamRelay, tail_end: contract.EndMarker
         )
     if others.error and not outcome.failure and (end is None or end.status != contract.FAILED):
         log.warning(
-            "%s succeeded by Lambda's answer, but its last lines are those of an error: %s. A decorator that "
-            "returns what the handler raised hides it: with @airflow_relay.relay alone the task fails",
+            "%s succeeded as Lambda sees it, but the last lines of its other decorator are those of an "
+            "error: %s. Did it return what the handler raised? With @airflow_relay.relay the task would fail",
             outcome.function_name,
             sanitised(others.error),
         )

@@ -65,8 +65,8 @@ def relay(
                 )
                 if destination.asynchronous and not shipper.claim(is_wrapped=is_wrapped):
                     _note(
-                        "Lambda has delivered this event before, and its handler is not run again: "
-                        f"log stream {destination.group_name} {destination.stream_name} exists"
+                        "Lambda has delivered this event before, and its handler is not run again: log "
+                        f"stream {destination.group_name} {destination.stream_name} exists. {shipper.error}"
                     )
                     return None
                 result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))

@@ -416,7 +416,7 @@ class TestRelay:
         ]
 
         assert run() == "unlucky"
-        assert "f succeeded by Lambda's answer" in warned()
+        assert "f succeeded as Lambda sees it, but" in warned()
         assert "ERROR root Traceback" in warned()
 
     def test_a_failure_needs_no_such_warning(

@@ -531,7 +531,11 @@ class TestAnotherDecorator:
 
     @pytest.mark.parametrize("read_error", [None, AccessDenied()], ids=["events", "unreadable"])
     def test_around_ours_an_event_delivered_again_is_still_recognised(
-        self, logs: FakeLogs, deploy: Callable[[Any], Any], read_error: Exception | None
+        self,
+        logs: FakeLogs,
+        deploy: Callable[[Any], Any],
+        read_error: Exception | None,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         """If the decorator makes no stream, what is there is of an earlier delivery."""
         handler = deploy(lambda event, context: ours(event, context))
@@ -539,6 +543,7 @@ class TestAnotherDecorator:
         logs.read_error = read_error
 
         assert handler(ASYNCHRONOUS, CONTEXT) is None
+        assert ("has to be allowed" in capsys.readouterr().err) is (read_error is not None)
 
     def test_ours_alone_does_not_look_into_the_stream(
         self, logs: FakeLogs, deploy: Callable[[Any], Any]
