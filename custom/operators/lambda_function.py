@@ -172,7 +172,12 @@ class LambdaOperator(BaseOperator):
 
     def _link(self, context: "Context", group: str, stream: str, filter_pattern: str = "") -> None:
         """Show a link on the task's page from now on."""
-        meta = self.hook.logs_client.meta
+        try:
+            meta = self.hook.logs_client.meta
+        except Exception as error:
+            # An endpoint that is no URL, for example: whether the log can be read decides nothing.
+            self.log.warning("The log stream cannot be linked: %s", error)
+            return
         where = (meta.region_name, meta.partition, meta.endpoint_url)
         LogStreamLink.persist(context, log_stream_url(*where, group, stream, filter_pattern=filter_pattern))
 

@@ -787,6 +787,15 @@ def test_the_endpoint_of_the_logs_decides_where_the_link_leads(run: Any, hook: H
     assert links.pushed[0][0].startswith("https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#")
 
 
+def test_a_client_that_cannot_be_made_for_the_logs_does_not_fail_the_task(
+    run: Any, hook: Hook, warned: Callable[[], str]
+) -> None:
+    del hook.logs_client
+
+    assert run() == {"lines": 3}
+    assert "cannot be linked: 'Hook' object has no attribute 'logs_client'" in warned()
+
+
 def test_of_a_function_without_the_relay_its_own_stream_is_linked(run: Any, hook: Hook) -> None:
     hook.stream_exists, hook.after = False, []
     links = Links(hook)
