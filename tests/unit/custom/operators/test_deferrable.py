@@ -246,7 +246,7 @@ def test_a_function_without_stream_is_told_apart(shown: list[str], outcome: str,
     assert "@airflow_relay.relay" in str(raised.value)
 
 
-STREAM_OF_OTHERS = {"others": {"count": 2, "repeated": 0, "error": "ERROR root unlucky"}}
+STREAM_OF_OTHERS: dict[str, Any] = {"others": {"count": 2, "repeated": 0, "error": "ERROR root unlucky"}}
 
 
 @pytest.mark.bad_input(50)

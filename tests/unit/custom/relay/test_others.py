@@ -1,6 +1,7 @@
 """Lines that another decorator writes: which are there twice, and whether the last ones are an error's."""
 
 import json
+from functools import partial
 
 import pytest
 
@@ -31,8 +32,7 @@ class TestRepeats:
     @pytest.mark.parametrize("first", ["ours", "theirs"])
     def test_of_equal_lines_as_many_as_were_said_are_new(self, first: str) -> None:
         lines = OtherLines()
-        ours = lambda: lines.is_ours_new("again")  # noqa: E731
-        other = lambda: lines.is_new(theirs("again"))  # noqa: E731
+        ours, other = partial(lines.is_ours_new, "again"), partial(lines.is_new, theirs("again"))
         one, two = (ours, other) if first == "ours" else (other, ours)
 
         assert [one(), one()] == [True, True]
