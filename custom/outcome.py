@@ -153,6 +153,13 @@ def _require_heard_of(invocation: Invocation, event: dict[str, Any], relay: Stre
             f"{name} took the event, but its log stream {invocation.group_name} "
             f"{invocation.stream_name} cannot be read: {relay.error}. Whether it ran is unknown ({where})"
         )
+    if relay.follower.is_foreign and not (event["outcome"] == ENDED and event["reason"]):
+        error = relay.follower.others.error
+        raise LambdaOutcomeUnknown(
+            f"{name} wrote its log stream, but without the end marker of @airflow_relay.relay, which "
+            "deferrable=True needs. Whether it has succeeded is unknown"
+            f"{f'; its last lines are those of an error: {sanitised(error)}' if error else ''} ({where})"
+        )
     if event["outcome"] == NOT_STARTED and relay.stream_exists():
         raise LambdaOutcomeUnknown(
             f"{name} has begun so late that it was given up (start_timeout "
@@ -188,7 +195,11 @@ def gap(relay: StreamRelay, tail_end: contract.EndMarker | None) -> str:
         follower.expect(tail_end)
     end = follower.end or tail_end
     reasons = []
-    if follower.end is None:
+    if follower.is_foreign:
+        reasons.append(
+            "others than @airflow_relay.relay write the log stream: whether it lacks lines is unknown"
+        )
+    elif follower.end is None:
         reasons.append("the log stream has no end marker")
     if missing := follower.missing():
         refused = f" ({end.rejected} refused by CloudWatch, {end.lost} never sent)" if end else ""
@@ -199,9 +210,23 @@ def gap(relay: StreamRelay, tail_end: contract.EndMarker | None) -> str:
 def show_rest(outcome: Outcome, relay: StreamRelay, tail_end: contract.EndMarker | None, log: Any) -> None:
     """Show in the task's log what the stream does not hold: the own log's tail, then the traceback."""
     knows_relay = relay.stream_exists() or tail_end is not None
+    end, others = relay.follower.end, relay.follower.others
     if knows_relay and (missing := gap(relay, tail_end)):
-        log.warning("%s. The function's own log has all: %s", missing, outcome.log_group)
-    end = relay.follower.end
+        say = log.info if relay.follower.is_foreign else log.warning
+        say("%s. The function's own log has all: %s", missing, outcome.log_group)
+    if others.repeated:
+        log.warning(
+            "Lines that are in the log stream twice, %d of them, are shown once: another decorator writes to "
+            "it as well as @airflow_relay.relay. Remove it",
+            others.repeated,
+        )
+    if others.error and not outcome.failure and (end is None or end.status != contract.FAILED):
+        log.warning(
+            "%s succeeded as Lambda sees it, but the last lines of its other decorator are those of an "
+            "error: %s. Did it return what the handler raised? With @airflow_relay.relay the task would fail",
+            outcome.function_name,
+            sanitised(others.error),
+        )
     if end and end.clamped:
         log.warning("%d lines carried a time outside of the call and are shown within it", end.clamped)
     now = int(time.time() * 1000)

@@ -43,7 +43,7 @@ def log_stream_url(
 ) -> str:
     """Return where a person can read a log stream: in AWS's console, else on the webserver's own page.
 
-    :param region_name: with partition and endpoint_url from a boto3 client's ``meta``.
+    :param region_name: with partition and endpoint_url from the ``meta`` of a client for CloudWatch Logs.
     :param endpoint_url: decides which of the two it is.
     :param stream: empty for all streams of the group.
     :param filter_pattern: without a stream, shows only these events. In CloudWatch's syntax: ``'"phrase"'``.

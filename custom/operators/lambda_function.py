@@ -137,7 +137,8 @@ class LambdaOperator(BaseOperator):
         invoked_at = time.time()
         answer, settings, relay = self._invoke(context, payload, destination)
         tail_end = contract.find_end(answer.log_tail)
-        relay.drain(self._drain_seconds(answer, relay, tail_end))
+        seconds = self._drain_seconds(answer, relay, tail_end)
+        relay.drain(seconds, self._pause, is_marked=tail_end is not None)
         if not relay.stream_exists():
             self._link_own_log(context, settings.log_group, answer.request_id, invoked_at)
         return self._conclude(answered(self.function_name, answer, settings.log_group), relay, tail_end)
@@ -171,7 +172,12 @@ class LambdaOperator(BaseOperator):
 
     def _link(self, context: "Context", group: str, stream: str, filter_pattern: str = "") -> None:
         """Show a link on the task's page from now on."""
-        meta = self.hook.control_client.meta
+        try:
+            meta = self.hook.logs_client.meta
+        except Exception as error:
+            # An endpoint that is no URL, for example: whether the log can be read decides nothing.
+            self.log.warning("The log stream cannot be linked: %s", error)
+            return
         where = (meta.region_name, meta.partition, meta.endpoint_url)
         LogStreamLink.persist(context, log_stream_url(*where, group, stream, filter_pattern=filter_pattern))
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from typing import Any
 
 from airflow_relay import contract
+from custom.relay.others import OtherLines
 from custom.relay.writing import Line
 
 # So many missing events are awaited by number. The rest of a larger gap counts as lost.
@@ -18,6 +19,8 @@ MAX_AWAITED = 10_000
 LONGEST_POLL_SECONDS = 5.0
 # How long the last events may take if the function was ended from outside and an end marker is unlikely.
 UNLIKELY_DRAIN_SECONDS = 2.0
+# A stream without an end marker counts as complete if nothing new has come for this long.
+QUIET_SECONDS = 1.0
 
 Reader = Callable[[str | None], tuple[list[dict[str, Any]], str | None]]
 
@@ -29,11 +32,13 @@ class Follower:
 
     def __init__(self, position: dict[str, Any] | None = None) -> None:
         """Begin before the first event, or at another follower's :meth:`position` in the same stream."""
-        position = position or {"end": None, "lines": 0, "last": 0, "awaited": []}
+        position = {"end": None, "lines": 0, "last": 0, "awaited": [], "others": None} | (position or {})
         self.end = contract.EndMarker(**position["end"]) if position["end"] else None
         """The end marker, once it was read. One from a position comes without its result."""
         self.lines: int = position["lines"]
         """How many lines were given out."""
+        self.others = OtherLines(position["others"])
+        """What ``@airflow_relay.relay`` did not write."""
         self._last: int = position["last"]
         self._awaited = {number for first, last in position["awaited"] for number in range(first, last + 1)}
         self._pieces: list[tuple[contract.Event, int]] = []
@@ -45,7 +50,13 @@ class Follower:
             "lines": self.lines,
             "last": self._last,
             "awaited": _ranges(self._awaited),
+            "others": self.others.position(),
         }
+
+    @property
+    def is_foreign(self) -> bool:
+        """Say whether others have written what is in the stream, and ``@airflow_relay.relay`` nothing."""
+        return self.others.count > 0 and self._last == 0 and self.end is None
 
     def feed(self, events: Iterable[dict[str, Any]]) -> Iterator[Line]:
         """Take events as GetLogEvents returns them; give out the lines they complete."""
@@ -61,7 +72,9 @@ class Follower:
                         yield from self._take(event, timestamp)
                 case None:
                     yield from self.flush()
-                    yield self._line(logging.INFO, message, timestamp)
+                    # A decorator outside of ours repeats the whole call after our end.
+                    if self.others.is_new(message) and self.end is None:
+                        yield self._line(logging.INFO, message, timestamp)
 
     def missing(self) -> int:
         """Return how many events before the last one read were never seen."""
@@ -77,7 +90,8 @@ class Follower:
             (first, timestamp), *_ = self._pieces
             text = "".join(event.text for event, _ in self._pieces)
             self._pieces = []
-            yield self._line(first.level, text, timestamp)
+            if self.others.is_ours_new(text):
+                yield self._line(first.level, text, timestamp)
 
     def _is_new(self, number: int) -> bool:
         if number > self._last:
@@ -183,13 +197,29 @@ class StreamRelay:
         for line in self.follower.flush():
             self.write(line)
 
-    def drain(self, seconds: float) -> None:
-        """Copy on until the stream is complete, or for so many seconds."""
-        deadline = time.monotonic() + seconds
-        while not self.is_complete() and (left := deadline - time.monotonic()) > 0:
-            time.sleep(min(self.pause, left))
-            self.copy_new()
-        self.flush()
+    def drain(self, seconds: float, pause: Callable[[float], None], *, is_marked: bool) -> None:
+        """Copy on until the stream is complete, or for so many seconds.
+
+        A stream that others write is complete once it is quiet, or after ``UNLIKELY_DRAIN_SECONDS``.
+
+        :param pause: sleeps for so many seconds; what it raises ends the drain.
+        :param is_marked: the function says that it has written an end marker.
+        """
+        begun = changed = time.monotonic()
+        others = self.follower.others.count
+        try:
+            while not self.is_complete():
+                deadline = begun + seconds
+                if self.follower.is_foreign and not is_marked:
+                    deadline = min(deadline, begun + UNLIKELY_DRAIN_SECONDS, changed + QUIET_SECONDS)
+                if (left := deadline - time.monotonic()) <= 0:
+                    break
+                pause(min(self.pause, left))
+                self.copy_new()
+                if self.follower.others.count != others:
+                    others, changed = self.follower.others.count, time.monotonic()
+        finally:
+            self.flush()
 
     def look_again(self, seconds: float, pause: Callable[[float], None]) -> None:
         """Copy what has come; while that fails, pause and try again, for so many seconds."""

@@ -13,6 +13,9 @@ everything else under one reserved key, ``airflow_relay``::
 A caller that does not wait for Lambda's answer says so with ``"asynchronous": true``. The end marker then
 carries the result too, and of several deliveries only the one that makes the stream runs the handler.
 
+A caller that sends ``group_name`` and ``stream_name`` alone, as the published recipe's operator does, gets
+the lines without an end marker, which it would show as a line.
+
 **The form of an event.** Time is the event's own time, in milliseconds. The rest is plain text behind a
 short prefix::
 
@@ -89,21 +92,29 @@ class Destination:
 
     :param idempotency_key: names the try that asks; see :func:`idempotency_key`.
     :param asynchronous: the caller does not wait for Lambda's answer, but for the end marker.
+    :param is_marked: the caller knows of end markers; False for one that sends no block.
     """
 
     group_name: str
     stream_name: str
     idempotency_key: str = ""
     asynchronous: bool = False
+    is_marked: bool = True
 
     @classmethod
     def from_event(cls, event: object) -> "Destination | None":
-        """Read the caller's block from a function's event; None if the caller wants no relay.
+        """Read from a function's event where the lines go; None if the caller wants no relay.
 
         :raises ContractError: if there is a block that cannot be followed.
         """
-        if not isinstance(event, Mapping) or RELAY_KEY not in event:
+        if not isinstance(event, Mapping):
             return None
+        if RELAY_KEY not in event:
+            group, stream = event.get(GROUP_KEY), event.get(STREAM_KEY)
+            try:
+                return cls(check_group_name(group), check_stream_name(stream), is_marked=False)
+            except ContractError:  # keys of the function's own
+                return None
         block = event[RELAY_KEY]
         if not isinstance(block, Mapping) or block.get("version") != VERSION:
             raise ContractError(f"{RELAY_KEY!r} must be an object with version {VERSION}, not {block!r:.100}")

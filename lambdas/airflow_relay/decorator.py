@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import logging
+import os
 import sys
 import threading
 import time
@@ -33,8 +34,8 @@ def relay(
 ) -> Handler | Callable[[Handler], Handler]:
     """Send what a Lambda handler logs and prints to the stream its caller named, while it runs.
 
-    Use it as ``@relay`` or ``@relay(...)``. The caller asks by a block in the event (see
-    :mod:`airflow_relay.contract`); without one the handler runs as if undecorated. The function's own log is
+    Use it as ``@relay`` or ``@relay(...)``. The caller asks by keys of the event (see
+    :mod:`airflow_relay.contract`); without them the handler runs as if undecorated. The function's own log is
     as before. What the handler raises is sent as a traceback and raised again, unchanged. Lines that threads
     log after the handler has returned are in the function's own log only. If Lambda delivers the event of an
     asynchronous caller again, the handler does not run again.
@@ -57,11 +58,15 @@ def relay(
                 return call()
             _active.add(destination)
             try:
-                shipper = Shipper(destination, lambda: _remaining_seconds(context), flush_seconds)
-                if destination.asynchronous and not shipper.claim():
+                is_wrapped = _is_wrapped(wrapper)
+                is_nested = is_wrapped or hasattr(function, "__wrapped__")
+                shipper = Shipper(
+                    destination, lambda: _remaining_seconds(context), flush_seconds, is_nested=is_nested
+                )
+                if destination.asynchronous and not shipper.claim(is_wrapped=is_wrapped):
                     _note(
-                        "Lambda has delivered this event before, and its handler is not run again: "
-                        f"log stream {destination.group_name} {destination.stream_name} exists"
+                        "Lambda has delivered this event before, and its handler is not run again: log "
+                        f"stream {destination.group_name} {destination.stream_name} exists. {shipper.error}"
                     )
                     return None
                 result = _run(call, shipper, str(getattr(context, "aws_request_id", "")))
@@ -74,6 +79,15 @@ def relay(
         return wrapper  # type: ignore[return-value]
 
     return decorate if handler is None else decorate(handler)
+
+
+def _is_wrapped(wrapper: object) -> bool:
+    """Say whether a decorator is around this object: Lambda's variable ``_HANDLER`` names another one.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    module, _, name = os.environ.get("_HANDLER", "").rpartition(".")
+    return getattr(sys.modules.get(module.replace("/", ".")), name, wrapper) is not wrapper
 
 
 def _destination(event: Any) -> contract.Destination | None:
@@ -93,6 +107,9 @@ def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
             result = call()
         if shipper.destination.asynchronous:
             ending = _ending_with(result)
+        if not shipper.destination.is_marked:
+            # The recipe's operator wants a line of each call, and takes the last one's level for the outcome.
+            shipper.add(logging.INFO, "The handler has returned", time.time())
         return result
     except BaseException as error:
         # Lambda reports SystemExit and KeyboardInterrupt as failures too.
@@ -104,8 +121,11 @@ def _run(call: Callable[[], Any], shipper: Shipper, request_id: str) -> Any:
         marker = shipper.close(request_id=request_id, **ending)
         if complaint := shipper.complaint():
             _note(complaint)
+        if shipper.is_left_to_others:
+            _note("another decorator has made the log stream, and its lines are not sent a second time")
         # Lambda returns the tail of this log, where the caller finds the marker if the stream is late.
-        _note(contract.encode_end(marker.without_result()), sys.stdout)
+        if shipper.destination.is_marked:
+            _note(contract.encode_end(marker.without_result()), sys.stdout)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Sending the events of one call to CloudWatch while the call goes on."""
 
 import functools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,10 @@ _NOT_FOUND = "ResourceNotFoundException"
 # A request refused for one of these reasons may be accepted later; one refused for another never will be.
 _PASSING_CODES = frozenset({_NOT_FOUND, "ThrottlingException", "OperationAbortedException"})
 _SERVER_ERROR_STATUS = 500
+_WRAPPED = (
+    "@relay is not the outermost decorator: another one has made this log stream before. If Lambda delivers "
+    "the event again, the handler runs again. Remove the other decorator, or put @relay outside of it"
+)
 
 
 class LogEvent(TypedDict):
@@ -93,6 +98,8 @@ class Shipper:
     :param destination: the stream to write. The shipper makes it, and its group if that is missing.
     :param remaining_seconds: returns how long the function may still run; None if nobody knows.
     :param flush_seconds: how long a line may wait before it is sent.
+    :param is_nested: the handler has another decorator, which may make the same stream: ours then makes it
+        with the first line, and leaves a stream for a caller without end markers to whoever has made it.
     :param client: makes the CloudWatch Logs client; called in the sending thread.
     """
 
@@ -101,6 +108,7 @@ class Shipper:
         destination: contract.Destination,
         remaining_seconds: Callable[[], float | None],
         flush_seconds: float = FLUSH_SECONDS,
+        is_nested: bool = False,
         client: Callable[[], Any] = logs_client,
     ) -> None:
         """Prepare; :meth:`start` begins."""
@@ -108,10 +116,13 @@ class Shipper:
         self.error = ""
         """Why the latest request failed; empty after one that did not."""
         self.delivered = False
-        """Whether the end marker is in the stream."""
+        """Whether the end marker is in the stream, or nothing was to be sent."""
+        self.is_left_to_others = False
+        """Whether nothing is sent, as another decorator has made the stream for the same lines."""
         self._names = {"logGroupName": destination.group_name, "logStreamName": destination.stream_name}
         self._remaining_seconds = remaining_seconds
         self._flush_seconds = flush_seconds
+        self._is_nested = is_nested
         self._client = client
         self._changed = threading.Condition()  # reentrant: a signal handler may log while the lock is held
         self._given_up = threading.Event()
@@ -123,10 +134,18 @@ class Shipper:
         self._stream_is_open = self._create_is_refused = False
         self.thread = threading.Thread(target=self._run, name="airflow-relay", daemon=True)
 
-    def claim(self) -> bool:
-        """Make the stream, in the calling thread; False if another delivery of the same event has made it."""
+    def claim(self, *, is_wrapped: bool = False) -> bool:
+        """Make the stream, in the calling thread; False if another delivery of the same event has made it.
+
+        :param is_wrapped: a decorator around ours may have made it for this delivery: it is empty then.
+        """
         try:
-            return self._create_stream()
+            if self._create_stream():
+                return True
+            if not is_wrapped or self._holds_events():
+                return False
+            self.add(logging.WARNING, _WRAPPED, time.time())
+            return True
         except Exception as error:  # rather run the handler twice than never
             self.error = f"{type(error).__name__}: {error}"
             return True
@@ -145,7 +164,7 @@ class Shipper:
         :param created: when the line was logged, in seconds since the epoch.
         """
         with self._changed:
-            if self._marker is not None:
+            if self._marker is not None or self.is_left_to_others:
                 return
             for message in contract.encode_line(level, text, self._numbered + 1):
                 self._numbered += 1
@@ -204,12 +223,15 @@ class Shipper:
         return replace(self._marker, rejected=self._rejected, lost=lost, clamped=self._clamped)
 
     def _run(self) -> None:
-        self._open_stream()
+        if not self._is_nested:
+            self._open_stream()
         while not self._given_up.is_set():
             with self._changed:
                 self._changed.wait_for(self._is_due, timeout=self._wait_seconds())
                 ending = self._marker is not None
                 batches = list(valid_batches(self._pending))
+            if not (ending or batches):
+                continue
             if not (self._open_stream() and all(map(self._send, batches))):
                 self._given_up.wait(RETRY_SECONDS)
             elif ending and self._send_end():
@@ -228,11 +250,30 @@ class Shipper:
         """Make the stream unless that is done; False if it is worth trying again."""
         if not self._stream_is_open:
             try:
-                self._create_stream()
+                made = self._create_stream()
+                if self._is_nested and not (made or self.destination.is_marked or self.error):
+                    self._leave_to_others()
             except Exception as error:
                 # If we may not make streams, the stream may be there: putting events will tell.
                 self._stream_is_open = self._create_is_refused = not self._is_passing(error)
-        return self._stream_is_open
+        return self._stream_is_open and not self.is_left_to_others
+
+    def _leave_to_others(self) -> None:
+        with self._changed:
+            self.is_left_to_others = self.delivered = True
+            self._pending.clear()
+            self._pending_bytes = 0
+        self._given_up.set()
+
+    def _holds_events(self) -> bool:
+        """Say whether anything is in the stream; True if we may not look."""
+        try:
+            return bool(self._client().get_log_events(**self._names, limit=1)["events"])
+        except Exception as error:
+            if _code(error) != "AccessDeniedException":
+                raise
+            self.error = f"If the decorator around @relay has made it, this has to be allowed: {error}"
+            return True
 
     def _create_stream(self) -> bool:
         """Make the stream, and its group if that is missing; False if the stream was there."""
@@ -241,6 +282,10 @@ class Shipper:
             made = _created(client.create_log_stream, **self._names)
         except Exception as error:
             if _code(error) != _NOT_FOUND:
+                raise
+            if not self.destination.is_marked:
+                # The names may be another caller's by chance: no group is made, and none waited for.
+                self._create_is_refused = True
                 raise
             _created(client.create_log_group, logGroupName=self.destination.group_name)
             made = _created(client.create_log_stream, **self._names)
@@ -259,6 +304,9 @@ class Shipper:
         return True
 
     def _send_end(self) -> bool:
+        if not self.destination.is_marked:
+            self.delivered = not self.error
+            return True
         message = contract.encode_end(self._final_marker())
         refused = self._put([{"timestamp": self._valid_time(time.time()), "message": message}])
         self.delivered = refused == 0 and not self.error

@@ -36,7 +36,7 @@ class Hook:
         self.reads = 0
         self.failing_reads = self.failing_streams = 0
         meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
-        self.control_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.logs_client = SimpleNamespace(meta=SimpleNamespace(**meta))
 
     def function_settings(self, function_name: str, qualifier: str | None) -> FunctionSettings:
         return FunctionSettings(42, "/own")
@@ -244,6 +244,33 @@ def test_a_function_without_stream_is_told_apart(shown: list[str], outcome: str,
         make(Hook()).execute_complete(context(), event(None, outcome, has_stream=False), TOLD)
 
     assert "@airflow_relay.relay" in str(raised.value)
+
+
+STREAM_OF_OTHERS: dict[str, Any] = {"others": {"count": 2, "repeated": 0, "error": "ERROR root unlucky"}}
+
+
+@pytest.mark.bad_input(50)
+@pytest.mark.parametrize("outcome", ["ended", "overdue"])
+def test_how_a_function_with_another_decorator_has_ended_is_unknown(shown: list[str], outcome: str) -> None:
+    with pytest.raises(errors.LambdaOutcomeUnknown, match=r"deferrable=True needs.*ERROR root unlucky"):
+        make(Hook()).execute_complete(context(), event(None, outcome, **STREAM_OF_OTHERS), TOLD)
+
+
+def test_what_lambda_says_of_its_end_counts(shown: list[str]) -> None:
+    fired = event(None, "ended", "Task timed out after 3.00 seconds", **STREAM_OF_OTHERS)
+
+    with pytest.raises(errors.LambdaTimedOut):
+        make(Hook()).execute_complete(context(), fired, TOLD)
+
+
+def test_lines_that_two_decorators_wrote_are_a_warning(
+    shown: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    fired = event(succeeded(), others={"count": 1, "repeated": 1, "error": ""})
+
+    make(Hook()).execute_complete(context(), fired, TOLD)
+
+    assert "in the log stream twice, 1 of them" in capsys.readouterr().out
 
 
 def test_an_end_that_came_after_all_counts(shown: list[str]) -> None:

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -57,7 +58,7 @@ class Hook:
         self.late: list[str] = []
         self.own: OwnLog | Exception = OwnLog("own stream", ended=True)
         meta = {"region_name": "r", "partition": "aws", "endpoint_url": "http://localstack:4566"}
-        self.lambda_client = self.control_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+        self.lambda_client = self.logs_client = SimpleNamespace(meta=SimpleNamespace(**meta))
         self.settings = FunctionSettings(42, "/aws/lambda/f")
         self._read = 0
         self._reads = 0
@@ -390,6 +391,62 @@ class TestRelay:
         assert run() == {"lines": 3}
         assert "no end marker" in warned()
 
+    @pytest.mark.bad_input(50)
+    def test_a_stream_that_others_write_is_shown_and_no_end_marker_awaited(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("custom.relay.following.QUIET_SECONDS", 0.1)
+        hook.after = ["INFO root Start Request", "INFO root End Request"]
+
+        begun = time.monotonic()
+        assert run(drain_seconds=60) == {"lines": 3}
+        assert time.monotonic() - begun < 5
+        assert [text for _, text in shown] == hook.after
+        assert warned() == ""
+
+    def test_a_stream_of_others_that_ends_with_an_error_is_a_warning(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.answer = Answer(b'"unlucky"')
+        hook.after = [
+            "INFO root Start",
+            "ERROR root Traceback (most recent call last):",
+            "ValueError: unlucky",
+        ]
+
+        assert run() == "unlucky"
+        assert "f succeeded as Lambda sees it, but" in warned()
+        assert "ERROR root Traceback" in warned()
+
+    def test_a_failure_needs_no_such_warning(
+        self, run: Callable[..., Any], hook: Hook, warned: Callable[[], str]
+    ) -> None:
+        hook.answer = Answer(FAILURE, "Unhandled")
+        hook.after = ["ERROR root unlucky"]
+
+        with pytest.raises(errors.LambdaFunctionFailed):
+            run()
+        assert "last lines" not in warned()
+
+    def test_whether_a_stream_of_others_is_complete_is_unknown(
+        self, run: Callable[..., Any], hook: Hook
+    ) -> None:
+        hook.after = ["INFO root Start"]
+
+        with pytest.raises(errors.RelayIncomplete, match=r"others than @airflow_relay\.relay write"):
+            run(fail_on_incomplete_relay=True)
+
+    @pytest.mark.bad_input(51)
+    def test_lines_that_two_decorators_wrote_are_a_warning(
+        self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
+    ) -> None:
+        hook.after = ["INFO root one", "[INFO #1] one", end(2)]
+
+        run()
+        assert [text for _, text in shown] == ["INFO root one"]
+        assert "in the log stream twice, 1 of them" in warned()
+
     def test_log_service_that_took_nothing_is_a_warning_and_the_tail_is_shown(
         self, run: Callable[..., Any], hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
     ) -> None:
@@ -585,6 +642,24 @@ class TestKill:
         assert shown == [(logging.INFO, "one")]
         assert "cannot be cancelled" in warned()
 
+    def test_killed_while_it_drains_it_stops_at_once(self, hook: Hook, shown: list[tuple[int, str]]) -> None:
+        operator = make(drain_seconds=60)
+        operator.__dict__["hook"] = hook
+        hook.after = ["[INFO #1] one"]
+        killed: list[float] = []
+
+        def kill() -> None:
+            hook.shown.wait(5)
+            killed.append(time.monotonic())
+            operator.on_kill()
+
+        threading.Thread(target=kill).start()
+
+        with pytest.raises(errors.LambdaAbandoned):
+            operator.execute({"ti": task_instance()})  # type: ignore[typeddict-item]
+        assert time.monotonic() - killed[0] < 2
+        assert shown == [(logging.INFO, "one")]
+
     def test_killed_before_it_started_nothing_is_said_to_go_on(
         self, hook: Hook, shown: list[tuple[int, str]], warned: Callable[[], str]
     ) -> None:
@@ -696,6 +771,29 @@ def test_the_stream_is_linked_while_the_function_runs(run: Any, hook: Hook) -> N
     assert not done
     ((group, stream),) = hook.streams
     assert dict(parse_qsl(urlsplit(url).query)) == {"region": "r", "group": group, "stream": stream}
+
+
+def test_the_endpoint_of_the_logs_decides_where_the_link_leads(run: Any, hook: Hook) -> None:
+    meta = {
+        "region_name": "eu-west-1",
+        "partition": "aws",
+        "endpoint_url": "https://logs.eu-west-1.amazonaws.com",
+    }
+    hook.logs_client = SimpleNamespace(meta=SimpleNamespace(**meta))
+    links = Links(hook)
+
+    run({"xcom_push": links.xcom_push})
+
+    assert links.pushed[0][0].startswith("https://console.aws.amazon.com/cloudwatch/home?region=eu-west-1#")
+
+
+def test_a_client_that_cannot_be_made_for_the_logs_does_not_fail_the_task(
+    run: Any, hook: Hook, warned: Callable[[], str]
+) -> None:
+    del hook.logs_client
+
+    assert run() == {"lines": 3}
+    assert "cannot be linked: 'Hook' object has no attribute 'logs_client'" in warned()
 
 
 def test_of_a_function_without_the_relay_its_own_stream_is_linked(run: Any, hook: Hook) -> None:

@@ -1,5 +1,6 @@
 """From events to task-log records: whole, in order, once each, and harmless."""
 
+import json
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -84,13 +85,51 @@ class TestFollower:
 
         assert follower.missing() == following.MAX_AWAITED
 
+    def test_a_stream_of_others_is_recognised_by_its_events(self) -> None:
+        follower = Follower()
+        assert not follower.is_foreign
+
+        assert texts(follower, event("INFO Start Request")) == ["INFO Start Request"]
+        assert follower.is_foreign
+
+        texts(follower, event("[INFO #1] ours"))
+        assert not follower.is_foreign
+
+    def test_lines_of_two_decorators_are_given_once(self) -> None:
+        follower = Follower()
+        stream = ("[INFO #1] one", "INFO root one", "INFO root Start", "ERROR root two", "[ERROR #2] two")
+
+        assert texts(follower, *map(event, stream)) == ["one", "INFO root Start", "ERROR root two"]
+        assert follower.others.repeated == 2
+
+    def test_nothing_of_others_comes_after_the_end(self) -> None:
+        """A decorator around ours puts all lines of the call there."""
+        follower = Follower()
+
+        assert texts(follower, event("[INFO #1] one"), end(2), event("INFO root End Request")) == ["one"]
+        assert follower.others.count == 1
+
+    def test_what_others_wrote_is_part_of_the_position(self) -> None:
+        follower = Follower()
+        texts(follower, event("ERROR root broken"))
+
+        later = Follower(json.loads(json.dumps(follower.position())))
+
+        assert later.is_foreign
+        assert later.others.error == "ERROR root broken"
+
+    def test_a_position_of_an_earlier_version_is_taken(self) -> None:
+        position = Follower().position()
+        del position["others"]
+
+        assert not Follower(position).is_foreign
+
 
 class TestStreamRelay:
     @pytest.fixture(autouse=True)
     def _no_waiting(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = 0.0
         monkeypatch.setattr("time.monotonic", lambda: self.clock)
-        monkeypatch.setattr("time.sleep", self.pass_time)
 
     def pass_time(self, seconds: float) -> None:
         self.clock += seconds
@@ -128,7 +167,7 @@ class TestStreamRelay:
 
     def test_drains_to_the_end_marker_and_no_longer(self) -> None:
         relay, written, tokens = self.relay(([], "t"), ([event("[INFO #1] late")], "t"), ([end(2)], "t"))
-        relay.drain(10)
+        relay.drain(10, self.pass_time, is_marked=True)
 
         assert written == ["late"]
         assert len(tokens) == 3
@@ -136,35 +175,67 @@ class TestStreamRelay:
 
     def test_waits_for_what_is_missing_before_the_end_marker(self) -> None:
         relay, written, _ = self.relay(([end(2)], "t"), ([], "t"), ([event("[INFO #1] late")], "t"))
-        relay.drain(10)
+        relay.drain(10, self.pass_time, is_marked=True)
 
         assert written == ["late"]
         assert relay.is_complete()
 
     def test_does_not_wait_for_what_is_known_to_be_lost(self) -> None:
         relay, _, tokens = self.relay(([end(4, lost=2, rejected=1)], "t"))
-        relay.drain(10)
+        relay.drain(10, self.pass_time, is_marked=True)
 
         assert len(tokens) == 1
 
     def test_drains_no_longer_than_allowed(self) -> None:
         relay, _, tokens = self.relay()
-        relay.drain(2)
+        relay.drain(2, self.pass_time, is_marked=True)
 
         assert self.clock == pytest.approx(2)
         assert len(tokens) == 8
         assert not relay.is_complete()
 
+    def test_a_stream_of_others_is_drained_until_it_is_quiet(self) -> None:
+        relay, written, _ = self.relay(([event("INFO one")], "t"), ([], "t"), ([event("INFO two")], "t"))
+        relay.copy_new()
+        relay.drain(10, self.pass_time, is_marked=False)
+
+        assert written == ["INFO one", "INFO two"]
+        assert self.clock == pytest.approx(0.5 + following.QUIET_SECONDS)
+
+    def test_a_stream_of_others_that_is_never_quiet_is_drained_for_two_seconds(self) -> None:
+        relay, _, _ = self.relay(*[([event("INFO more")], "t")] * 99)
+        relay.drain(10, self.pass_time, is_marked=False)
+
+        assert self.clock == pytest.approx(following.UNLIKELY_DRAIN_SECONDS)
+
+    def test_events_of_others_do_not_shorten_the_wait_for_an_end_marker_that_was_written(self) -> None:
+        relay, _, _ = self.relay(([event("INFO one")], "t"), *[([], "t")] * 19, ([end(1)], "t"))
+        relay.drain(10, self.pass_time, is_marked=True)
+
+        assert self.clock == pytest.approx(21 * 0.25)
+        assert relay.is_complete()
+
+    def test_a_pause_that_raises_ends_the_drain_and_shows_what_is_there(self) -> None:
+        relay, written, _ = self.relay(([event("[INFO #1 1/2] half")], "t"))
+        relay.copy_new()
+
+        def pause(seconds: float) -> None:
+            raise InterruptedError
+
+        with pytest.raises(InterruptedError):
+            relay.drain(10, pause, is_marked=True)
+        assert written == ["half"]
+
     def test_nothing_is_awaited_in_no_time(self) -> None:
         relay, _, tokens = self.relay()
-        relay.drain(0)
+        relay.drain(0, self.pass_time, is_marked=True)
 
         assert tokens == []
 
     def test_an_unfinished_line_is_shown_at_the_end(self) -> None:
         relay, written, _ = self.relay(([event("[INFO #1 1/2] half")], "t"))
         relay.copy_new()
-        relay.drain(0)
+        relay.drain(0, self.pass_time, is_marked=True)
 
         assert written == ["half"]
 

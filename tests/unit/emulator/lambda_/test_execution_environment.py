@@ -239,6 +239,7 @@ INIT_FAILURES = {
     "syntax": ("def handler(:", "Runtime.UserCodeSyntaxError", "Syntax error in module 'function'"),
     "missing": ("other = None", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'function'"),
     "raise": ("1 / 0", "ZeroDivisionError", "division by zero"),
+    "recursion": ("def f(): f()\nf()", "RecursionError", "maximum recursion depth exceeded"),
     "exit": ("import sys; sys.exit(3)", "Runtime.ExitError", "Runtime exited with error: exit status 3"),
     "memory": ("x = b'x' * 2**28", "Runtime.ExitError", "Runtime exited with error: signal: killed"),
 }

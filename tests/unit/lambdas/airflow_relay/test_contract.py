@@ -28,11 +28,18 @@ def test_destination_survives_the_payload() -> None:
 @pytest.mark.bad_input(30, 31)
 @pytest.mark.parametrize(
     "event",
-    [None, "text", [1], 3, {}, {"group_name": "g", "stream_name": "s"}],
-    ids=["none", "text", "list", "number", "empty", "names without the reserved key"],
+    [None, "text", [1], 3, {}, {"group_name": "g"}, {"group_name": "g", "stream_name": 3}],
+    ids=["none", "text", "list", "number", "empty", "no stream", "no name of a stream"],
 )
 def test_event_without_block_asks_for_no_relay(event: object) -> None:
     assert Destination.from_event(event) is None
+
+
+def test_names_alone_ask_for_the_lines_without_an_end_marker() -> None:
+    """As the published recipe's operator asks."""
+    event = {"group_name": "/g", "stream_name": "2025/11/20/[$LATEST]u", "max_len": 3}
+
+    assert Destination.from_event(event) == Destination("/g", "2025/11/20/[$LATEST]u", is_marked=False)
 
 
 @pytest.mark.bad_input(32)

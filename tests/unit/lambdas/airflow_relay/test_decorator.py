@@ -2,8 +2,11 @@
 
 # ruff: noqa: T201 - what is printed is what these tests are about
 
+import functools
 import logging
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from types import SimpleNamespace
@@ -25,12 +28,21 @@ class AlreadyExists(Exception):
     response: ClassVar[dict[str, Any]] = {"Error": {"Code": "ResourceAlreadyExistsException"}}
 
 
+class AccessDenied(Exception):
+    response: ClassVar[dict[str, Any]] = {"Error": {"Code": "AccessDeniedException"}}
+
+
+class NotFound(Exception):
+    response: ClassVar[dict[str, Any]] = {"Error": {"Code": "ResourceNotFoundException"}}
+
+
 class FakeLogs:
     """CloudWatch Logs: streams by name, or an error on every call."""
 
     def __init__(self) -> None:
         self.streams: dict[str, list[str]] = {}
         self.error: Exception | None = None
+        self.read_error: Exception | None = None
         self.arrived = threading.Event()
 
     def create_log_stream(self, logGroupName: str, logStreamName: str) -> None:
@@ -39,6 +51,11 @@ class FakeLogs:
         if logStreamName in self.streams:
             raise AlreadyExists
         self.streams[logStreamName] = []
+
+    def get_log_events(self, logGroupName: str, logStreamName: str, limit: int) -> dict[str, Any]:
+        if self.read_error:
+            raise self.read_error
+        return {"events": self.streams[logStreamName][:limit]}
 
     def put_log_events(
         self, logGroupName: str, logStreamName: str, logEvents: list[LogEvent]
@@ -56,7 +73,7 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeLogs]:
     monkeypatch.setattr(
         decorator,
         "Shipper",
-        lambda destination, remaining, seconds: Shipper(destination, remaining, seconds, client=lambda: fake),
+        functools.partial(Shipper, client=lambda: fake),
     )
     root = logging.getLogger()
     level = root.level
@@ -464,3 +481,169 @@ def test_a_decorated_handler_that_calls_another_one_with_its_event(logs: FakeLog
     assert outer(event, CONTEXT) == "done"
     assert logs.streams["stream"][:2] == ["[INFO #1] outer", "[INFO #2] inner"]
     assert len(logs.streams["stream"]) == 3
+
+
+def saying(event: Any, context: Any) -> str:
+    logger.info("line")
+    return "done"
+
+
+ours = relay(saying)
+
+
+@pytest.fixture
+def deploy(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], Any]:
+    """Make an object the handler that Lambda calls."""
+
+    def deploy(handler: Any) -> Any:
+        monkeypatch.setenv("_HANDLER", "src/function.handler")
+        monkeypatch.setitem(sys.modules, "src.function", SimpleNamespace(handler=handler))
+        return handler
+
+    return deploy
+
+
+def making_the_stream(handler: Any, logs: FakeLogs) -> Any:
+    """Decorate as the published recipe does: make the stream, write to it at the end."""
+
+    @functools.wraps(handler)
+    def wrapper(event: Any, context: Any) -> Any:
+        logs.streams["stream"] = []
+        result = handler(event, context)
+        logs.streams["stream"].append("INFO End Request")
+        return result
+
+    return wrapper
+
+
+class TestAnotherDecorator:
+    @pytest.mark.bad_input(51)
+    def test_around_ours_a_caller_that_does_not_wait_has_the_handler_run(
+        self, logs: FakeLogs, deploy: Callable[[Any], Any]
+    ) -> None:
+        handler = deploy(making_the_stream(ours, logs))
+
+        assert handler(ASYNCHRONOUS, CONTEXT) == "done"
+
+        first, second, *_ = logs.streams["stream"]
+        assert first.startswith("[WARNING #1] @relay is not the outermost decorator")
+        assert second == "[INFO #2] line"
+
+    @pytest.mark.parametrize("read_error", [None, AccessDenied()], ids=["events", "unreadable"])
+    def test_around_ours_an_event_delivered_again_is_still_recognised(
+        self,
+        logs: FakeLogs,
+        deploy: Callable[[Any], Any],
+        read_error: Exception | None,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """If the decorator makes no stream, what is there is of an earlier delivery."""
+        handler = deploy(lambda event, context: ours(event, context))
+        handler(ASYNCHRONOUS, CONTEXT)
+        logs.read_error = read_error
+
+        assert handler(ASYNCHRONOUS, CONTEXT) is None
+        assert ("has to be allowed" in capsys.readouterr().err) is (read_error is not None)
+
+    def test_ours_alone_does_not_look_into_the_stream(
+        self, logs: FakeLogs, deploy: Callable[[Any], Any]
+    ) -> None:
+        """It may still be empty while another delivery runs."""
+        handler = deploy(ours)
+        logs.streams["stream"] = []
+
+        assert handler(ASYNCHRONOUS, CONTEXT) is None
+
+    def test_inside_ours_makes_the_stream_first(self, logs: FakeLogs) -> None:
+        """The recipe's decorator gives up if somebody else is quicker."""
+        seen: list[bool] = []
+
+        @relay(flush_seconds=0.01)
+        @functools.wraps(done)
+        def handler(event: Any, context: Any) -> None:
+            time.sleep(0.1)
+            seen.append("stream" in logs.streams)
+            logger.info("line")
+
+        handler(EVENT, CONTEXT)
+
+        assert seen == [False]
+        assert logs.streams["stream"][0] == "[INFO #1] line"
+
+
+class TestCallerWithoutBlock:
+    """As the published recipe's operator."""
+
+    EVENT: ClassVar[dict[str, Any]] = {"group_name": "/airflow/lambda/f", "stream_name": "stream"}
+
+    @pytest.mark.bad_input(49)
+    def test_it_gets_the_lines_and_no_end_marker(
+        self, logs: FakeLogs, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ours(self.EVENT, CONTEXT) == "done"
+
+        assert logs.streams["stream"] == ["[INFO #1] line", "[INFO #2] The handler has returned"]
+        assert "END" not in "".join(capsys.readouterr())
+
+    def test_it_sees_a_failure_in_the_last_event(self, logs: FakeLogs) -> None:
+        @relay
+        def handler(event: Any, context: Any) -> None:
+            raise LookupError("unlucky")
+
+        with pytest.raises(LookupError):
+            handler(self.EVENT, CONTEXT)
+        assert logs.streams["stream"][-1].startswith("[ERROR #1] Traceback")
+
+    @pytest.mark.bad_input(49)
+    def test_a_group_that_is_missing_is_not_made_and_not_waited_for(
+        self, logs: FakeLogs, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        logs.error = NotFound()
+
+        begun = time.monotonic()
+        assert ours(self.EVENT, CONTEXT) == "done"
+        assert time.monotonic() - begun < 2
+        assert "2 of 2 log events are not in CloudWatch" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("where", ["around", "inside"])
+    def test_it_gets_the_lines_of_one_decorator(
+        self,
+        logs: FakeLogs,
+        deploy: Callable[[Any], Any],
+        where: str,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        if where == "around":
+            handler = deploy(making_the_stream(relay(saying), logs))
+        else:
+            handler = deploy(relay(making_the_stream(saying, logs)))
+
+        assert handler(self.EVENT, CONTEXT) == "done"
+        assert logs.streams["stream"] == ["INFO End Request"]
+        note = capsys.readouterr().err
+        assert "another decorator has made the log stream" in note
+        assert "not in CloudWatch" not in note
+
+    def test_what_is_said_after_the_stream_was_left_to_others_counts_for_nothing(
+        self, logs: FakeLogs, deploy: Callable[[Any], Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def handler(event: Any, context: Any) -> None:
+            logger.info("first")
+            for thread in threading.enumerate():
+                if thread.name == "airflow-relay":
+                    thread.join(5)
+            logger.info("second")
+
+        deploy(making_the_stream(relay(flush_seconds=0.01)(handler), logs))(self.EVENT, CONTEXT)
+
+        assert logs.streams["stream"] == ["INFO End Request"]
+        assert "not in CloudWatch" not in capsys.readouterr().err
+
+    def test_a_stream_that_was_made_before_is_written_without_another_decorator(
+        self, logs: FakeLogs, deploy: Callable[[Any], Any]
+    ) -> None:
+        logs.streams["stream"] = []
+
+        deploy(ours)(self.EVENT, CONTEXT)
+
+        assert logs.streams["stream"][0] == "[INFO #1] line"
