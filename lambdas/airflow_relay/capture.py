@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, TextIO
 
-Sink = Callable[[int, str, float], None]
-"""Takes a level, a text and a time (seconds since the epoch)."""
+Sink = Callable[[int, str, float, str], None]
+"""Takes a level, a text, a time in seconds since the epoch, and the logger's name, empty for prints."""
 
 
 class _RecordHandler(logging.Handler):
@@ -26,7 +26,7 @@ class _RecordHandler(logging.Handler):
         if record.thread == self._silent_thread:
             return
         try:
-            self._sink(record.levelno, self.format(record), record.created)
+            self._sink(record.levelno, self.format(record), record.created, record.name)
         except Exception:
             self.handleError(record)
 
@@ -63,7 +63,7 @@ class _Tee:
 
     def _pass_on(self, text: str) -> None:
         if self._sink is not None:
-            self._sink(self._level, text, time.time())
+            self._sink(self._level, text, time.time(), "")
 
     def finish(self) -> None:
         """Pass on lines without a line break, then only print: logging handlers may keep this object."""

@@ -26,6 +26,8 @@ MAX_PENDING_BYTES = 32 * 1024 * 1024
 CLAMP_TOLERANCE_MS = 1_000
 # Pause before a failed request is tried again.
 RETRY_SECONDS = 0.2
+# What a decorator that makes the stream itself says while it does: its AWS client logs, at level INFO.
+AWS_SDK = ("boto3", "botocore", "urllib3")
 
 _NOT_FOUND = "ResourceNotFoundException"
 # A request refused for one of these reasons may be accepted later; one refused for another never will be.
@@ -99,7 +101,8 @@ class Shipper:
     :param remaining_seconds: returns how long the function may still run; None if nobody knows.
     :param flush_seconds: how long a line may wait before it is sent.
     :param is_nested: the handler has another decorator, which may make the same stream: ours then makes it
-        with the first line, and leaves a stream for a caller without end markers to whoever has made it.
+        with the first line that is not an AWS client's, and leaves a stream for a caller without end
+        markers to whoever has made it.
     :param client: makes the CloudWatch Logs client; called in the sending thread.
     """
 
@@ -123,6 +126,7 @@ class Shipper:
         self._remaining_seconds = remaining_seconds
         self._flush_seconds = flush_seconds
         self._is_nested = is_nested
+        self._may_open = not is_nested
         self._client = client
         self._changed = threading.Condition()  # reentrant: a signal handler may log while the lock is held
         self._given_up = threading.Event()
@@ -154,7 +158,7 @@ class Shipper:
         """Begin to send."""
         self.thread.start()
 
-    def add(self, level: int, text: str, created: float) -> None:
+    def add(self, level: int, text: str, created: float, logger: str = "") -> None:
         """Take a line; any thread may call this. After :meth:`close` it does nothing.
 
         The time sent lies within the call and is never before that of the line ahead, whatever the clock did:
@@ -162,10 +166,12 @@ class Shipper:
 
         :param level: a level of the ``logging`` module.
         :param created: when the line was logged, in seconds since the epoch.
+        :param logger: the logger's name.
         """
         with self._changed:
             if self._marker is not None or self.is_left_to_others:
                 return
+            self._may_open |= logger.partition(".")[0] not in AWS_SDK
             for message in contract.encode_line(level, text, self._numbered + 1):
                 self._numbered += 1
                 event = LogEvent(timestamp=self._valid_time(created), message=message)
@@ -229,7 +235,7 @@ class Shipper:
             with self._changed:
                 self._changed.wait_for(self._is_due, timeout=self._wait_seconds())
                 ending = self._marker is not None
-                batches = list(valid_batches(self._pending))
+                batches = list(valid_batches(self._pending)) if self._may_open or ending else []
             if not (ending or batches):
                 continue
             if not (self._open_stream() and all(map(self._send, batches))):

@@ -26,7 +26,7 @@ class Sink:
         self.times: list[float] = []
         self.silent_thread: int | None = None
 
-    def __call__(self, level: int, text: str, created: float) -> None:
+    def __call__(self, level: int, text: str, created: float, logger: str) -> None:
         self.caught.append((level, text))
         self.times.append(created)
 

@@ -489,3 +489,19 @@ def test_a_stream_that_may_not_be_made_and_is_not_there_does_not_hold_up_the_cal
 
     assert marker.lost == 1
     assert time.monotonic() - begin < shipper.CLOSE_SECONDS / 2
+
+
+def test_what_an_aws_client_says_makes_no_stream_that_another_decorator_is_about_to_make(
+    logs: FakeLogs,
+) -> None:
+    made = Shipper(DESTINATION, lambda: None, 0.01, is_nested=True, client=lambda: logs)
+    made.start()
+
+    made.add(logging.INFO, "Found credentials", time.time(), "botocore.credentials")
+    assert not logs.arrived.wait(0.2)
+    assert logs.streams == set()
+
+    made.add(logging.INFO, "one", time.time(), "root")
+    assert logs.arrived.wait(5)
+    made.close(contract.SUCCEEDED)
+    assert [message.split("] ")[1][:5] for message in logs.messages()] == ["Found", "one", '{"sta']
