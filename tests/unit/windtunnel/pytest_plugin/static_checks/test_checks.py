@@ -232,7 +232,7 @@ def test_two_functions_of_one_name(repository: Repository) -> None:
     repository.function("one", HANDLER, FunctionName="same")
     repository.function("two", HANDLER, FunctionName="same")
 
-    assert repository.failure("lambdas/two imports") == "lambdas/one is the function same too"
+    assert "lambdas/two: lambdas/one is the function same too" in repository.failure("lambdas/two imports")
     repository.find()["lambdas/one imports"].require()
 
 
