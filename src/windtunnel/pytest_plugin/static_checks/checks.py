@@ -23,7 +23,7 @@ import pytest
 
 from windtunnel.local.definitions import installing
 from windtunnel.local.stack import ProcessStack
-from windtunnel.seeding.functions import LIBRARY, Function, read_functions
+from windtunnel.seeding.functions import LAYERS, LIBRARY, Function, read_functions
 from windtunnel.seeding.installing import Installer
 from windtunnel.seeding.layers import Layers
 from windtunnel.seeding.packaging import Packages
@@ -121,12 +121,22 @@ class Checks:
         checks = {name: partial(_require_none, [reason]) for name, reason in wrong.items()}
         for function in functions:
             checks.setdefault(function.folder.name, partial(self._import_function, function, packages))
+        for name in packages.layers():
+            checks[f"{LAYERS}/{name}"] = partial(self._make_layer, packages, name)
         if functions:
             # If that fails, each of them says so.
             with suppress(StackError):
                 self._environments.install(say, ("lambda",))
         for name, require in sorted(checks.items()):
-            yield Check(self._name(folder / name), "imports", require)
+            fact = "installs" if name.startswith(f"{LAYERS}/") else "imports"
+            yield Check(self._name(folder / name), fact, require)
+
+    def _make_layer(self, packages: Packages, name: str) -> None:
+        self._environments.install(ignore, ("lambda",))
+        try:
+            Layers(packages).content(name)
+        except (SeedingError, OSError) as error:
+            raise CheckFailed(str(error)) from error
 
     def _import_function(self, function: Function, packages: Packages) -> None:
         self._environments.install(ignore, ("lambda",))

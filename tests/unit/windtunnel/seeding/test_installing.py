@@ -15,8 +15,9 @@ from windtunnel.seeding import functions, installing, watch
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.settings import ROOT
 
+from ..stand_ins.package_index import make_wheel
 from ..stand_ins.web_server import Server
-from .conftest import HANDLER, PATH, made, make_wheel, writes
+from .conftest import HANDLER, PATH, made, writes
 from .test_packaging import names
 
 
@@ -91,6 +92,7 @@ def test_a_file_of_the_function_goes_before_one_of_its_requirements(
     assert "first-1.0.dist-info/METADATA" in found
 
 
+@pytest.mark.bad_input(51)
 def test_hashes_are_honoured(root: Path, folder: Path, requirements: Path) -> None:
     digest = make_wheel(root, "first")
     make_wheel(root, "second")
@@ -106,6 +108,7 @@ def test_hashes_are_honoured(root: Path, folder: Path, requirements: Path) -> No
         package(root, folder)
 
 
+@pytest.mark.bad_input(49, 50, 53)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -133,6 +136,7 @@ def test_what_cannot_be_installed_is_named_with_its_line(
     assert "\n" not in str(raised.value)
 
 
+@pytest.mark.bad_input(52)
 def test_without_a_network_the_line_is_named_too(
     root: Path, folder: Path, requirements: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

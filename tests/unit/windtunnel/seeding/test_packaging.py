@@ -47,6 +47,7 @@ def test_a_folder_may_be_a_link_itself(root: Path, folder: Path) -> None:
     assert names(packaging.package([link])) == ["lambda_function.py"]
 
 
+@pytest.mark.bad_input(56)
 @pytest.mark.parametrize(
     ("target", "problem"),
     [
@@ -63,6 +64,7 @@ def test_links_that_cannot_be_followed_are_refused(folder: Path, target: str, pr
         packaging.package([folder])
 
 
+@pytest.mark.bad_input(57)
 @pytest.mark.parametrize(
     ("limit", "problem"),
     [("MAX_ZIPPED", "is 2 MB zipped, and Lambda takes 1 MB"), ("MAX_UNZIPPED", "is 2 MB unzipped")],
