@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support import StackUnderTest
+from windtunnel.diagnosis import doctor, evidence
 from windtunnel.seeding import functions
 from windtunnel.stack.errors import StackError
 from windtunnel.testing.stack import RunningStack
@@ -130,7 +131,7 @@ def test_hashes_are_checked(folder: Folder) -> None:
 
 
 def test_a_typo_is_named_while_all_others_and_the_last_version_go_on(
-    windtunnel: RunningStack, folder: Folder
+    windtunnel: RunningStack, folder: Folder, tmp_path: Path
 ) -> None:
     folder.save("test_typo/requirements.txt", "six==1.17.0\n")
     folder.function("test_typo", VERSION.format(module="six"))
@@ -144,6 +145,9 @@ def test_a_typo_is_named_while_all_others_and_the_last_version_go_on(
     assert place in raised.value.output
     assert "six-there-is-no-such-package" in raised.value.output
     assert folder.ask("test-typo") == "1.17.0"
+    # What a failed test would show, and what doctor finds.
+    assert any(place in line for line in evidence.write(windtunnel, tmp_path / "bundle"))
+    assert any(place in finding.problem for finding in doctor.not_deployed(windtunnel.stack))
 
     folder.function("test_other", "def lambda_handler(event, context): return 'other'")
     folder.answers("test-other", "other")
