@@ -151,7 +151,7 @@ def _why(said: str, wanted: Required) -> str:
 
     uv names a package, or a place in the text, but no line.
     """
-    reason = " ".join(re.sub(r"^\s*(error|cause): ", "", line).strip() for line in said.splitlines())
+    reason = " ".join(said.split()).removeprefix("error: ").replace(" cause: ", ": ")
     if len(reason) > TOLD:
         reason = f"{reason[:TOLD]} …"
     if any(text in said for text in UNREACHABLE):

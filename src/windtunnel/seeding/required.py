@@ -35,19 +35,19 @@ def required(path: Path, boundary: Path) -> Required | None:
         for file in requirements.files(path):
             if not file.resolve().is_relative_to(real):
                 raise SeedingError(
-                    f"{_name(path, real)} includes {file.name}, which is outside of {real.name}/: "
-                    f"move that into {real.name}/, into a folder whose name begins with _"
+                    f"{_name(path, boundary)} includes {file.name}, which is outside of {boundary.name}/: "
+                    f"move that into {boundary.name}/, into a folder whose name begins with _"
                 )
         for line in requirements.lines(path):
             if line.text.startswith(requirements.CONSTRAINT):
                 constraints += requirements.text(Path(line.text.removeprefix(requirements.CONSTRAINT)))
             else:
-                lines.append((f"{_name(line.file, real)}, line {line.number}", line.text))
+                lines.append((f"{_name(line.file, boundary)}, line {line.number}", line.text))
     except StackError as error:
-        raise SeedingError(f"{_name(path, real)}: {error.what}") from error
+        raise SeedingError(f"{_name(path, boundary)}: {error.what}") from error
     is_asking = any(text.strip() and not text.lstrip().startswith("#") for _, text in lines)
     return Required(lines, constraints) if is_asking else None
 
 
 def _name(file: Path, boundary: Path) -> str:
-    return f"{boundary.name}/{file.resolve().relative_to(boundary)}"
+    return f"{boundary.name}/{file.resolve().relative_to(boundary.resolve())}"

@@ -209,3 +209,13 @@ def test_a_function_whose_requirements_fail_keeps_its_last_code_and_no_other_wai
 
     requirements.write_text("first\n")
     assert watch.seed_functions(["my_function"]) == {}
+
+
+def test_files_are_named_as_localstack_has_them(root: Path, requirements: Path) -> None:
+    """On the local engine its folder is a link to the user's, which may have another name."""
+    requirements.write_text("absent\n")
+    (root / "lambdas").rename(root / "my-functions")
+    (root / "lambdas").symlink_to("my-functions")
+
+    with pytest.raises(SeedingError, match=r"^lambdas/my_function/requirements\.txt, line 1: No solution"):
+        made(root).installed(root / "lambdas/my_function", root / "lambdas")
