@@ -220,7 +220,7 @@ def test_nothing_that_a_service_is_told_lies_in_anyones_home(
 
 
 def test_requirements_of_functions_are_installed_with_what_this_machine_has(
-    stack: ProcessStack, definitions: Definitions, monkeypatch: pytest.MonkeyPatch
+    stack: ProcessStack, definitions: Definitions
 ) -> None:
     installer = Installer.of(definitions["localstack"]["environment"], print)
 
@@ -228,6 +228,11 @@ def test_requirements_of_functions_are_installed_with_what_this_machine_has(
     assert installer.folder == stack.state_folder / "packages", "it is not for all stacks of the checkout"
     assert installer.variables["HOME"] == os.environ["HOME"]
     assert installer.variables["UV_SYSTEM_CERTS"] == "1"
+
+    proxy = {"HTTPS_PROXY": "http://localhost:8080", "UV_INDEX": "file:///opt/index"}
+    own = ProcessStack(Settings.of("tunnel", proxy, root=stack.root))
+    given = Installer.of(own.variables("localstack"), print).variables
+    assert {name: given[name] for name in proxy} == proxy, "they are not the stack's own"
 
 
 def test_the_image_has_what_requirements_of_functions_are_installed_with() -> None:

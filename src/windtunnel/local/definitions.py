@@ -13,7 +13,8 @@ from typing import Any
 from windtunnel.local import composefile, processes
 from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.layout import Layout
-from windtunnel.local.venvs import UV, Venvs
+from windtunnel.local.venvs import Venvs, uv_program
+from windtunnel.seeding.installing import PREFIX
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import PORTS, Settings
 
@@ -86,7 +87,9 @@ class Definitions:
         found = {}
         for key, value in (service.get("environment") or {}).items():
             given = self.settings.get(key) if value is None else value
-            found[key] = self._translated(str(given).lower() if isinstance(given, bool) else str(given))
+            text = str(given).lower() if isinstance(given, bool) else str(given)
+            # A proxy or a package index is this machine's, whatever port it has.
+            found[key] = text if key.startswith(PREFIX) else self._translated(text)
         return found
 
     def _translated(self, value: str) -> str:
@@ -147,8 +150,8 @@ def installing(settings: Settings, venvs: Venvs) -> dict[str, str]:
     return {
         "LAMBDA_RUNTIME_PYTHON": str(venvs.python("lambda")),
         "PACKAGES_FOLDER": str(settings.state_folder / "packages"),
-        "UV": str(UV),
-        **{f"INSTALLER_{name}": settings.get(name) for name in own},
+        "UV": str(uv_program()),
+        **{f"{PREFIX}{name}": settings.get(name) for name in own},
     }
 
 

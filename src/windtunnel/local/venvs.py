@@ -165,8 +165,9 @@ class Venvs:
         uv(*arguments, settings=self._stack.command_variables)
 
 
-# The launcher has installed it beside this Python.
-UV = Path(sys.executable).with_name("uv")
+def uv_program() -> Path:
+    """Return the program uv, which the launcher has installed beside this Python."""
+    return Path(sys.executable).with_name("uv")
 
 
 def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None:
@@ -175,7 +176,7 @@ def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None
     :param settings: its variables. Behind a proxy that inspects TLS, it trusts what the machine trusts.
     :raises windtunnel.stack.errors.StackError: with the last words of what failed.
     """
-    command = [str(UV), "--quiet", *map(str, arguments)]
+    command = [str(uv_program()), "--quiet", *map(str, arguments)]
     environment = {"UV_SYSTEM_CERTS": "1", **settings}
     process = subprocess.run(  # noqa: S603
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.local.venvs import UV
+from windtunnel.local.venvs import uv_program
 from windtunnel.seeding import watch
 from windtunnel.seeding.installing import Installer
 from windtunnel.seeding.packaging import Packages
@@ -29,7 +29,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "TMPDIR": str(tmp_path),
         "PACKAGES_FOLDER": str(tmp_path / "packages"),
         "LAMBDA_RUNTIME_PYTHON": sys.executable,
-        "UV": str(UV),
+        "UV": str(uv_program()),
         "INSTALLER_UV_DEFAULT_INDEX": (tmp_path / "index").as_uri(),
         "INSTALLER_UV_CACHE_DIR": str(tmp_path / "uv"),
     }.items():
