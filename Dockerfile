@@ -44,11 +44,14 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
     with-ca uv pip install --quiet --python /opt/localstack --no-deps /emulator
 
 FROM base AS localstack
-ENV PATH=/opt/localstack/bin:$PATH PYTHONPATH=/opt/windtunnel LAMBDA_RUNTIME_PYTHON=/opt/lambda/bin/python
+ENV PATH=/opt/localstack/bin:$PATH PYTHONPATH=/opt/windtunnel LAMBDA_RUNTIME_PYTHON=/opt/lambda/bin/python \
+    UV=/usr/local/bin/uv PACKAGES_FOLDER=/var/lib/localstack/state/packages INSTALLER_UV_CACHE_DIR=/var/lib/localstack/state/uv
 RUN useradd --uid 1000 --create-home localstack \
  && install -d -o localstack /var/lib/localstack /var/lib/localstack/state /usr/lib/localstack /etc/localstack /tmp/localstack
 COPY --from=localstack-builder /opt/localstack /opt/localstack
 COPY --from=localstack-builder /opt/lambda /opt/lambda
+# For the requirements of functions.
+COPY --from=localstack-builder /usr/local/bin/uv /usr/local/bin/uv
 USER localstack
 # Index of all service models, 2 s at every first start otherwise.
 RUN python -m localstack.aws.spec

@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,6 +51,21 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     if stack and not session.config.getoption("windtunnel_reuse"):
         left = leftovers(stack)
         assert not left, f"{stack.project} leaves behind: {', '.join(left)}"
+
+
+@pytest.fixture
+def save(airflow_stack: StackUnderTest) -> Callable[[Path, str], None]:
+    """Saves a file as editors do: the new content is there at once, and the containers' users may read it."""
+
+    def write(path: Path, content: str) -> None:
+        path.parent.mkdir(exist_ok=True, parents=True)
+        path.parent.chmod(0o755)
+        unsaved = path.with_name(f".{path.name}~")
+        unsaved.write_text(content)
+        unsaved.chmod(0o644)
+        unsaved.rename(path)
+
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -37,21 +37,6 @@ def lambda_handler(event, context):
 """
 
 
-@pytest.fixture
-def save(airflow_stack: StackUnderTest) -> Callable[[Path, str], None]:
-    """Saves a file as editors do: the new content is there at once, and the containers' users may read it."""
-
-    def write(path: Path, content: str) -> None:
-        path.parent.mkdir(exist_ok=True)
-        path.parent.chmod(0o755)
-        unsaved = path.with_name(f".{path.name}~")
-        unsaved.write_text(content)
-        unsaved.chmod(0o644)
-        unsaved.rename(path)
-
-    return write
-
-
 def test_the_next_task_uses_what_was_saved_in_custom(
     airflow_stack: StackUnderTest, airflow: AirflowClient, save: Callable[[Path, str], None]
 ) -> None:

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from airflow_relay import contract
 from tests.decoded import decode_lines
 from tests.support import REGION
-from windtunnel.seeding.deployment import package
+from windtunnel.seeding.packaging import package
 from windtunnel.stack.settings import ROOT
 
 # As they are in the pages.

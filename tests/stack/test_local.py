@@ -1,6 +1,7 @@
 """What the local engine makes of docker-compose.yml: the same services, at places of this machine."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from itertools import pairwise
@@ -11,6 +12,7 @@ import pytest
 
 from windtunnel.local.processes import SERVICES
 from windtunnel.local.stack import ProcessStack
+from windtunnel.seeding.installing import PREFIX, Installer
 from windtunnel.services import probes
 from windtunnel.stack.settings import PORTS, ROOT, Settings
 
@@ -144,6 +146,9 @@ def test_every_service_that_stays_has_a_health_check(stack: ProcessStack) -> Non
 def test_no_path_of_a_container_is_left(stack: ProcessStack, definitions: Definitions) -> None:
     for service, definition in definitions.items():
         for name, value in values(definition).items():
+            # The user's own, such as a bundle of certificates.
+            if name.startswith(PREFIX) and value == os.environ.get(name.removeprefix(PREFIX)):
+                continue
             # What Python's own folders are called is no business of ours.
             outside = value.replace("/usr/local/bin:/usr/bin:/bin", "")
             for checkout in (stack.root, ROOT):
@@ -212,3 +217,32 @@ def test_nothing_that_a_service_is_told_lies_in_anyones_home(
         for variable in ("HOME", "TMPDIR"):
             folder = Path(definition["environment"][variable])
             assert folder.is_relative_to(stack.layout.run), (name, variable)
+
+
+def test_requirements_of_functions_are_installed_with_what_this_machine_has(
+    stack: ProcessStack, definitions: Definitions
+) -> None:
+    installer = Installer.of(definitions["localstack"]["environment"], print)
+
+    assert Path(installer.uv).is_file()
+    assert installer.folder == stack.state_folder / "packages", "it is not for all stacks of the checkout"
+    assert installer.variables["HOME"] == os.environ["HOME"]
+    assert installer.variables["UV_SYSTEM_CERTS"] == "1"
+
+    proxy = {"HTTPS_PROXY": "http://localhost:8080", "UV_INDEX": "file:///opt/index"}
+    own = ProcessStack(Settings.of("tunnel", proxy, root=stack.root))
+    given = Installer.of(own.variables("localstack"), print).variables
+    assert {name: given[name] for name in proxy} == proxy, "they are not the stack's own"
+
+
+def test_the_image_has_what_requirements_of_functions_are_installed_with() -> None:
+    (names,) = re.findall(
+        r"^ENV PATH=/opt/localstack.*(?:\n.*)?", (ROOT / "Dockerfile").read_text(), re.MULTILINE
+    )
+    variables = dict(word.split("=", 1) for word in names.split() if "=" in word)
+    installer = Installer.of({**variables, "HOME": "/home/localstack"}, print)
+
+    # The one folder that outlives the container.
+    assert str(installer.folder).startswith("/var/lib/localstack/state/")
+    assert installer.variables["UV_CACHE_DIR"].startswith("/var/lib/localstack/state/")
+    assert f"/usr/local/bin/uv {installer.uv}\n" in (ROOT / "Dockerfile").read_text()

@@ -25,6 +25,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("engine and ports", lambda: preflight.engine_findings(stack)),
         ("files, memory and disk", stack.resource_findings),
         ("Airflow settings", lambda: airflow_settings(stack)),
+        ("functions, layers and resources", lambda: not_deployed(stack)),
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
         ("what makes starts slower", stack.warnings),
     ]
@@ -89,13 +90,23 @@ def _meant(word: str, words: Iterable[str]) -> str:
     return "Remove it, or look it up in Airflow's configuration reference."
 
 
+def not_deployed(stack: Stack) -> Iterator[Finding]:
+    """Find functions, layers and resources that are not what their files say, if LocalStack runs."""
+    if stack.is_running("localstack"):
+        for name, reason in stack.ask("localstack", "not_deployed").items():
+            yield Finding(
+                f"{name} is not deployed: {reason}", "Correct the file: it is then deployed by itself."
+            )
+
+
 def reachability(stack: Stack) -> Iterator[Finding]:
     """Find which of LocalStack and the functions tasks cannot reach, if the stack runs."""
     if not stack.is_running("scheduler"):
         return
-    functions, wrong = read_functions(stack.settings.folder("LAMBDAS_FOLDER"))
-    # The preflight names what is wrong.
-    names = [] if wrong else [function.name for function in functions]
+    functions, _ = read_functions(stack.settings.folder("LAMBDAS_FOLDER"))
+    # Of the others there is a finding already.
+    wrong = stack.ask("localstack", "not_deployed") if stack.is_running("localstack") else {}
+    names = [function.name for function in functions if function.folder.name not in wrong]
     for what, reason in stack.ask("scheduler", "aws", *names).items():
         remedy = "logs localstack" if what == "LocalStack" else f"deploy {what.split()[-1]}"
         yield Finding(f"a task cannot reach {what}: {reason}", f"{COMMAND} {remedy}")

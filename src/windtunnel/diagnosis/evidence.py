@@ -6,7 +6,7 @@ import platform
 import re
 import shutil
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -20,6 +20,7 @@ import urllib3
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import FINISHED
+from windtunnel.airflow_api.task_log import TELLING_LINES
 from windtunnel.stack import overlays
 from windtunnel.testing.runs import TaskInstance, log_key
 from windtunnel.testing.stack import RunningStack
@@ -36,6 +37,9 @@ VERSIONS = {"airflow": ("webserver", "/api/v2/version"), "localstack": ("localst
 
 # How many of the session's last runs are shown if the failed test has none of its own.
 RUNS = 20
+
+# How many lines of each part are shown: a run, its task, and the end of its log, where the exception is.
+SHOWN = 2 + TELLING_LINES
 
 # Tasks that have ended well, or have not begun.
 QUIET = ("success", "skipped", "removed", None)
@@ -55,7 +59,8 @@ def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()
 
     :param folder: is emptied first.
     :param runs: the failed test's; without any, the session's last are written, but not returned.
-    :return: why these runs have failed or not ended, the latest first, then import errors.
+    :return: why these runs have failed or not ended, the latest first, then import errors, then why functions
+        are not what they should be; the first lines of each.
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -75,7 +80,7 @@ def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()
     }
     for name, part in parts.items():
         with _noted(missing, name):
-            lines += part(stack, folder / name) or ()
+            lines += (part(stack, folder / name) or [])[:SHOWN]
     if missing:
         (folder / "missing.txt").write_text("".join(missing))
     return lines
@@ -148,13 +153,16 @@ def _task_log(stack: RunningStack, run: DAGRunResponse, task: Any) -> Iterator[s
         yield f"{when} {record.level.upper():<8} " + "\n".join(record.lines())
 
 
-def _functions(stack: RunningStack, folder: Path) -> None:
-    """Write the functions' settings and the last events of their log groups."""
+def _functions(stack: RunningStack, folder: Path) -> list[str]:
+    """Write the functions' settings and the last events of their logs; return what is wrong with them."""
     folder.mkdir()
     client, logs = stack.aws("lambda"), stack.aws("logs")
     pages = client.get_paginator("list_functions").paginate()
-    settings = [function for page in pages for function in page["Functions"]]
+    names = [function["FunctionName"] for page in pages for function in page["Functions"]]
+    settings = [client.get_function_configuration(FunctionName=name) for name in names]
     (folder / "settings.json").write_text(json.dumps(settings, indent=1))
+    wrong = list(_wrong(settings, stack.stack.ask("localstack", "not_deployed")))
+    (folder / "wrong.txt").write_text("".join(f"{line}\n" for line in wrong))
     for prefix in GROUPS:
         groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=prefix)
         for group in (group["logGroupName"] for page in groups for group in page["logGroups"]):
@@ -164,6 +172,22 @@ def _functions(stack: RunningStack, folder: Path) -> None:
             events.sort(key=itemgetter("timestamp"))
             name = REFUSED.sub("_", group.strip("/").replace("/", "_"))
             (folder / f"{name}.log").write_text("".join(map(_event, events[-LATEST:])))
+    return wrong
+
+
+def _wrong(settings: Sequence[Mapping[str, Any]], not_deployed: Mapping[str, str]) -> Iterator[str]:
+    """Yield why functions, layers and resources are not deployed, then what else Lambda says of functions.
+
+    :param settings: of each function, as Lambda answers them.
+    :param not_deployed: by folder or file.
+    """
+    for name, reason in not_deployed.items():
+        yield f"{name} is not deployed: {reason}"
+    for function in settings:
+        for status, reason in (("State", "StateReason"), ("LastUpdateStatus", "LastUpdateStatusReason")):
+            why = function.get(reason, "")
+            if function.get(status) == "Failed" and not any(why in other for other in not_deployed.values()):
+                yield f"the function {function['FunctionName']} is Failed ({status}): {why}"
 
 
 def _event(event: dict[str, Any]) -> str:

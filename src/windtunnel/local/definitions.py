@@ -13,7 +13,8 @@ from typing import Any
 from windtunnel.local import composefile, processes
 from windtunnel.local.fork_client import SOCKET_VARIABLE
 from windtunnel.local.layout import Layout
-from windtunnel.local.venvs import Venvs
+from windtunnel.local.venvs import Venvs, uv_program
+from windtunnel.seeding.installing import PREFIX
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import PORTS, Settings
 
@@ -86,7 +87,9 @@ class Definitions:
         found = {}
         for key, value in (service.get("environment") or {}).items():
             given = self.settings.get(key) if value is None else value
-            found[key] = self._translated(str(given).lower() if isinstance(given, bool) else str(given))
+            text = str(given).lower() if isinstance(given, bool) else str(given)
+            # A proxy or a package index is this machine's, whatever port it has.
+            found[key] = text if key.startswith(PREFIX) else self._translated(text)
         return found
 
     def _translated(self, value: str) -> str:
@@ -116,7 +119,7 @@ class Definitions:
         return {
             "PATH": _path(self.venvs.python("localstack").parent),
             "PYTHONPATH": str(self.layout.place("/opt/windtunnel")),
-            "LAMBDA_RUNTIME_PYTHON": str(self.venvs.python("lambda")),
+            **installing(self.settings, self.venvs),
             "FILESYSTEM_ROOT": str(self.layout.run / "root"),
             # LocalStack must not look whether it is in a container: its folders are not the container's.
             "OVERRIDE_IN_DOCKER": "0",
@@ -139,6 +142,17 @@ class Definitions:
             "dynamic_shared_memory_type": "mmap",
         }
         return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+
+
+def installing(settings: Settings, venvs: Venvs) -> dict[str, str]:
+    """Return what requirements of functions are installed with: as venvs are, and kept beside these."""
+    own = ("HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "UV_CACHE_DIR", "XDG_CACHE_HOME", "UV_FIND_LINKS")
+    return {
+        "LAMBDA_RUNTIME_PYTHON": str(venvs.python("lambda")),
+        "PACKAGES_FOLDER": str(settings.state_folder / "packages"),
+        "UV": str(uv_program()),
+        **{f"{PREFIX}{name}": settings.get(name) for name in own},
+    }
 
 
 def _path(*folders: Path) -> str:

@@ -197,7 +197,8 @@ class ProcessStack(Stack):
                 self.supervisor.update()
             else:
                 self._remove_remains()
-                self.layout.run.mkdir()
+                # Definitions may have the password of a proxy.
+                self.layout.run.mkdir(mode=0o700)
                 self._write(resources.chosen_ports(self.settings, on_line))
                 self.supervisor.start(self)
             self.supervisor.start_fork_server()

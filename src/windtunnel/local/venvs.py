@@ -165,13 +165,18 @@ class Venvs:
         uv(*arguments, settings=self._stack.command_variables)
 
 
+def uv_program() -> Path:
+    """Return the program uv, which the launcher has installed beside this Python."""
+    return Path(sys.executable).with_name("uv")
+
+
 def uv(*arguments: str | Path, settings: Mapping[str, str] = os.environ) -> None:
-    """Run uv, which the launcher has installed beside this Python.
+    """Run uv.
 
     :param settings: its variables. Behind a proxy that inspects TLS, it trusts what the machine trusts.
     :raises windtunnel.stack.errors.StackError: with the last words of what failed.
     """
-    command = [str(Path(sys.executable).with_name("uv")), "--quiet", *map(str, arguments)]
+    command = [str(uv_program()), "--quiet", *map(str, arguments)]
     environment = {"UV_SYSTEM_CERTS": "1", **settings}
     process = subprocess.run(  # noqa: S603
         command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

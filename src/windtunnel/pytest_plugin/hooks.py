@@ -118,14 +118,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     running = session.running
     if report.failed and running and "windtunnel" in getattr(item, "fixturenames", ()):
         # Pytest starts in other repositories, too, so what is heavy is imported here.
-        from windtunnel.airflow_api.task_log import TELLING_LINES
         from windtunnel.diagnosis import evidence
 
         folder = session.evidence / _folder_name(item.nodeid)
         try:
             lines = evidence.write(running, folder, running.runs[item.stash.get(RUNS, 0) :])
-            # The run, the task, and the end of that task's log, where the exception is.
-            lines = [*lines[: 2 + TELLING_LINES], f"all of it: {folder}"]
+            lines.append(f"all of it: {folder}")
         except OSError as error:
             lines = [f"{folder} cannot be written: {error}"]
         report.sections.append(("windtunnel", "\n".join(lines)))

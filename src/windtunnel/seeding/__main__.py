@@ -2,11 +2,12 @@
 
 import sys
 
-from windtunnel.seeding.functions import read_functions
+from windtunnel.seeding.functions import LAYERS, read_functions
 from windtunnel.seeding.watch import ROOT, say, seed_functions
 
 functions, wrong = read_functions(ROOT / "lambdas")
-names = {function.name for function in functions} | set(wrong)
+layers = {f"{LAYERS}/{path.name}" for path in (ROOT / "lambdas" / LAYERS).glob("*")}
+names = {function.name for function in functions} | set(wrong) | layers
 known = names | {function.folder.name for function in functions}
 if unknown := [name for name in sys.argv[1:] if name not in known]:
     say(f"no function {', '.join(unknown)} in lambdas/; there are {', '.join(sorted(known))}")

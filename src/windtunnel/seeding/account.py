@@ -37,10 +37,12 @@ def read(variables: Mapping[str, str]) -> Account:
 
 @contextmanager
 def changed() -> Iterator[Account]:
-    """Hand out the account to be changed, then save it; other processes wait meanwhile."""
+    """Hand out the account to be changed, then save it, whatever happens; other processes wait meanwhile."""
     path = file(os.environ)
     # The watch in LocalStack's process and `./windtunnel deploy` may deploy at the same time.
     with locks.exclusive(Path(f"{path}.lock")):
         account = read(os.environ)
-        yield account
-        path.write_text(json.dumps(account))
+        try:
+            yield account
+        finally:
+            path.write_text(json.dumps(account))

@@ -1,25 +1,19 @@
-"""Packaging functions, and bringing Lambda to what their folders say."""
+"""Bringing Lambda to what the functions' folders say."""
 
 import base64
 import hashlib
-import io
-import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-from windtunnel.seeding.functions import Function, followed
+from windtunnel.seeding.functions import Function
+from windtunnel.seeding.layers import Layers
 from windtunnel.seeding.validation import SeedingError
 
 # botocore's own waiter looks once a second; LocalStack needs about 0.15 s.
 WAITER = {"Delay": 0.05, "MaxAttempts": 600}
-
-MIB = 1024 * 1024
-
-# Of a package with all that is in it. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-MAX_ZIPPED, MAX_UNZIPPED = 50 * MIB, 250 * MIB
 
 # What AWS gives a function without the setting; so it is again if it is taken out of `function.json`.
 # https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
@@ -41,59 +35,14 @@ AWS_DEFAULTS: dict[str, Any] = {
 type Settings = Mapping[str, Any]
 
 
-def package(folders: Iterable[Path]) -> bytes:
-    """Zip the first folder's content and further folders by name; equal input makes equal bytes.
-
-    What links lead to is packed like what is there itself.
-
-    :raises SeedingError: if a link cannot be followed, or Lambda's limits are exceeded.
-    """
-    main, *libraries = folders
-    buffer, size = io.BytesIO(), 0
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for prefix, root in [("", main), *((f"{library.name}/", library) for library in libraries)]:
-            for name, path in _files(root, root.parent, prefix, (root.resolve(),)):
-                entry = zipfile.ZipInfo(name)
-                entry.external_attr = 0o644 << 16
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                content = path.read_bytes()
-                size += len(content)
-                archive.writestr(entry, content)
-    for found, limit, kind in (
-        (buffer.tell(), MAX_ZIPPED, "zipped"),
-        (size, MAX_UNZIPPED, "unzipped"),
-    ):
-        if found > limit:
-            raise SeedingError(
-                f"lambdas/{main.name} is {found / MIB:.0f} MB {kind}, and Lambda takes {limit / MIB:.0f} MB: "
-                "leave out what the function does not need"
-            )
-    return buffer.getvalue()
-
-
-def _files(folder: Path, boundary: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-    """Yield each file of a folder with its name in the package.
-
-    :param boundary: the folder with all functions.
-    :param above: the folders on the way here, by which a link in a circle is recognised.
-    """
-    for path in sorted(folder.iterdir()):
-        name, real = prefix + path.name, followed(path, boundary)
-        if real in above:
-            raise SeedingError(f"{boundary.name}/{folder.name}/{path.name} is a link to a folder around it")
-        if path.name == "__pycache__":
-            continue
-        if path.is_dir():
-            yield from _files(path, boundary, f"{name}/", (*above, real))
-        else:
-            yield name, path
-
-
-def deploy(function: Function, client: Any, library: Path, before: Settings | None = None) -> bool:
+def deploy(
+    function: Function, client: Any, code: bytes, layers: Layers, before: Settings | None = None
+) -> bool:
     """Create or update ``function`` and wait until it is Active; False if it was up to date already.
 
     :param client: boto3's for Lambda.
-    :param library: the folder of ``airflow_relay``, which each function gets.
+    :param code: its package.
+    :param layers: those that it may name; they are published before it.
     :param before: the settings of its last deployment; those that are gone from the folder are undone.
     :raises SeedingError: with Lambda's reason, if Lambda does not take it.
     """
@@ -101,7 +50,10 @@ def deploy(function: Function, client: Any, library: Path, before: Settings | No
 
     name = {"FunctionName": function.name}
     try:
-        code = package([function.folder, library])
+        layers.require_fit(function, code)
+        if named := function.settings.get("Layers"):
+            arns = [layers.arn(setting) for setting in named]
+            function = replace(function, settings={**function.settings, "Layers": arns})
         current = _configuration(client, function.name)
         if current and before and _must_be_made_again(client, before, function.settings):
             client.delete_function(**name)
@@ -173,13 +125,16 @@ def _is_empty(value: Any) -> bool:
     return all(map(_is_empty, value.values())) if isinstance(value, dict) else not value
 
 
-def is_as_saved(function: Function, found: Mapping[str, Any] | None, library: Path) -> bool:
-    """Return whether Lambda has the folder's code, and the settings were not saved since.
+def is_as_saved(function: Function, found: Mapping[str, Any] | None, code: bytes, layers: Layers) -> bool:
+    """Return whether Lambda has the folder's code and layers, and the settings were not saved since.
 
     :param found: the function's configuration on Lambda; None if it is not there.
-    :param library: the folder of ``airflow_relay``.
+    :param code: its package.
     """
-    if found is None or not _has_code(found, package([function.folder, library])):
+    if found is None or not _has_code(found, code):
+        return False
+    there = [layer["Arn"] for layer in found.get("Layers", [])]
+    if there != [layers.published(name) for name in function.settings.get("Layers", [])]:
         return False
     settings = function.folder / "function.json"
     saved = settings.stat().st_mtime if settings.exists() else 0.0

@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,12 @@ from typing import Any
 from windtunnel.seeding.validation import SeedingError, read_json, validate
 
 LIBRARY = "airflow_relay"
+
+# The folder with the layers, beside those of the functions.
+LAYERS = "layers"
+
+# Of one function. https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MAX_LAYERS = 5
 
 # A function's settings, unless its `function.json` has others. The handler is named as in the AWS console;
 # the role only has to look like one.
@@ -78,6 +85,7 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     if path.exists():
         settings |= read_json(path)
     validate(f"{where}/function.json", "lambda", "create_function", settings | {"Code": {"ZipFile": b""}})
+    _check_settings(f"{where}/function.json", settings)
     module, _, handler = settings["Handler"].rpartition(".")
     source = _source(folder, module)
     if source is None:
@@ -94,6 +102,19 @@ def load_function(folder: Path, runtime: str = DEFAULTS["Runtime"]) -> Function:
     if not found:
         raise SeedingError(f"{where} has no handler: {name} does not define {handler}")
     return Function(folder, settings)
+
+
+def _check_settings(where: str, settings: dict[str, Any]) -> None:
+    """Check what the model of AWS only describes.
+
+    :raises SeedingError: naming the setting.
+    """
+    if not re.fullmatch(r"python3\.\d+", wanted := settings["Runtime"]):
+        raise SeedingError(
+            f"{where}: Runtime is {wanted!r}, and functions run on {DEFAULTS['Runtime']}: set that"
+        )
+    if (number := len(settings.get("Layers", []))) > MAX_LAYERS:
+        raise SeedingError(f"{where}: Layers has {number} layers, and Lambda takes {MAX_LAYERS}: merge some")
 
 
 def followed(path: Path, boundary: Path) -> Path:
@@ -114,14 +135,14 @@ def followed(path: Path, boundary: Path) -> Path:
 
 
 def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
-    """Read and check every function of ``folder``: all its folders but the library and hidden ones.
+    """Read and check every function of ``folder``: all folders but library, layers and hidden ones.
 
     :return: the good ones, and what is wrong with the others, by folder name.
     """
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
-        if path.name == LIBRARY or path.name[0] in "._":
+        if path.name in (LIBRARY, LAYERS) or path.name[0] in "._":
             continue
         try:
             if not followed(path, folder).is_dir():
@@ -132,7 +153,10 @@ def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
             continue
         first = functions.setdefault(function.name, function)
         if first is not function:
-            wrong[path.name] = f"lambdas/{first.folder.name} is the function {function.name} too"
+            wrong[path.name] = (
+                f"lambdas/{path.name}: lambdas/{first.folder.name} is the function {function.name} too: "
+                "give one of them another FunctionName in its function.json"
+            )
     return list(functions.values()), wrong
 
 

@@ -8,8 +8,9 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ import boto3
 
 from windtunnel.seeding import account, resources
 from windtunnel.seeding.deployment import deploy
-from windtunnel.seeding.functions import LIBRARY, read_functions
+from windtunnel.seeding.functions import LAYERS, LIBRARY, Function, read_functions
+from windtunnel.seeding.installing import Installer
+from windtunnel.seeding.layers import Layers
+from windtunnel.seeding.packaging import Packages
+from windtunnel.seeding.required import FILE
 from windtunnel.seeding.validation import SeedingError
 
 # The folder of `lambdas`, `config` and the library in LocalStack's container.
@@ -55,43 +60,80 @@ def _apply_resources(kept: account.Account) -> None:
 
 
 def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
-    """Deploy new and changed functions of ``lambdas/``, and delete those that are gone.
+    """Deploy new and changed functions and layers of ``lambdas/``, and delete functions that are gone.
 
     :param names: of functions or their folders, whose deployment is logged even if nothing changed; without
-        any, all functions are meant.
-    :return: why functions failed, by folder; the others are deployed.
+        any, all functions and layers are meant.
+    :return: why functions failed, by folder, and layers, by ``layers/NAME``; the others are deployed.
     """
     found, unusable = read_functions(ROOT / "lambdas")
     asked = [one for one in found if not names or {one.name, one.folder.name} & set(names)]
     failed = {folder: reason for folder, reason in unusable.items() if not names or folder in names}
     client = boto3.client("lambda")
+    packages = Packages(ROOT / "lambdas", ROOT / LIBRARY, Installer.of(os.environ, say))
+    layers = Layers(packages, client)
+    if not names:
+        with account.changed() as kept:
+            _delete_gone(client, kept["deployed"], {one.name for one in found}, set(unusable))
+    jobs: dict[str, Callable[[], None]] = {
+        function.folder.name: partial(_deploy, function, client, packages, layers, bool(names))
+        # What has to be installed first keeps nothing else waiting.
+        for function in sorted(
+            asked, key=lambda one: (one.folder / FILE).exists() or "Layers" in one.settings
+        )
+    }
+    for key, name in ((f"{LAYERS}/{name}", name) for name in packages.layers()):
+        if not names or key in names:
+            jobs[key] = partial(_publish, layers, name)
+    # If all are asked for, folders that are gone leave the account, too.
     with account.changed() as kept:
-        deployed = kept["deployed"]
-        for function in asked:
-            folder = function.folder.name
-            before = deployed.get(folder, function.settings)
-            try:
-                if before["FunctionName"] != function.name:  # under a new name it is another function
-                    _delete(client, before["FunctionName"])
-                    del deployed[folder]
-                changed = deploy(function, client, ROOT / LIBRARY, deployed.get(folder))
-            except SeedingError as error:
-                failed[folder] = str(error)
-                # Lambda may have it all the same, as Failed, and then it goes with its folder.
-                deployed.setdefault(folder, function.settings)
-                continue
-            deployed[folder] = function.settings
-            if changed or names:
-                say(f"function {function.name} is {'deployed' if changed else 'up to date'}")
-        if not names:
-            _delete_gone(client, deployed, {one.name for one in found}, set(unusable))
-        # If all are asked for, folders that are gone leave the account, too.
-        settled = {one.folder.name for one in asked} if names else set(kept["failures"]) - {resources.FILE}
-        others = {name: reason for name, reason in kept["failures"].items() if name not in settled}
-        kept["failures"] = others | failed
+        there = {*jobs, resources.FILE} if not names else kept["failures"].keys()
+        kept["failures"] = {key: why for key, why in kept["failures"].items() if key in there} | failed
+    for key, job in jobs.items():
+        try:
+            job()
+            reason = ""
+        except (SeedingError, OSError) as error:
+            failed[key] = reason = str(error)
+        with account.changed() as kept:
+            kept["failures"].pop(key, None)
+            kept["failures"] |= {key: reason} if reason else {}
     for reason in failed.values():
         say(reason)
     return failed
+
+
+def _deploy(function: Function, client: Any, packages: Packages, layers: Layers, is_named: bool) -> None:
+    """Deploy one function, and say so if it was changed or is named.
+
+    :raises SeedingError: if that cannot be done.
+    """
+    # Before the account is held: an installation takes its time.
+    packages.installed(function.folder, function.folder.parent)
+    layers.prepare(function)
+    folder = function.folder.name
+    with account.changed() as kept:
+        deployed = kept["deployed"]
+        before = deployed.get(folder, function.settings)
+        if before["FunctionName"] != function.name:  # under a new name it is another function
+            _delete(client, before["FunctionName"])
+            del deployed[folder]
+        try:
+            code = packages.function(function)
+            changed = deploy(function, client, code, layers, deployed.get(folder))
+        except SeedingError:
+            # Lambda may have it all the same, as Failed, and then it goes with its folder.
+            deployed.setdefault(folder, function.settings)
+            raise
+        deployed[folder] = function.settings
+    if changed or is_named:
+        say(f"function {function.name} is {'deployed' if changed else 'up to date'}")
+
+
+def _publish(layers: Layers, name: str) -> None:
+    layers.content(name)
+    with account.changed():
+        layers.arn(name)
 
 
 def _delete_gone(client: Any, deployed: dict[str, Any], there: set[str], unusable: set[str]) -> None:

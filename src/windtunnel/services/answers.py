@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from itertools import batched
 
+from windtunnel.seeding import account
 from windtunnel.services import dag_files, secrets
 
 # The tables of what tasks look up in Airflow, each with the column of the name.
@@ -44,6 +45,11 @@ def aws(*functions: str) -> dict[str, str]:
         except (BotoCoreError, ClientError) as error:
             unreachable[f"the function {name}"] = str(error)
     return unreachable
+
+
+def not_deployed() -> dict[str, str]:
+    """Return why functions, layers and resources are not what their files say, by folder or file."""
+    return account.read(os.environ)["failures"]
 
 
 def listed_dag_files() -> list[str]:
@@ -106,6 +112,7 @@ def _execute(statement: str, *parameters: str) -> list[tuple[object, ...]]:
 ANSWERS: dict[str, Callable[..., object]] = {
     "settings": settings,
     "aws": aws,
+    "not_deployed": not_deployed,
     "listed_dag_files": listed_dag_files,
     "known_dag_files": known_dag_files,
     "latest_runs": latest_runs,

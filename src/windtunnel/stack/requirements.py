@@ -4,6 +4,7 @@ import codecs
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from windtunnel.stack.errors import StackError
 
@@ -15,6 +16,17 @@ _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BO
 _INCLUDES = re.compile(
     r"^\s*(?P<option>-r|--requirement|-c|--constraint)[=\s]\s*(?P<file>(?!\w+://)[^\s#$]+)(?=\s|$)"
 )
+
+
+CONSTRAINT = "-c "
+
+
+class Line(NamedTuple):
+    """A line of a file of requirements, and where it stands."""
+
+    file: Path
+    number: int
+    text: str
 
 
 def files(path: Path, seen: tuple[Path, ...] = ()) -> Iterator[Path]:
@@ -49,18 +61,22 @@ def text(path: Path) -> str:
 
     :raises StackError: if a file cannot be read.
     """
-    return "".join(f"{line}\n" for line in _lines(path, ()))
+    return "".join(f"{line.text}\n" for line in lines(path))
 
 
-def _lines(path: Path, seen: tuple[Path, ...]) -> Iterator[str]:
-    for line in _read(path).splitlines():
+def lines(path: Path, seen: tuple[Path, ...] = ()) -> Iterator[Line]:
+    """Yield the lines of ``text``; one for constraints begins with ``CONSTRAINT`` and has the whole path.
+
+    :raises StackError: if a file cannot be read.
+    """
+    for number, line in enumerate(_read(path).splitlines(), 1):
         found = _INCLUDES.match(line)
         if not found:
-            yield line
+            yield Line(path, number, line)
         elif found["option"] in ("-c", "--constraint"):
-            yield f"-c {(path.parent / found['file']).resolve()}"
+            yield Line(path, number, f"{CONSTRAINT}{(path.parent / found['file']).resolve()}")
         elif (other := path.parent / found["file"]) not in seen:
-            yield from _lines(other, (*seen, path))
+            yield from lines(other, (*seen, path))
 
 
 def _read(path: Path) -> str:

@@ -1,5 +1,6 @@
 """Lambda functions for one test: deployed from a folder, or replaced by a stub; then as they were."""
 
+import base64
 import json
 import secrets
 import tempfile
@@ -14,7 +15,12 @@ from urllib.parse import urlsplit
 import urllib3
 
 from windtunnel.seeding import deployment, functions
+from windtunnel.seeding.layers import Layers
+from windtunnel.seeding.packaging import Packages, package
+from windtunnel.seeding.required import Required
+from windtunnel.seeding.validation import SeedingError
 from windtunnel.stack.base import Stack
+from windtunnel.stack.errors import StackError
 
 __tracebackhide__ = True  # pytest shows the test's line that failed, and not the way through here
 
@@ -68,6 +74,16 @@ class Functions:
         self._aws = aws
         self._client = aws("lambda")
         self._library = stack.root / "lambdas" / functions.LIBRARY
+        self._packages = Packages(stack.settings.folder("LAMBDAS_FOLDER"), self._library, self._install)
+
+    def _install(self, wanted: Required, prefix: str) -> bytes:
+        """Install requirements in LocalStack's service, which has the functions' Python, on every engine."""
+        asked = json.dumps([*wanted, prefix])
+        try:
+            command = ("python", "-m", "windtunnel.seeding.installing")
+            return base64.b64decode(self._stack.exec("localstack", *command, stdin=asked))
+        except StackError as error:
+            raise SeedingError(error.output) from error
 
     def outdated(self) -> list[str]:
         """Return the functions whose folders have other code, or settings saved since their deployment.
@@ -75,8 +91,12 @@ class Functions:
         :raises windtunnel.SeedingError: naming what is wrong with a folder.
         """
         saved = functions.load_functions(self._stack.settings.folder("LAMBDAS_FOLDER"))
-        there, library = self._there(), self._library
-        return [one.name for one in saved if not deployment.is_as_saved(one, there.get(one.name), library)]
+        there, layers = self._there(), Layers(self._packages, self._client)
+        return [
+            one.name
+            for one in saved
+            if not deployment.is_as_saved(one, there.get(one.name), self._packages.function(one), layers)
+        ]
 
     def _there(self) -> dict[str, dict[str, Any]]:
         pages = self._client.get_paginator("list_functions").paginate()
@@ -87,7 +107,8 @@ class Functions:
         """Do what :meth:`windtunnel.RunningStack.deploy_function` says."""
         function = functions.load_function(folder, self._stack.python_of_functions())
         with self._put_back(function.name):
-            deployment.deploy(function, self._client, self._library)
+            layers = Layers(self._packages, self._client)
+            deployment.deploy(function, self._client, self._packages.function(function), layers)
             yield function.name
 
     @contextmanager
@@ -113,7 +134,7 @@ class Functions:
             path = Path(folder, *module.split(".")).with_suffix(".py")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(source)
-            return deployment.package([Path(folder), self._library])
+            return package([Path(folder), self._library])
 
     @contextmanager
     def _put_back(self, name: str) -> Iterator[dict[str, Any] | None]:

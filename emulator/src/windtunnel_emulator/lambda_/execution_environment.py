@@ -1,16 +1,16 @@
 """A Lambda execution environment: its life from Init to Shutdown, its limits and its log."""
 
 import asyncio
-import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from math import ceil
 from pathlib import Path
 
+from windtunnel.services import lambda_process
 from windtunnel_emulator.lambda_.faults import InitFailed, OutOfMemory, RuntimeExited, RuntimeFault, TimedOut
 from windtunnel_emulator.lambda_.interpreter import Interpreter
 from windtunnel_emulator.lambda_.invocation_log import InvocationLog, init_report_line, report_line
@@ -174,7 +174,14 @@ class ExecutionEnvironment:
             self._function.handler,
             wrapper=_wrapper(self._function),
             directory=self._function.code,
-            variables=_process_variables(self._function, self._interpreter, self._temporary),
+            variables=lambda_process.variables(
+                code=self._function.code,
+                layers=self._function.layers,
+                python=self._interpreter.python,
+                runtime=self._function.runtime,
+                temporary=self._temporary,
+                given=self._function.variables,
+            ),
             on_output=self._log.write,
         )
         document = await self._watch(self._runtime.initialised, deadline)
@@ -242,40 +249,6 @@ class ExecutionEnvironment:
         await asyncio.to_thread(shutil.rmtree, self._temporary, ignore_errors=True)
 
 
-def _process_variables(
-    function: FunctionVersion, interpreter: Interpreter, temporary: Path
-) -> dict[str, str]:
-    """Return the whole environment of a runtime process: nothing is inherited.
-
-    The order of the paths is that of AWS: the function's code before its layers before the runtime.
-    """
-    given = function.variables
-    code, layers = function.code, function.layers
-    python_path = [code]
-    library_path = [code, code / "lib"]
-    program_path = [interpreter.python.parent, Path("/usr/local/bin"), Path("/usr/bin"), Path("/bin")]
-    if layers:
-        packages = layers / "python"
-        python_path += [packages / "lib" / function.runtime / "site-packages", packages]
-        library_path.append(layers / "lib")
-        program_path.append(layers / "bin")
-    own_python_path = [given["PYTHONPATH"]] if "PYTHONPATH" in given else []
-    return {
-        "LANG": "en_US.UTF-8",
-        "PATH": _joined(program_path),
-        "LD_LIBRARY_PATH": _joined(library_path),
-        **given,
-        "PYTHONPATH": _joined([*python_path, *own_python_path]),
-        "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.runtime}",
-        "LAMBDA_TASK_ROOT": str(code),
-        "PWD": str(code),
-        "TMPDIR": str(temporary),
-        # As on AWS there is no HOME. What AWS's tools would look for in this user's own must not be found.
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    }
-
-
 def _wrapper(function: FunctionVersion) -> str | None:
     """Return the program that is to start the runtime: AWS_LAMBDA_EXEC_WRAPPER, at the paths that hold here.
 
@@ -286,10 +259,6 @@ def _wrapper(function: FunctionVersion) -> str | None:
         if path and place and path.startswith(f"{prefix}/"):
             return str(place) + path.removeprefix(prefix)
     return path
-
-
-def _joined(paths: Iterable[Path | str]) -> str:
-    return os.pathsep.join(map(str, paths))
 
 
 def _epoch(monotonic: float) -> float:

@@ -3,11 +3,14 @@
 It is looked at with the Python environments of the local engine, whichever engine runs the stack.
 """
 
+import io
 import json
 import os
+import re
 import subprocess
 import sysconfig
 import tempfile
+import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,11 +21,14 @@ from typing import Any
 
 import pytest
 
+from windtunnel.local.definitions import installing
 from windtunnel.local.stack import ProcessStack
-from windtunnel.seeding.deployment import package
-from windtunnel.seeding.functions import LIBRARY, Function, read_functions
+from windtunnel.seeding.functions import LAYERS, LIBRARY, Function, read_functions
+from windtunnel.seeding.installing import Installer
+from windtunnel.seeding.layers import Layers
+from windtunnel.seeding.packaging import Packages
 from windtunnel.seeding.validation import SeedingError
-from windtunnel.services import dag_files
+from windtunnel.services import dag_files, lambda_process
 from windtunnel.stack import requirements
 from windtunnel.stack.base import Say, ignore
 from windtunnel.stack.commands import TAIL
@@ -33,6 +39,9 @@ TIME_BUDGET = 5.0
 
 # How long a function's import may take, in seconds, if its own timeout is not longer: AWS's Init phase.
 INIT_TIMEOUT = 10
+
+# The folder of a function's unpacked package.
+CODE = "code"
 
 INSIDE = Path(__file__).with_name("inside.py")
 
@@ -106,55 +115,81 @@ class Checks:
     def _functions(self, say: Say) -> Iterator[Check]:
         folder = self._stack.settings.folder("LAMBDAS_FOLDER")
         functions, wrong = read_functions(folder)
+        given = self._stack.configuration["services"]["localstack"]["environment"]
+        installer = Installer.of({**given, **installing(self._stack.settings, self._environments)}, say)
+        packages = Packages(folder, self._stack.root / "lambdas" / LIBRARY, installer)
         checks = {name: partial(_require_none, [reason]) for name, reason in wrong.items()}
         for function in functions:
-            checks.setdefault(function.folder.name, partial(self._import_function, function))
+            checks.setdefault(function.folder.name, partial(self._import_function, function, packages))
+        for name in packages.layers():
+            checks[f"{LAYERS}/{name}"] = partial(self._make_layer, packages, name)
         if functions:
             # If that fails, each of them says so.
             with suppress(StackError):
                 self._environments.install(say, ("lambda",))
         for name, require in sorted(checks.items()):
-            yield Check(self._name(folder / name), "imports", require)
+            fact = "installs" if name.startswith(f"{LAYERS}/") else "imports"
+            yield Check(self._name(folder / name), fact, require)
 
-    def _import_function(self, function: Function) -> None:
+    def _make_layer(self, packages: Packages, name: str) -> None:
         self._environments.install(ignore, ("lambda",))
         try:
-            package([function.folder])
-        except SeedingError as error:
+            Layers(packages).content(name)
+        except (SeedingError, OSError) as error:
             raise CheckFailed(str(error)) from error
+
+    def _import_function(self, function: Function, packages: Packages) -> None:
+        self._environments.install(ignore, ("lambda",))
+        layers = Layers(packages)
+        try:
+            code = packages.function(function)
+            layers.require_fit(function, code)
+        except (SeedingError, OSError) as error:
+            raise CheckFailed(str(error)) from error
+        named = function.settings.get("Layers", [])
+        contents = [layers.content(setting) for setting in named]
         limit = max(INIT_TIMEOUT, function.settings["Timeout"])
-        arguments = (str(function.folder), function.settings["Handler"], str(limit))
-        process = self._run("lambda", partial(self._function_variables, function), "function", *arguments)
+        variables = partial(self._function_variables, function, code, contents)
+        process = self._run("lambda", variables, "function", CODE, function.settings["Handler"], str(limit))
         if process.returncode == 0:
             return
         said = telling(process.stderr) or f"its process has ended with {_how(process.returncode)}"
-        if function.settings.get("Layers"):
-            pytest.skip(f"its layers are on the stack alone:\n{said}")
+        # Where the line can be corrected.
+        said = re.sub(
+            rf"{re.escape(str(self._stack.state_folder))}/check-\w+/{CODE}", str(function.folder), said
+        )
+        if missing := [setting for setting, content in zip(named, contents, strict=True) if not content]:
+            pytest.skip(f"its layers {', '.join(missing)} are on the stack alone:\n{said}")
         raise CheckFailed(said)
 
-    def _function_variables(self, function: Function, place: Path) -> dict[str, str]:
-        """What AWS and the function's own settings say; the place gets what every function can import."""
-        library = place / "library"
-        library.mkdir()
-        (library / LIBRARY).symlink_to(self._stack.root / "lambdas" / LIBRARY)
-        aws, code = self._aws(), str(function.folder)
-        own = function.settings.get("Environment", {}).get("Variables", {})
-        return {
-            **aws,
-            "AWS_REGION": aws["AWS_DEFAULT_REGION"],
-            "AWS_LAMBDA_FUNCTION_NAME": function.name,
-            "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
-            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.settings.get("MemorySize", 128)),
-            "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
-            "AWS_LAMBDA_LOG_STREAM_NAME": "check",
-            "AWS_EXECUTION_ENV": f"AWS_Lambda_{function.settings['Runtime']}",
-            "_HANDLER": function.settings["Handler"],
-            "LAMBDA_TASK_ROOT": code,
-            "LD_LIBRARY_PATH": os.pathsep.join((code, f"{code}/lib")),
-            "TZ": ":UTC",
-            **own,
-            "PYTHONPATH": os.pathsep.join(filter(None, (code, str(library), own.get("PYTHONPATH")))),
-        }
+    def _function_variables(
+        self, function: Function, code: bytes, layers: Sequence[bytes], place: Path
+    ) -> dict[str, str]:
+        """What AWS and the function's own settings say; the place gets what is deployed."""
+        for folder, contents in ((CODE, [code]), ("opt", layers)):
+            for content in filter(None, contents):
+                with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                    archive.extractall(place / folder)
+        aws = self._aws()
+        return lambda_process.variables(
+            code=place / CODE,
+            layers=place / "opt" if layers else None,
+            python=self._environments.python("lambda"),
+            runtime=function.settings["Runtime"],
+            temporary=place,
+            given={
+                **aws,
+                "AWS_REGION": aws["AWS_DEFAULT_REGION"],
+                "AWS_LAMBDA_FUNCTION_NAME": function.name,
+                "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.settings.get("MemorySize", 128)),
+                "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+                "AWS_LAMBDA_LOG_STREAM_NAME": "check",
+                "_HANDLER": function.settings["Handler"],
+                "TZ": ":UTC",
+                **function.settings.get("Environment", {}).get("Variables", {}),
+            },
+        )
 
     def _dags(self, say: Say, requirements: list[Check]) -> list[Check]:
         folder = self._stack.settings.folder("DAGS_FOLDER")
@@ -227,13 +262,13 @@ class Checks:
         self._stack.state_folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="check-", dir=self._stack.state_folder) as place:
             environment_variables = {
-                **variables(Path(place)),
                 "PATH": f"{python.parent}:/usr/local/bin:/usr/bin:/bin",
                 "HOME": place,
                 "TMPDIR": place,
                 "LANG": "C.UTF-8",
                 # The folders of users are not written to.
                 "PYTHONDONTWRITEBYTECODE": "1",
+                **variables(Path(place)),
             }
             return subprocess.run(  # noqa: S603
                 [python, "-P", INSIDE, *arguments],

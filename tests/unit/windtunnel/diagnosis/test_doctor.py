@@ -146,3 +146,20 @@ def test_what_a_task_cannot_reach_is_named(healthy: ComposeStack, docker: Docker
 def test_nothing_is_asked_while_the_stack_does_not_run(healthy: ComposeStack, docker: Docker) -> None:
     assert list(doctor.reachability(healthy)) == []
     assert not any(call.startswith("compose exec") for call in docker.calls)
+
+
+def test_a_function_that_is_not_deployed_is_found_once_with_the_reason(
+    healthy: ComposeStack, docker: Docker
+) -> None:
+    answer_stack(docker, [container("scheduler"), container("localstack")])
+    docker.answers(
+        "compose exec --no-TTY localstack python -m windtunnel.services.answers not_deployed",
+        '{"good": "lambdas/good/requirements.txt, line 1: frist was not found"}\n',
+    )
+    docker.answers("compose exec --no-TTY scheduler python -m windtunnel.services.answers aws", "{}\n")
+
+    (finding,) = doctor.not_deployed(healthy)
+
+    assert finding.problem.startswith("good is not deployed: lambdas/good/requirements.txt, line 1: ")
+    assert list(doctor.reachability(healthy)) == []
+    assert docker.calls[-1].endswith("answers aws"), "a task is asked for it, too"

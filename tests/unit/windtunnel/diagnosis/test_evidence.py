@@ -31,9 +31,14 @@ class Stack:
     def __init__(self, state_folder: Path) -> None:
         self.state_folder = state_folder
         self.settings = Settings.of("tunnel", root=state_folder)
+        self.not_deployed: dict[str, str] = {}
 
     def address(self, service: str) -> str:
         raise OSError(f"{service} does not run")
+
+    def ask(self, service: str, question: str) -> dict[str, str]:
+        assert (service, question) == ("localstack", "not_deployed")
+        return self.not_deployed
 
     def memory(self) -> dict[str, float]:
         return {"scheduler": 2e6}
@@ -74,16 +79,20 @@ def logs(folder: Path) -> dict[str, str]:
 
 
 class Aws:
-    """Clients of an AWS that has log groups, each with its events, and nothing else."""
+    """Clients of an AWS that has functions, and log groups with events, and nothing else."""
 
-    def __init__(self, groups: dict[str, list[dict[str, Any]]]) -> None:
+    def __init__(self, groups: dict[str, list[dict[str, Any]]], *functions: dict[str, Any]) -> None:
         self._groups = groups
+        self._functions = {function["FunctionName"]: function for function in functions}
 
     def get_paginator(self, operation: str) -> Any:
         return SimpleNamespace(paginate=lambda **of: [getattr(self, operation)(**of)])
 
     def list_functions(self) -> dict[str, Any]:
-        return {"Functions": []}
+        return {"Functions": [{"FunctionName": name} for name in self._functions]}
+
+    def get_function_configuration(self, FunctionName: str) -> dict[str, Any]:
+        return self._functions[FunctionName]
 
     def describe_log_groups(self, logGroupNamePrefix: str) -> dict[str, Any]:
         names = [name for name in self._groups if name.startswith(logGroupNamePrefix)]
@@ -274,3 +283,27 @@ def test_a_bundle_replaces_the_last_one(tmp_path: Path) -> None:
     evidence.write(stack(tmp_path), folder)
 
     assert not (folder / "old.txt").exists()
+
+
+def test_why_functions_are_not_what_they_should_be_is_shown_once(tmp_path: Path) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    functions = [
+        {"FunctionName": "good", "State": "Active", "LastUpdateStatus": "Successful"},
+        {"FunctionName": "mine", "State": "Failed", "StateReason": "no such runtime"},
+        {"FunctionName": "own", "LastUpdateStatus": "Failed", "LastUpdateStatusReason": "no such role"},
+    ]
+    given.aws = lambda service: Aws({}, *functions)
+    given.stack.not_deployed = {
+        "mine": "Lambda does not take mine: no such runtime",
+        "other": "lambdas/other/requirements.txt, line 2: frist was not found",
+    }
+
+    lines = evidence.write(given, folder)
+
+    wrong = [
+        "mine is not deployed: Lambda does not take mine: no such runtime",
+        "other is not deployed: lambdas/other/requirements.txt, line 2: frist was not found",
+        "the function own is Failed (LastUpdateStatus): no such role",
+    ]
+    assert lines[-3:] == wrong
+    assert (folder / "functions" / "wrong.txt").read_text().splitlines() == wrong

@@ -1,10 +1,15 @@
 """What LocalStack's container has mounted, and an AWS that answers."""
 
+import os
+import sys
 from pathlib import Path
 
 import pytest
 
+from windtunnel.local.venvs import uv_program
 from windtunnel.seeding import watch
+from windtunnel.seeding.installing import Installer
+from windtunnel.seeding.packaging import Packages
 
 from ..stand_ins.web_server import Server
 
@@ -20,7 +25,15 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "lambdas/my_function/lambda_function.py").write_text(HANDLER)
     (tmp_path / "airflow_relay/__init__.py").touch()
     monkeypatch.setattr(watch, "ROOT", tmp_path)
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    for name, value in {
+        "TMPDIR": str(tmp_path),
+        "PACKAGES_FOLDER": str(tmp_path / "packages"),
+        "LAMBDA_RUNTIME_PYTHON": sys.executable,
+        "UV": str(uv_program()),
+        "INSTALLER_UV_DEFAULT_INDEX": (tmp_path / "index").as_uri(),
+        "INSTALLER_UV_CACHE_DIR": str(tmp_path / "uv"),
+    }.items():
+        monkeypatch.setenv(name, value)
     return tmp_path
 
 
@@ -47,6 +60,11 @@ def lambda_api(server: Server, monkeypatch: pytest.MonkeyPatch, root: Path, fold
     server.answers(f"PUT {PATH}/my-function/code", {})
     server.answers(f"PUT {PATH}/my-function/configuration", {})
     return server
+
+
+def made(root: Path) -> Packages:
+    """The packages of what is mounted."""
+    return Packages(root / "lambdas", root / "airflow_relay", Installer.of(os.environ, lambda line: None))
 
 
 def writes(server: Server) -> list[str]:

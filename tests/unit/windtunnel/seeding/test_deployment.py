@@ -1,9 +1,6 @@
 import base64
 import hashlib
-import io
 import json
-import os
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,94 +8,23 @@ import boto3
 import pytest
 
 from windtunnel.seeding import deployment, functions
+from windtunnel.seeding.layers import Layers
 from windtunnel.seeding.validation import SeedingError
 
 from ..stand_ins.web_server import Server
-from .conftest import PATH, writes
-
-# Packages
-
-
-def test_a_package_holds_function_and_library_and_nothing_compiled(root: Path, folder: Path) -> None:
-    (folder / "__pycache__").mkdir()
-    (folder / "__pycache__/x.pyc").touch()
-
-    package = deployment.package([folder, root / "airflow_relay"])
-
-    names = zipfile.ZipFile(io.BytesIO(package)).namelist()
-    assert names == ["lambda_function.py", "airflow_relay/__init__.py"]
-
-
-def test_equal_files_make_equal_packages(folder: Path) -> None:
-    first = deployment.package([folder])
-    os.utime(folder / "lambda_function.py", (0, 0))
-
-    assert deployment.package([folder]) == first
-
-
-def names(package: bytes) -> list[str]:
-    return zipfile.ZipFile(io.BytesIO(package)).namelist()
-
-
-def test_what_links_lead_to_is_packed(root: Path, folder: Path) -> None:
-    shared = root / "lambdas/_shared"
-    (shared / "deep").mkdir(parents=True)
-    (shared / "deep/one.py").write_text("one")
-    (folder / "shared").symlink_to("../_shared")
-    (folder / "alias.py").symlink_to("lambda_function.py")
-
-    assert names(deployment.package([folder])) == ["alias.py", "lambda_function.py", "shared/deep/one.py"]
-
-
-def test_a_folder_may_be_a_link_itself(root: Path, folder: Path) -> None:
-    link = root / "lambdas/linked"
-    link.symlink_to("my_function")
-
-    assert names(deployment.package([link])) == ["lambda_function.py"]
-
-
-@pytest.mark.parametrize(
-    ("target", "problem"),
-    [
-        ("../..", r"lambdas/my_function/link is a link to \.\./\.\., which is outside of lambdas/"),
-        ("/etc/passwd", "is outside of lambdas/: move that into lambdas/"),
-        ("../nothing", "which is not there"),
-        (".", "is a link to a folder around it"),
-    ],
-)
-def test_links_that_cannot_be_followed_are_refused(folder: Path, target: str, problem: str) -> None:
-    (folder / "link").symlink_to(target)
-
-    with pytest.raises(SeedingError, match=problem):
-        deployment.package([folder])
-
-
-@pytest.mark.parametrize(
-    ("limit", "problem"),
-    [("MAX_ZIPPED", "is 2 MB zipped, and Lambda takes 1 MB"), ("MAX_UNZIPPED", "is 2 MB unzipped")],
-)
-def test_a_package_over_lambdas_limits_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, limit: str, problem: str
-) -> None:
-    (folder / "data").write_bytes(os.urandom(2 * deployment.MIB))
-    monkeypatch.setattr(deployment, limit, deployment.MIB)
-
-    with pytest.raises(SeedingError, match=problem):
-        deployment.package([folder])
-
-
-# Deploying
+from .conftest import PATH, made, writes
 
 
 def deploy(function: functions.Function, before: dict[str, Any] | None = None) -> bool:
-    library = function.folder.parents[1] / "airflow_relay"
-    return deployment.deploy(function, boto3.client("lambda"), library, before)
+    client = boto3.client("lambda")
+    packages = made(function.folder.parents[1])
+    return deployment.deploy(function, client, packages.function(function), Layers(packages, client), before)
 
 
 def present(server: Server, root: Path, folder: Path, **changed: Any) -> functions.Function:
     """Let the function be there as its folder says, but for what is ``changed``."""
     function = functions.load_function(folder)
-    code = deployment.package([folder, root / "airflow_relay"])
+    code = made(root).function(function)
     sha = base64.b64encode(hashlib.sha256(code).digest()).decode()
     server.answers(
         f"GET {PATH}/my-function/configuration", {**function.settings, "CodeSha256": sha, **changed}

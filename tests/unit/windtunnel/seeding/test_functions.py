@@ -51,6 +51,7 @@ def test_a_handler_may_be_anything_that_is_called_so(folder: Path, source: str) 
     assert functions.load_function(folder)
 
 
+@pytest.mark.bad_input(61, 62, 64)
 @pytest.mark.parametrize(
     ("settings", "source", "problem"),
     [
@@ -58,6 +59,13 @@ def test_a_handler_may_be_anything_that_is_called_so(folder: Path, source: str) 
         ("[]", HANDLER, "must hold a JSON object, not a list"),
         ('{"Timeout": "long"}', HANDLER, "Timeout"),
         ('{"Timeoutt": 3}', HANDLER, "Timeoutt"),
+        (
+            '{"Runtime": "nodejs22.x"}',
+            HANDLER,
+            r"function\.json: Runtime is 'nodejs22\.x', and functions run on",
+        ),
+        ('{"Runtime": "python3"}', HANDLER, "Runtime is 'python3'"),
+        ('{"Layers": ["a", "b", "c", "d", "e", "f"]}', HANDLER, "Layers has 6 layers, and Lambda takes 5"),
         ('{"Handler": "app.go"}', HANDLER, r"has no handler: app\.py is missing"),
         ('{"Handler": "src.app.go"}', HANDLER, r"has no handler: src/app\.py is missing"),
         ("{}", "x = 1", "does not define lambda_handler"),
@@ -76,7 +84,7 @@ def test_what_is_wrong_with_a_function_is_named(
 
 
 def test_folders_that_are_no_functions(root: Path) -> None:
-    for name in ("airflow_relay", "__pycache__", ".hidden"):
+    for name in ("airflow_relay", "layers", "__pycache__", ".hidden"):
         (root / "lambdas" / name).mkdir()
     (root / "lambdas/README.md").touch()
 
@@ -98,13 +106,14 @@ def test_a_folder_that_is_a_link_out_of_lambdas_is_named(root: Path, target: str
     assert reason in wrong["loop"]
 
 
+@pytest.mark.bad_input(63)
 def test_two_folders_cannot_be_one_function(root: Path) -> None:
     other = root / "lambdas/other"
     other.mkdir()
     (other / "lambda_function.py").write_text(HANDLER)
     (other / "function.json").write_text('{"FunctionName": "my-function"}')
 
-    with pytest.raises(SeedingError, match="my-function"):
+    with pytest.raises(SeedingError, match=r"lambdas/other: .* is the function my-function too: give one"):
         functions.load_functions(root / "lambdas")
 
 

@@ -21,6 +21,8 @@ from windtunnel.pytest_plugin.static_checks.checks import (
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import ROOT, Settings
 
+from ...stand_ins.package_index import make_wheel
+
 HANDLER = "def lambda_handler(event, context): pass\n"
 
 # In place of what asks Airflow: says what it sees.
@@ -79,6 +81,8 @@ class Repository:
             "LAMBDAS_FOLDER": str(self.path / "lambdas"),
             "CUSTOM_FOLDER": str(self.path / "custom"),
             "REQUIREMENTS_FILE": str(self.requirements),
+            "UV_DEFAULT_INDEX": (self.path / "index").as_uri(),
+            "UV_CACHE_DIR": str(self.path / "uv"),
         }
         stack = ProcessStack(
             Settings.of("check", settings, root=ROOT, state_folder=self.path / ".windtunnel")
@@ -232,8 +236,51 @@ def test_two_functions_of_one_name(repository: Repository) -> None:
     repository.function("one", HANDLER, FunctionName="same")
     repository.function("two", HANDLER, FunctionName="same")
 
-    assert repository.failure("lambdas/two imports") == "lambdas/one is the function same too"
+    assert "lambdas/two: lambdas/one is the function same too" in repository.failure("lambdas/two imports")
     repository.find()["lambdas/one imports"].require()
+
+
+def test_a_function_has_what_it_requires_and_what_its_layers_have(repository: Repository) -> None:
+    make_wheel(repository.path, "first")
+    make_wheel(repository.path, "second")
+    layers = repository.path / "lambdas/layers"
+    (layers / "own/python").mkdir(parents=True)
+    (layers / "own/python/mine.py").write_text("import os\nVARIABLES = dict(os.environ)\n")
+    (layers / "bought").mkdir()
+    (layers / "bought/requirements.txt").write_text("second\n")
+    source = f"import first, mine, second\nassert mine.VARIABLES['LD_LIBRARY_PATH']\n{HANDLER}"
+    repository.function("needs", source, Layers=["own", "bought"])
+    repository.function("alone", f"import second\n{HANDLER}")
+    (repository.path / "lambdas/needs/requirements.txt").write_text("first\n")
+
+    found = repository.find()
+
+    for name in ("needs imports", "layers/own installs", "layers/bought installs"):
+        found[f"lambdas/{name}"].require()
+    assert "No module named 'second'" in repository.failure("lambdas/alone imports")
+
+
+def test_requirements_and_layers_that_would_not_be_deployed_fail(repository: Repository) -> None:
+    make_wheel(repository.path, "first")
+    layers = repository.path / "lambdas/layers"
+    (layers / "empty").mkdir(parents=True)
+    repository.function("typo", HANDLER)
+    (repository.path / "lambdas/typo/requirements.txt").write_text("first\nfrist\n")
+    repository.function("layered", HANDLER, Layers=["nothing"])
+
+    assert "lambdas/typo/requirements.txt, line 2: " in repository.failure("lambdas/typo imports")
+    assert "there is no layer nothing" in repository.failure("lambdas/layered imports")
+    assert "neither python/ nor requirements.txt" in repository.failure("lambdas/layers/empty installs")
+
+
+def test_what_links_lead_to_is_there_in_the_check_too(repository: Repository) -> None:
+    shared = repository.path / "lambdas/_shared"
+    shared.mkdir()
+    (shared / "texts.py").write_text("TEXT = 1\n")
+    repository.function("linked", f"from shared.texts import TEXT\n{HANDLER}")
+    (repository.path / "lambdas/linked/shared").symlink_to("../_shared")
+
+    repository.find()["lambdas/linked imports"].require()
 
 
 def test_what_a_layer_has_cannot_be_told(repository: Repository) -> None:
