@@ -51,6 +51,13 @@ export_start() {
   export WINDTUNNEL_STARTED
 }
 
+# How many tasks run at a time. Airflow reads it as it is imported, so every service has it.
+export_slots() {
+  AIRFLOW__CORE__PARALLELISM=$(python -IS "$WINDTUNNEL_HOME/windtunnel/services/slots.py") ||
+    fail "nothing was started"
+  export AIRFLOW__CORE__PARALLELISM
+}
+
 # The local engine has a fork server: a process that has imported Airflow, and that services are forked from.
 become() {
   [ -z "${FORK_SERVER_SOCKET:-}" ] || exec python -IS "$WINDTUNNEL_HOME/windtunnel/local/fork_client.py" "$@"
@@ -65,6 +72,7 @@ await_seeding() {
 
 prepare() {
   refuse_real_aws
+  export_slots
   await_secrets
   export_start
 }
@@ -79,12 +87,14 @@ service=${1:-}
 case $service in
   init)
     refuse_real_aws
+    export_slots
     make_secrets
     export_start
     become python -m windtunnel.services.init "$@"
     ;;
   fork-server)
     refuse_real_aws
+    export_slots
     exec python -m windtunnel.local.fork_server
     ;;
   webserver) run_airflow api-server "$@" ;;

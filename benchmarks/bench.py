@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import harness, lambda_operator, stack
+from benchmarks import harness, lambda_operator, stack, throughput
 from benchmarks.report import Report, own_stack
 from windtunnel.stack import choose
 from windtunnel.stack.settings import ROOT
 
-PARTS = ("stack", "operator", "harness")
+PARTS = ("stack", "operator", "throughput", "harness")
 # The name of a part that was measured on the local engine.
 ON_LOCAL = "{}, local engine"
 RESULTS = Path(__file__).parent / "results.json"
@@ -26,8 +26,13 @@ def measured(part: str, times: int, cycles: int) -> Report:
         with own_stack(stack.DAGS, stack.LAMBDAS) as running:
             stack.measure(running, report, times, cycles)
     elif part == "operator":
-        with own_stack(lambda_operator.DAGS, lambda_operator.LAMBDAS) as running:
+        slots = {"PARALLELISM": str(lambda_operator.SLOTS)}
+        with own_stack(lambda_operator.DAGS, lambda_operator.LAMBDAS, slots) as running:
             lambda_operator.measure(running, report)
+    elif part == "throughput":
+        slots = {"PARALLELISM": str(throughput.SLOTS)}
+        with own_stack(throughput.DAGS, throughput.LAMBDAS, slots) as running:
+            throughput.measure(running, report)
     else:
         with own_stack(harness.DAGS, harness.LAMBDAS) as running:
             harness.measure(running, report)

@@ -22,6 +22,7 @@ LAMBDAS = Path(__file__).parent / "lambdas"
 FUNCTION = "bench-lines"
 OWN_LOG = f"/aws/lambda/{FUNCTION}"
 REGION = "ap-southeast-2"
+SLOTS = 4
 
 # Lambda's own account of a call: "REPORT RequestId: 5f…<tab>Duration: 12.34 ms<tab>Billed Duration: …".
 REPORT_LINE = re.compile(r"^REPORT RequestId: \S+\tDuration: ([0-9.]+) ms", re.MULTILINE)
@@ -141,7 +142,7 @@ def deferred(client: AirflowClient, report: Report) -> None:
     starts = [task.start_date for task in tasks if task.start_date]
     ends = [task.end_date for task in tasks if task.end_date]
     seconds = (max(ends) - min(starts)).total_seconds()
-    report.add(f"deferrable: {len(tasks)} functions of 20 s each, 4 slots", seconds, "s", 60)
+    report.add(f"deferrable: {len(tasks)} functions of 20 s each, {SLOTS} slots", seconds, "s", 60)
 
 
 def decorator(stack: Stack, report: Report, calls: int = 30, warm_ups: int = 2) -> None:

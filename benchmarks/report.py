@@ -6,7 +6,7 @@ import shutil
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,14 @@ class Report:
 
 
 @contextmanager
-def own_stack(dags: Path, lambdas: Path) -> Iterator[Stack]:
+def own_stack(dags: Path, lambdas: Path, more: Mapping[str, str] | None = None) -> Iterator[Stack]:
     """A project of its own on free ports, not started yet; removed with its volumes at the end.
 
     Two benchmarks do not meet, nor do two checkouts.
 
     :param dags: a folder or one file; copied, as a benchmark may add to it.
     :param lambdas: a folder of functions.
+    :param more: other settings.
     """
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-bench-"))
     folder.chmod(0o755)
@@ -69,6 +70,7 @@ def own_stack(dags: Path, lambdas: Path) -> Iterator[Stack]:
         "DAGS_FOLDER": str(folder),
         "LAMBDAS_FOLDER": str(lambdas),
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
+        **(more or {}),
     }
     stack = choose.choose(project=f"windtunnel-bench-{os.getpid()}", variables=settings).stack
     try:

@@ -27,13 +27,18 @@ class DeferralAwareLocalExecutor(LocalExecutor):
         self._handed_out: Counter[Any] = Counter()
 
     def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
-        """Start workers, and freeze again what was frozen before.
+        """Start a worker for each task that has none, and freeze again what was frozen before.
 
+        Airflow asks for one for each slot at once. A worker grows by 40 MB at its first task and keeps that,
+        so there are no more of them than tasks have ever been at the same time.
         Airflow thaws everything afterwards. On the local engine the fork server had frozen what services
         share with it, and the scheduler's next full collection copied 90 MB of that.
         """
+        missing = min(spawn_number, self._handed_out.total() - len(self.workers))
+        if missing <= 0:
+            return
         was_frozen = gc.get_freeze_count()
-        super()._spawn_workers_with_gc_freeze(spawn_number)  # type: ignore[no-untyped-call]
+        super()._spawn_workers_with_gc_freeze(missing)  # type: ignore[no-untyped-call]
         if was_frozen:
             gc.freeze()
 

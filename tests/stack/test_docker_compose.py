@@ -25,6 +25,7 @@ PROMISED_VARIABLES = {
     "CUSTOM_FOLDER",
     "LAMBDAS_FOLDER",
     "CONFIG_FOLDER",
+    "PARALLELISM",
 }
 AIRFLOW_SERVICES = {"init", "webserver", "scheduler", "dag-processor", "triggerer"}
 SERVICES = AIRFLOW_SERVICES | {"postgres", "localstack"}

@@ -99,6 +99,25 @@ def test_becomes_a_command_of_the_users_with_all_that_services_have(entrypoint: 
     assert answer.stdout == "1700000000 two words\n"
 
 
+@pytest.mark.parametrize("service", AIRFLOW_SERVICES)
+def test_what_is_no_number_of_slots_is_refused(entrypoint: Run, secrets: Path, service: str) -> None:
+    (secrets / "complete").touch()
+
+    answer = entrypoint(service, PARALLELISM="many")
+
+    assert answer.returncode == 2
+    assert "PARALLELISM is 'many'" in answer.stderr
+    assert answer.stdout == ""
+
+
+def test_airflow_is_given_the_number_of_slots(entrypoint: Run, secrets: Path) -> None:
+    (secrets / "complete").touch()
+
+    answer = entrypoint("exec", "sh", "-c", "echo $AIRFLOW__CORE__PARALLELISM", PARALLELISM="3")
+
+    assert answer.stdout == "3\n"
+
+
 def test_exec_without_a_command_is_refused(entrypoint: Run) -> None:
     answer = entrypoint("exec")
 

@@ -43,7 +43,7 @@ def _limits(stack: Stack) -> Iterator[Finding]:
     if memory < LEAST_MEMORY:
         yield Finding(
             f"Docker has {memory / GIB:.1f} GiB of memory; the stack wants {LEAST_MEMORY / GIB:.0f}",
-            "Give it more (Docker Desktop: Settings, Resources), or lower parallelism in airflow.cfg.",
+            "Give it more (Docker Desktop: Settings, Resources), or set PARALLELISM to a smaller number.",
         )
     # If the Engine runs in a virtual machine, its folder is not on this machine.
     folder = folder if folder.exists() else stack.root

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from windtunnel.diagnosis import preflight
+from windtunnel.diagnosis import held_up, preflight
 from windtunnel.seeding.functions import read_functions
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
@@ -27,6 +27,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("Airflow settings", lambda: airflow_settings(stack)),
         ("functions, layers and resources", lambda: not_deployed(stack)),
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
+        ("tasks that wait for a slot", lambda: held_up.findings(stack)),
         ("what makes starts slower", stack.warnings),
     ]
     findings: list[Finding] = []

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from windtunnel.seeding.resources import load_resources
 from windtunnel.seeding.validation import SeedingError
-from windtunnel.services import init, real_aws
+from windtunnel.services import init, real_aws, slots
 from windtunnel.stack import choose, overlays
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.errors import Finding, StackError, Unmet
@@ -30,7 +30,7 @@ def settings_findings(settings: Settings) -> list[Finding]:
     """Return what is wrong with variables, ports and files, whichever engine runs the stack."""
     # The stack does not get the user's own variables, but their owner may expect that.
     aws = [Finding(*danger) for danger in real_aws.dangers(settings.variables)]
-    return [*aws, *port_values(settings), *settings_files(settings)]
+    return [*aws, *port_values(settings), *number_of_slots(settings), *settings_files(settings)]
 
 
 def engine_findings(stack: Stack) -> list[Finding]:
@@ -67,6 +67,13 @@ def port_values(settings: Settings) -> Iterator[Finding]:
             remedy = f"Give {name} a port of its own, or 0."
             yield Finding(f"{name} and {taken[port]} are both {port}", remedy)
         taken[port] = name
+
+
+def number_of_slots(settings: Settings) -> Iterator[Finding]:
+    """Find a ``PARALLELISM`` that is no number of slots."""
+    value = settings.get(slots.SETTING)
+    if value and not slots.is_valid(value):
+        yield Finding(f"{slots.SETTING} is {value!r}", slots.REMEDY)
 
 
 def settings_files(settings: Settings) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
+from windtunnel.diagnosis import held_up
 from windtunnel.seeding.functions import DEFAULTS, read_functions
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
@@ -37,7 +38,7 @@ class Report:
     without_dag: list[str] = field(default_factory=list)
     # Of each function its name, its state, and what else a person has to know.
     functions: list[tuple[str, str, str]] = field(default_factory=list)
-    # What makes the stack slower, though it works.
+    # What keeps tasks waiting or makes the stack slower, though it works.
     warnings: list[Finding] = field(default_factory=list)
     # Which services did not answer, and why.
     silent: dict[str, str] = field(default_factory=dict)
@@ -78,6 +79,7 @@ class Report:
                 known.add(error.filename)
                 self.import_errors.append((error.filename, error.stack_trace))
             self.without_dag.extend(files_without_dag(stack, known))
+            self.warnings.extend(held_up.findings(stack))
         except (AirflowApiError, StackError) as error:
             self.silent["Airflow"] = str(error)
 

@@ -35,7 +35,7 @@ def memory_and_disk(stack: Stack) -> Iterator[Finding]:
     if not running and free < LEAST_FREE_MEMORY:
         yield Finding(
             f"{free / GIB:.1f} GiB of memory are free; the stack wants {LEAST_FREE_MEMORY / GIB:.0f}",
-            "End other programs, or lower parallelism in airflow.cfg.",
+            "End other programs, or set PARALLELISM to a smaller number.",
         )
     room = shutil.disk_usage(stack.root).free
     if room < LEAST_ROOM:

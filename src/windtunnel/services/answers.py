@@ -8,6 +8,7 @@ from itertools import batched
 
 from windtunnel.seeding import account
 from windtunnel.services import dag_files, secrets
+from windtunnel.services.slots import slots
 
 # The tables of what tasks look up in Airflow, each with the column of the name.
 NAMES = {"connection": "conn_id", "variable": "key"}
@@ -85,6 +86,23 @@ def latest_runs(number: str) -> dict[str, list[str]]:
     return found
 
 
+def held_up() -> dict[str, object]:
+    """Return how many tasks wait for a slot, and which ones hold the slots; the oldest first.
+
+    A task waits for one if the scheduler could not start it while all slots are taken.
+
+    :returns: ``slots``, ``waiting``, and ``holders``: pairs of ``dag.task`` and a time in seconds.
+    """
+    statement = (
+        "SELECT state, dag_id || '.' || task_id, extract(epoch FROM start_date)::float FROM task_instance"
+        " WHERE state IN ('running', 'queued', 'scheduled') ORDER BY start_date"
+    )
+    found = _execute(statement)
+    number, running = slots(os.environ), [rest for state, *rest in found if state == "running"]
+    waiting = len(found) - len(running) if len(running) >= number else 0
+    return {"slots": number, "waiting": waiting, "holders": running if waiting else []}
+
+
 def rename(table: str, *names: str) -> None:
     """Give connections or variables other names; each replaces what had that name before.
 
@@ -116,6 +134,7 @@ ANSWERS: dict[str, Callable[..., object]] = {
     "listed_dag_files": listed_dag_files,
     "known_dag_files": known_dag_files,
     "latest_runs": latest_runs,
+    "held_up": held_up,
     "rename": rename,
     "login": lambda: secrets.admin_login(os.environ),
     "database": lambda: secrets.database_dsn(os.environ),

@@ -84,9 +84,35 @@ def test_what_was_frozen_is_frozen_again_after_workers_have_started(
 ) -> None:
     monkeypatch.setattr(local_executor.LocalExecutor, "_spawn_worker", lambda _: None)
 
+    executor.workers = {}
+    hand_out(executor, KEY)
+
     executor._spawn_workers_with_gc_freeze(1)
     assert gc.get_freeze_count() == 0
 
     gc.freeze()
     executor._spawn_workers_with_gc_freeze(1)
     assert gc.get_freeze_count() > 0
+
+
+def test_there_are_no_more_workers_than_tasks(
+    executor: DeferralAwareLocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one that has run a task keeps 40 MB."""
+
+    def spawn(self: DeferralAwareLocalExecutor) -> None:
+        self.workers[len(self.workers)] = SimpleNamespace()  # type: ignore[assignment]
+
+    monkeypatch.setattr(local_executor.LocalExecutor, "_spawn_worker", spawn)
+    executor.workers = {}
+    counts = []
+    for tasks in ((), (KEY,), (OTHER,)):
+        hand_out(executor, *tasks)
+        executor._spawn_workers_with_gc_freeze(16 - len(executor.workers))
+        counts.append(len(executor.workers))
+    executor.change_state(KEY, TaskInstanceState.SUCCESS)
+    hand_out(executor, KEY.with_try_number(3))
+    executor._spawn_workers_with_gc_freeze(14)
+
+    assert counts == [0, 1, 2]
+    assert len(executor.workers) == 2

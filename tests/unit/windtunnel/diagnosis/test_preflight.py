@@ -54,6 +54,13 @@ def test_ports(compose: ComposeStack, value: str) -> None:
     assert problems(preflight.port_values(compose.settings)) == []
 
 
+@pytest.mark.parametrize(("value", "found"), [("many", ["PARALLELISM is 'many'"]), ("8", []), ("", [])])
+def test_what_is_no_number_of_slots_is_named(compose: ComposeStack, value: str, found: list[str]) -> None:
+    change(compose, PARALLELISM=value)
+
+    assert problems(preflight.settings_findings(compose.settings)) == found
+
+
 def test_two_services_cannot_have_one_port(compose: ComposeStack) -> None:
     change(compose, WEBSERVER_PORT="9000", LOCALSTACK_PORT="9000")
 

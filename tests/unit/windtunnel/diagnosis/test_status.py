@@ -68,6 +68,10 @@ def running(compose: ComposeStack, docker: Docker, server: Server) -> ComposeSta
         "compose exec --no-TTY webserver python -m windtunnel.services.answers latest_runs 3",
         '{"demo-dag": ["success", "failed"]}',
     )
+    docker.answers(
+        "compose exec --no-TTY webserver python -m windtunnel.services.answers held_up",
+        '{"slots": 4, "waiting": 0, "holders": []}',
+    )
     server.answers("GET /2015-03-31/functions", {"Functions": [{"FunctionName": "good"}]})
     functions(server, "Active")
     return compose

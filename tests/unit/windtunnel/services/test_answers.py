@@ -104,3 +104,20 @@ def test_it_answers_in_json(environment: dict[str, str], aws: Server, question: 
     said = subprocess.check_output(command, env=environment | of_aws, text=True)
 
     assert json.loads(said) == ({} if question == "aws" else answer)
+
+
+@pytest.mark.parametrize(
+    ("running", "waiting"), [(1, 0), (2, 3)], ids=["with a slot that is free", "without a free slot"]
+)
+def test_tasks_wait_for_a_slot_once_all_are_taken(
+    database: Callable[..., Database], monkeypatch: pytest.MonkeyPatch, running: int, waiting: int
+) -> None:
+    monkeypatch.setenv("PARALLELISM", "2")
+    holders = [("running", "dag.sensor", 1.5)] * running
+    database([*holders, ("queued", "dag.next", None), *[("scheduled", "dag.next", None)] * 2])
+
+    assert answers.held_up() == {
+        "slots": 2,
+        "waiting": waiting,
+        "holders": [["dag.sensor", 1.5]] * running if waiting else [],
+    }
