@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis import preflight
+from windtunnel.diagnosis.status import PLUGIN_REMEDY
 from windtunnel.seeding.functions import read_functions
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
@@ -26,6 +27,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("files, memory and disk", stack.resource_findings),
         ("Airflow settings", lambda: airflow_settings(stack)),
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
+        ("Airflow's plugins", lambda: plugins(stack)),
         ("what makes starts slower", stack.warnings),
     ]
     findings: list[Finding] = []
@@ -45,7 +47,7 @@ def airflow_settings(stack: Stack) -> Iterator[Finding]:
     if known is None:
         return
     # A service does not get this shell's variables, but their owner may expect that.
-    given = dict.fromkeys(os.environ, "your environment")
+    given = dict.fromkeys(os.environ, "your environment") | dict.fromkeys(stack.settings.file, ".env")
     for service, definition in stack.configuration["services"].items():
         given |= dict.fromkeys(definition.get("environment") or {}, f"the service {service}")
     settings = {name: origin for name, origin in given.items() if name.startswith(PREFIX)}
@@ -87,6 +89,19 @@ def _meant(word: str, words: Iterable[str]) -> str:
     for near in difflib.get_close_matches(word, list(words), n=1):
         return f"Did you mean {near}?"
     return "Remove it, or look it up in Airflow's configuration reference."
+
+
+def plugins(stack: Stack) -> Iterator[Finding]:
+    """Find plugins that Airflow cannot load, if the webserver runs."""
+    if not stack.is_running("webserver"):
+        return
+    from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
+
+    try:
+        for file, reason in AirflowClient.of(stack).plugin_errors():
+            yield Finding(f"Airflow cannot load the plugin {file}: {reason}", PLUGIN_REMEDY)
+    except AirflowApiError as error:
+        yield Finding(f"Airflow does not say which plugins it has: {error}", f"{COMMAND} logs webserver")
 
 
 def reachability(stack: Stack) -> Iterator[Finding]:

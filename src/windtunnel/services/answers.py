@@ -63,6 +63,15 @@ def known_dag_files() -> list[str]:
     return sorted(str(name) for (name,) in _execute(statement))
 
 
+def slow_dag_files(seconds: str) -> dict[str, float]:
+    """Return how long the last parsing of each DAG file took that took longer than so many seconds."""
+    statement = (
+        "SELECT relative_fileloc, max(last_parse_duration) FROM dag WHERE NOT is_stale"
+        " AND last_parse_duration > %s::float GROUP BY relative_fileloc ORDER BY relative_fileloc"
+    )
+    return {str(name): float(str(took)) for name, took in _execute(statement, seconds)}
+
+
 def latest_runs(number: str) -> dict[str, list[str]]:
     """Return the states of the latest runs of each DAG that has one, the latest first.
 
@@ -108,6 +117,7 @@ ANSWERS: dict[str, Callable[..., object]] = {
     "aws": aws,
     "listed_dag_files": listed_dag_files,
     "known_dag_files": known_dag_files,
+    "slow_dag_files": slow_dag_files,
     "latest_runs": latest_runs,
     "rename": rename,
     "login": lambda: secrets.admin_login(os.environ),
