@@ -32,6 +32,17 @@ EVIDENCE = ROOT / ".windtunnel" / "evidence"
 REGION = "ap-southeast-2"
 BUCKET = "airflow-lambda-logs"
 
+# The .env of stacks under test. Nothing listens on the proxy's port: loopback must not go through it.
+ENV_FILE = """
+AIRFLOW_VAR_OF_ENV='{"price": "$5 # each"}'
+AIRFLOW_CONN_OF_ENV=postgresql://user:p%40ss@postgres:5432/warehouse
+AIRFLOW__CORE__DEFAULT_TASK_RETRIES=3
+NAME_OF_MY_OWN="two words
+and a line"
+HTTP_PROXY=http://127.0.0.1:1
+HTTPS_PROXY=http://127.0.0.1:1
+"""
+
 # As root Chromium refuses its own sandbox; the rest keeps it from calling anyone but the page.
 CHROMIUM_FLAGS = [
     "--no-sandbox",
@@ -76,8 +87,11 @@ def settings(folder: Path) -> dict[str, str]:
             shutil.copytree(source, folder / kind, dirs_exist_ok=True, ignore=ignored)
         # pytest's own folders are for their owner alone; the containers have users of their own.
         (folder / kind).chmod(0o755)
-    (folder / "custom").mkdir()
-    (folder / "custom").chmod(0o755)
+    shutil.copytree(ROOT / "tests" / "plugins", folder / "plugins")
+    for empty in ("custom", "plugins"):
+        (folder / empty).mkdir(exist_ok=True)
+        (folder / empty).chmod(0o755)
+    (folder / ".env").write_text(ENV_FILE)
     return {
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
         "WEBSERVER_PORT": "0",
@@ -89,6 +103,8 @@ def settings(folder: Path) -> dict[str, str]:
         "LAMBDAS_FOLDER": str(folder / "lambdas"),
         # Empty, for the tests to fill: the checkout's own is there beside it.
         "CUSTOM_FOLDER": str(folder / "custom"),
+        "PLUGINS_FOLDER": str(folder / "plugins"),
+        "ENV_FILE": str(folder / ".env"),
     }
 
 

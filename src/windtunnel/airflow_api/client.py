@@ -76,7 +76,8 @@ class AirflowClient:
         if response.status != 201:
             raise AirflowApiError(f"{self.address} refuses the login of {self._user}: {response.status}")
         token = response.json()["access_token"]
-        return rest.ApiClient(rest.Configuration(host=self.address, access_token=token))
+        # The empty text: no proxy, whatever HTTP_PROXY says; the address is on loopback.
+        return rest.ApiClient(rest.Configuration(host=self.address, access_token=token, proxy=""))
 
     def ask[T](self, what: str, call: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Call a method of Airflow's client.
@@ -119,6 +120,11 @@ class AirflowClient:
         """Every DAG file that cannot be imported: ``filename`` and ``stack_trace``."""
         call = rest.ImportErrorApi(self.api).get_import_errors
         return self._all("import_errors", "listing import errors", call)
+
+    def plugin_errors(self) -> list[tuple[str, str]]:
+        """Every plugin that the webserver cannot load: file and error."""
+        answer = self.ask("listing plugin errors", rest.PluginApi(self.api).import_errors)
+        return [(error.source, error.error) for error in answer.import_errors]
 
     def pause(self, dag_id: str) -> None:
         """Start no further scheduled run."""

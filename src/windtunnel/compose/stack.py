@@ -26,7 +26,7 @@ from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import CLEAR_LINE, tail
 from windtunnel.stack.errors import Finding, StackError, Unmet
 from windtunnel.stack.service import Service
-from windtunnel.stack.settings import PORTS
+from windtunnel.stack.settings import ENV_FILE_SETTING, PORTS
 from windtunnel.stack.start import Advance, Progress
 
 DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
@@ -53,7 +53,9 @@ class ComposeStack(Stack):
         asked = any(port.overlay and self.settings.get(port.setting) for port in PORTS.values())
         if self.settings.overlays or asked:
             own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.settings.compose_files()))
-        return {**self.settings.variables, **own}
+        # Compose itself reads the checkout's.
+        elsewhere = self.settings.file if self.settings.get(ENV_FILE_SETTING) else {}
+        return {**elsewhere, **self.settings.for_compose, **own}
 
     def popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
         """Start a command as any stack does; StackError if ``docker`` is missing."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis import held_up, preflight
+from windtunnel.diagnosis.status import PLUGIN_REMEDY
 from windtunnel.seeding.functions import read_functions
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
@@ -28,6 +29,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("functions, layers and resources", lambda: not_deployed(stack)),
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
         ("tasks that wait for a slot", lambda: held_up.findings(stack)),
+        ("Airflow's plugins", lambda: plugins(stack)),
         ("what makes starts slower", stack.warnings),
     ]
     findings: list[Finding] = []
@@ -47,7 +49,7 @@ def airflow_settings(stack: Stack) -> Iterator[Finding]:
     if known is None:
         return
     # A service does not get this shell's variables, but their owner may expect that.
-    given = dict.fromkeys(os.environ, "your environment")
+    given = dict.fromkeys(os.environ, "your environment") | dict.fromkeys(stack.settings.file, ".env")
     for service, definition in stack.configuration["services"].items():
         given |= dict.fromkeys(definition.get("environment") or {}, f"the service {service}")
     settings = {name: origin for name, origin in given.items() if name.startswith(PREFIX)}
@@ -98,6 +100,19 @@ def not_deployed(stack: Stack) -> Iterator[Finding]:
             yield Finding(
                 f"{name} is not deployed: {reason}", "Correct the file: it is then deployed by itself."
             )
+
+
+def plugins(stack: Stack) -> Iterator[Finding]:
+    """Find plugins that Airflow cannot load, if the webserver runs."""
+    if not stack.is_running("webserver"):
+        return
+    from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
+
+    try:
+        for file, reason in AirflowClient.of(stack).plugin_errors():
+            yield Finding(f"Airflow cannot load the plugin {file}: {reason}", PLUGIN_REMEDY)
+    except AirflowApiError as error:
+        yield Finding(f"Airflow does not say which plugins it has: {error}", f"{COMMAND} logs webserver")
 
 
 def reachability(stack: Stack) -> Iterator[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from windtunnel.seeding.resources import load_resources
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import init, real_aws, slots
-from windtunnel.stack import choose, overlays
+from windtunnel.stack import choose, env_file, overlays
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.errors import Finding, StackError, Unmet
 from windtunnel.stack.settings import FOLDERS, PORTS, Settings
@@ -29,8 +29,9 @@ def check(stack: Stack, say: Say) -> None:
 def settings_findings(settings: Settings) -> list[Finding]:
     """Return what is wrong with variables, ports and files, whichever engine runs the stack."""
     # The stack does not get the user's own variables, but their owner may expect that.
-    aws = [Finding(*danger) for danger in real_aws.dangers(settings.variables)]
-    return [*aws, *port_values(settings), *number_of_slots(settings), *settings_files(settings)]
+    aws = [Finding(*danger) for danger in real_aws.dangers({**settings.file, **settings.variables})]
+    own = env_file.findings(settings.env_file, settings.file, settings.root / "docker-compose.yml")
+    return [*aws, *own, *port_values(settings), *number_of_slots(settings), *settings_files(settings)]
 
 
 def engine_findings(stack: Stack) -> list[Finding]:

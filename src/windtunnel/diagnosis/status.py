@@ -21,6 +21,9 @@ from windtunnel.stack.service import Service
 # How many of the latest runs of each DAG are shown.
 RUNS = 3
 
+# Seconds from which on the parsing of a DAG file is called slow; Airflow parses each again and again.
+SLOW = 5.0
+
 
 @dataclass(frozen=True)
 class Report:
@@ -38,6 +41,12 @@ class Report:
     without_dag: list[str] = field(default_factory=list)
     # Of each function its name, its state, and what else a person has to know.
     functions: list[tuple[str, str, str]] = field(default_factory=list)
+    # The names of Airflow's variables that .env sets.
+    given: list[str] = field(default_factory=list)
+    # Of each plugin of Airflow's that cannot be loaded the file and the error.
+    plugin_errors: list[tuple[str, str]] = field(default_factory=list)
+    # Files that take long to parse, with the seconds.
+    slow_files: dict[str, float] = field(default_factory=dict)
     # What keeps tasks waiting or makes the stack slower, though it works.
     warnings: list[Finding] = field(default_factory=list)
     # Which services did not answer, and why.
@@ -48,7 +57,7 @@ class Report:
         """Everything is as it should be."""
         ready = all(service.ready for service in self.services)
         active = all(state == "Active" for _, state, _ in self.functions)
-        return ready and active and not self.import_errors and not self.silent
+        return ready and active and not (self.import_errors or self.plugin_errors or self.silent)
 
     @classmethod
     def of(cls, stack: Stack) -> "Report":
@@ -56,7 +65,12 @@ class Report:
 
         :raises windtunnel.stack.errors.StackError: when the engine does not answer.
         """
-        report = cls(stack.services(), overlays.described(stack.settings), warnings=stack.warnings())
+        report = cls(
+            stack.services(),
+            overlays.described(stack.settings),
+            given=stack.settings.given,
+            warnings=stack.warnings(),
+        )
         running = {service.name for service in report.services if service.state == "running"}
         for name, ask in (("webserver", report._ask_airflow), ("localstack", report._ask_lambda)):
             if name in running:
@@ -78,26 +92,21 @@ class Report:
             for error in airflow.import_errors():
                 known.add(error.filename)
                 self.import_errors.append((error.filename, error.stack_trace))
+            self.plugin_errors.extend(airflow.plugin_errors())
+            self.slow_files.update(stack.ask("webserver", "slow_dag_files", str(SLOW)))
             self.without_dag.extend(files_without_dag(stack, known))
             self.warnings.extend(held_up.findings(stack))
         except (AirflowApiError, StackError) as error:
             self.silent["Airflow"] = str(error)
 
     def _ask_lambda(self, stack: Stack) -> None:
-        import boto3
-        from botocore.config import Config
         from botocore.exceptions import BotoCoreError, ClientError
 
+        from windtunnel.stack import aws
+
         try:
-            settings = stack.variables("localstack")
-            client = boto3.client(
-                "lambda",
-                endpoint_url=stack.address("localstack"),
-                region_name=settings["AWS_DEFAULT_REGION"],
-                aws_access_key_id=settings["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=settings["AWS_SECRET_ACCESS_KEY"],
-                config=Config(connect_timeout=5, read_timeout=10, retries={"total_max_attempts": 1}),
-            )
+            retries = {"total_max_attempts": 1}
+            client = aws.client(stack, "lambda", connect_timeout=5, read_timeout=10, retries=retries)
             for name in client.get_paginator("list_functions").paginate().search("Functions[].FunctionName"):
                 found = client.get_function_configuration(FunctionName=name)
                 self.functions.append((name, *state_of(found, stack)))
@@ -140,6 +149,9 @@ def files_without_dag(stack: Stack, known: Collection[str]) -> list[str]:
     return [name for name in found if name in listed]
 
 
+PLUGIN_REMEDY = f"Correct the file, then {COMMAND} up: Airflow reads plugins as a service starts."
+SLOW_REMEDY = "Airflow parses it again and again: move what takes long into a task."
+
 COLOURS = {
     "healthy": "green", "done": "green", "success": "green", "Active": "green",
     "starting": "yellow", "running": "yellow", "queued": "yellow", "paused": "yellow", "Pending": "yellow",
@@ -169,6 +181,10 @@ def sections(report: Report, pattern: str = "") -> Iterator[RenderableType]:
     for file, traceback in report.import_errors:
         indented = "\n".join(f"  │ {line}" for line in traceback.strip().splitlines())
         yield f"\n[red]Import error[/red] in {escape(file)}\n{escape(indented)}"
+    for file, reason in report.plugin_errors:
+        yield f"\n[red]Plugin error[/red] in {escape(file)}: {escape(reason)}\n  → {PLUGIN_REMEDY}"
+    for file, seconds in report.slow_files.items():
+        yield f"\n[yellow]Slow to parse[/yellow]: {escape(file)} took {seconds:.1f} s. {SLOW_REMEDY}"
     for file in report.without_dag:
         yield f"\n[yellow]No DAG[/yellow] comes of {escape(file)}: {dag_files.REMEDY}"
     if report.functions:
@@ -200,6 +216,8 @@ def _dags(all_dags: list[tuple[str, bool, list[str]]], pattern: str) -> Group:
 
 
 def _notes(report: Report) -> Iterator[str]:
+    if report.given:
+        yield f"\nAirflow's variables from .env: {escape(', '.join(report.given))}"
     for what, reason in report.silent.items():
         yield f"\n[red]No answer[/red] from {what}: {escape(reason)}"
     for warning in report.warnings:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import yaml
-from expandvars import ExpandvarsException, expand
+from expandvars import ExpandvarsException
 
+from windtunnel.stack import env_file
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import Settings
 
@@ -18,7 +19,7 @@ def read(settings: Settings) -> dict[str, Any]:
     :raises StackError: if a file cannot be read or a variable is missing.
     """
     merged: dict[str, Any] = {}
-    variables = {**settings.file, **settings.variables, "COMPOSE_PROJECT_NAME": settings.project}
+    variables = {**settings.file, **settings.for_compose, "COMPOSE_PROJECT_NAME": settings.project}
     for file in settings.compose_files():
         try:
             content = yaml.safe_load(file.read_text())
@@ -27,6 +28,22 @@ def read(settings: Settings) -> dict[str, Any]:
             next_step = "Correct the file or the variable."
             raise StackError(f"{file} cannot be used: {error}", next_step=next_step) from error
     return {**merged, "name": settings.project}
+
+
+def file_variables(service: Mapping[str, Any], settings: Settings) -> dict[str, str]:
+    """Return what a service's ``env_file`` sets, the later file winning.
+
+    :raises StackError: if a file cannot be read, or is not there and required.
+    """
+    named = service.get("env_file") or []
+    found: dict[str, str] = {}
+    for one in [named] if isinstance(named, str | dict) else named:
+        entry = {"path": one} if isinstance(one, str) else one
+        path = settings.root / entry["path"]
+        if entry.get("required", True) and not path.is_file():
+            raise StackError(f"the env_file {path} is not there", next_step="Make it, or correct the path.")
+        found |= env_file.read(path, settings.variables)
+    return found
 
 
 def is_one_shot(service: Mapping[str, Any]) -> bool:
@@ -48,8 +65,7 @@ def seconds(duration: str | None) -> float:
 
 def _interpolated(value: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(value, str):
-        # A backslash is nothing special to Compose.
-        return expand(value.replace("\\", "\\\\").replace("$$", "\\$"), environ=variables)
+        return env_file.filled_in(value, variables)
     if isinstance(value, dict):
         return {key: _interpolated(inner, variables) for key, inner in value.items()}
     if isinstance(value, list):

@@ -28,6 +28,9 @@ ADDRESS = re.compile(
     rf"(?<![\w.-])(?:{'|'.join(PORTS)}|localhost|0\.0\.0\.0):({'|'.join(SERVICES_BY_PORT)})\b"
 )
 
+# In the user's own variables localhost is this machine.
+SERVICE_ADDRESS = re.compile(rf"(?<![\w.-])(?:{'|'.join(PORTS)}):({'|'.join(SERVICES_BY_PORT)})\b")
+
 # The beginning of a path inside the containers.
 CONTAINER_PATH = re.compile(r"(?<![\w./])/(?=(?:opt|run|var|etc)/)")
 
@@ -83,8 +86,12 @@ class Definitions:
         return found
 
     def _given(self, service: Mapping[str, Any]) -> dict[str, str]:
-        """Return the variables of the compose file; a name without a value has the value of this shell."""
-        found = {}
+        """Return the variables of ``.env`` and, over them, of the compose file.
+
+        A name without a value has the value of this shell.
+        """
+        own = composefile.file_variables(service, self.settings)
+        found = {name: self._addressed(value, SERVICE_ADDRESS) for name, value in own.items()}
         for key, value in (service.get("environment") or {}).items():
             given = self.settings.get(key) if value is None else value
             text = str(given).lower() if isinstance(given, bool) else str(given)
@@ -94,8 +101,10 @@ class Definitions:
 
     def _translated(self, value: str) -> str:
         """Return a value of the compose file with the addresses and paths of this machine."""
-        value = ADDRESS.sub(lambda found: f"127.0.0.1:{self.ports[SERVICES_BY_PORT[found[1]]]}", value)
-        return CONTAINER_PATH.sub(f"{self.layout.run}/root/", value)
+        return CONTAINER_PATH.sub(f"{self.layout.run}/root/", self._addressed(value, ADDRESS))
+
+    def _addressed(self, value: str, address: "re.Pattern[str]") -> str:
+        return address.sub(lambda found: f"127.0.0.1:{self.ports[SERVICES_BY_PORT[found[1]]]}", value)
 
     # What an image's ENV sets for a container
 
@@ -103,13 +112,11 @@ class Definitions:
         home = self.layout.place("/opt/airflow")
         return {
             "PATH": _path(self.venvs.python("airflow").parent),
-            "PYTHONPATH": f"{home}:{self.layout.place('/opt/windtunnel')}",
             # So that nothing is written into users' folders.
             "PYTHONDONTWRITEBYTECODE": "1",
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW_CONFIG": str(home / "config" / "airflow.cfg"),
             # So that a traceback shows the real path of a file.
             "AIRFLOW__CORE__DAGS_FOLDER": str((home / "dags").resolve()),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str((home / "plugins").resolve()),
             "AIRFLOW__API__HOST": "127.0.0.1",
             "AIRFLOW__API__PORT": str(self.ports["webserver"]),
             SOCKET_VARIABLE: str(self.layout.fork_server_socket),

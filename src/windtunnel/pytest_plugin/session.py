@@ -18,6 +18,7 @@ from windtunnel.pytest_plugin.record import Record, Records
 from windtunnel.stack import requirements
 from windtunnel.stack.errors import StackError, Unmet
 from windtunnel.stack.repository import PATHS, WITH_SETTING, Repository
+from windtunnel.stack.settings import PLUGINS_VERSION
 
 # Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
@@ -194,6 +195,9 @@ class Session:
         config = stack.settings.get("CONFIG_FOLDER")
         files = sorted(path for path in Path(config).rglob("*") if path.is_file()) if config else []
         overlays = [Path(name) for name in self.settings().get(WITH_SETTING, "").split(",") if "/" in name]
+        if stack.settings.env_file.is_file():
+            overlays.append(stack.settings.env_file)
+        digest.update(stack.settings.for_compose[PLUGINS_VERSION].encode())
         for path in (*requirements.files(stack.settings.requirements_file()), *files, *overlays):
             digest.update(path.read_bytes())
         return digest.hexdigest()

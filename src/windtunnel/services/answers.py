@@ -70,6 +70,15 @@ def known_dag_files() -> list[str]:
     return sorted(str(name) for (name,) in _execute(statement))
 
 
+def slow_dag_files(seconds: str) -> dict[str, float]:
+    """Return how long the last parsing of each DAG file took that took longer than so many seconds."""
+    statement = (
+        "SELECT relative_fileloc, max(last_parse_duration) FROM dag WHERE NOT is_stale"
+        " AND last_parse_duration > %s::float GROUP BY relative_fileloc ORDER BY relative_fileloc"
+    )
+    return {str(name): float(str(took)) for name, took in _execute(statement, seconds)}
+
+
 def latest_runs(number: str) -> dict[str, list[str]]:
     """Return the states of the latest runs of each DAG that has one, the latest first.
 
@@ -133,6 +142,7 @@ ANSWERS: dict[str, Callable[..., object]] = {
     "not_deployed": not_deployed,
     "listed_dag_files": listed_dag_files,
     "known_dag_files": known_dag_files,
+    "slow_dag_files": slow_dag_files,
     "latest_runs": latest_runs,
     "held_up": held_up,
     "rename": rename,

@@ -38,6 +38,7 @@ def variables(
         "PATH": _joined(program_path),
         "LD_LIBRARY_PATH": _joined(library_path),
         **given,
+        **_direct(given),
         "PYTHONPATH": _joined(python_path),
         "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
         "LAMBDA_TASK_ROOT": str(code),
@@ -47,6 +48,16 @@ def variables(
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     }
+
+
+def _direct(given: Mapping[str, str]) -> dict[str, str]:
+    """Return what keeps a proxy of the function's own settings away from the emulator, which AWS need not."""
+    if not any(name.lower() in ("http_proxy", "https_proxy", "all_proxy") for name in given):
+        return {}
+    # Of the two spellings Python prefers the small letters.
+    own = [given[name] for name in ("NO_PROXY", "no_proxy") if name in given]
+    hosts = ",".join([*own, "localhost", "127.0.0.1"])
+    return {"NO_PROXY": hosts, "no_proxy": hosts}
 
 
 def _joined(paths: Iterable[Path | str]) -> str:

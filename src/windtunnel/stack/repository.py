@@ -20,6 +20,7 @@ SETTINGS = {
     "dags": "DAGS_FOLDER",
     "lambdas": "LAMBDAS_FOLDER",
     "custom": "CUSTOM_FOLDER",
+    "plugins": "PLUGINS_FOLDER",
     "config": "CONFIG_FOLDER",
     "requirements": "REQUIREMENTS_FILE",
 }
@@ -31,7 +32,7 @@ PATHS = (*SETTINGS, "aws")
 USUAL = {"requirements": "requirements.txt", "aws": "aws.json"}
 
 # Folders that a stack needs: a repository without one gets an empty one.
-EMPTY_IF_ABSENT = ("dags", "lambdas", "custom")
+EMPTY_IF_ABSENT = ("dags", "lambdas", "custom", "plugins")
 
 # The engines of `windtunnel.stack.choose`, which is heavy.
 ENGINES = ("compose", "local")
@@ -146,6 +147,8 @@ class Repository:
                 path.mkdir(parents=True, exist_ok=True)
             if path is not None:
                 settings[setting] = str(path)
+        if (env_file := self.folder / ".env").is_file():
+            settings["ENV_FILE"] = str(env_file)
         if engine := self.configuration.get("engine"):
             settings["WINDTUNNEL_ENGINE"] = engine
         if overlays := self.overlays or [self._overlay(name) for name in self.configuration.get(WITH, ())]:

@@ -1,5 +1,6 @@
 """The settings of a stack: variables, the checkout's ``.env``, folders, ports, overlays; read once."""
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -7,8 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from dotenv import dotenv_values
-
+from windtunnel.stack import env_file
 from windtunnel.stack.errors import StackError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,10 +22,22 @@ FOLDERS = {
     "CUSTOM_FOLDER": "custom",
     "LAMBDAS_FOLDER": "lambdas",
     "CONFIG_FOLDER": "config",
+    "PLUGINS_FOLDER": "plugins",
 }
+ENV_FILE_SETTING = "ENV_FILE"
+# Airflow reads plugins as a process starts, so what this stands for starts its services again.
+PLUGINS_VERSION = "PLUGINS_VERSION"
 REQUIREMENTS_SETTING = "REQUIREMENTS_FILE"
 ENGINE_SETTING = "WINDTUNNEL_ENGINE"
 IMAGE_SETTING = "WINDTUNNEL_IMAGE"
+# Settings without a table of their own; the others begin with WINDTUNNEL_.
+OWN_SETTINGS = (
+    REQUIREMENTS_SETTING,
+    "COMPOSE_PROJECT_NAME",
+    "COMPOSE_FILE",
+    "CA_BUNDLE",
+    "LAMBDA_STRICT_RUNTIME",
+)
 
 
 @dataclass(frozen=True)
@@ -79,11 +91,38 @@ class Settings:
         everything = {**os.environ, **(variables or {}), **own}
         return cls(everything, root, state_folder or root / STATE_FOLDER, overlays)
 
+    @property
+    def env_file(self) -> Path:
+        """The checkout's ``.env``, or what takes its place."""
+        return self._path(self.variables.get(ENV_FILE_SETTING) or ".env")
+
     @cached_property
     def file(self) -> Mapping[str, str]:
-        """What the checkout's ``.env`` sets; Compose reads the same file."""
-        found = dotenv_values(self.root / ".env", encoding="utf-8")
-        return {name: value for name, value in found.items() if value is not None}
+        """What ``.env`` sets; Compose reads the same file.
+
+        :raises StackError: if it cannot be read.
+        """
+        return env_file.read(self.env_file, self.variables)
+
+    @property
+    def given(self) -> list[str]:
+        """The names that ``.env`` sets for Airflow's services: all but the settings of the stack."""
+        own = {*FOLDERS, *(port.setting for port in PORTS.values()), *OWN_SETTINGS, *env_file.ADDED}
+        return sorted(name for name in self.file if name not in own and not name.startswith("WINDTUNNEL_"))
+
+    @cached_property
+    def for_compose(self) -> Mapping[str, str]:
+        """The variables with which compose files are filled in, ``.env``'s excepted."""
+        return {**self.variables, PLUGINS_VERSION: self._plugins_version()}
+
+    def _plugins_version(self) -> str:
+        """Return a hash of the user's plugins; empty if there are none."""
+        folder = self.folder("PLUGINS_FOLDER")
+        digest = hashlib.sha256()
+        found = [path for path in sorted(folder.rglob("*.py")) if path.is_file()]
+        for path in found:
+            digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+        return digest.hexdigest()[:12] if found else ""
 
     def get(self, name: str) -> str:
         """Return a setting as Compose sees it: the variable, else what ``.env`` says, else an empty text."""

@@ -13,15 +13,13 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import boto3
-import botocore.config
-import botocore.session
 from airflow_client.client import DAGRunResponse
 
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient, NotThere, UnknownDag
 from windtunnel.airflow_api.lookups import Lookups, check_connection_fields
 from windtunnel.seeding.resources import Call, apply
 from windtunnel.seeding.validation import SeedingError
+from windtunnel.stack import aws
 from windtunnel.stack.base import Stack, ignore
 from windtunnel.testing.function_stubs import Functions, Stub
 from windtunnel.testing.runs import RUN_TIMEOUT, DagRun
@@ -64,16 +62,6 @@ class RunningStack:
         folder = self.stack.variables("scheduler").get("AIRFLOW__LOGGING__REMOTE_BASE_LOG_FOLDER", own)
         return folder.removeprefix("s3://").partition("/")[0]
 
-    @cached_property
-    def _session(self) -> boto3.session.Session:
-        return boto3.session.Session(
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106 - the emulator takes any
-            region_name=self.stack.variables("scheduler")["AWS_DEFAULT_REGION"],
-            # Without AWS_PROFILE, which may name one that is not there.
-            botocore_session=botocore.session.Session(session_vars={"profile": (None, [], None, None)}),
-        )
-
     def aws(self, service: str) -> Any:
         """Return a boto3 client for a service of the emulated AWS, whatever this machine's own settings are.
 
@@ -83,9 +71,7 @@ class RunningStack:
         """
         key = (service, self.stack.address("localstack"))
         if key not in self._clients:
-            # Without a proxy, which this machine may have for the rest of the world.
-            direct = botocore.config.Config(proxies={})
-            self._clients[key] = self._session.client(service, endpoint_url=key[1], config=direct)
+            self._clients[key] = aws.client(self.stack, service)
         return self._clients[key]
 
     def create_resources(self, calls: Iterable[Call]) -> None:

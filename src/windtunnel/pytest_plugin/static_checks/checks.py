@@ -21,7 +21,8 @@ from typing import Any
 
 import pytest
 
-from windtunnel.local.definitions import installing
+from windtunnel.local.definitions import Definitions, installing
+from windtunnel.local.layout import Layout
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding.functions import LAYERS, LIBRARY, Function, read_functions
 from windtunnel.seeding.installing import Installer
@@ -33,6 +34,7 @@ from windtunnel.stack import requirements
 from windtunnel.stack.base import Say, ignore
 from windtunnel.stack.commands import TAIL
 from windtunnel.stack.errors import StackError
+from windtunnel.stack.settings import PORTS
 
 # Seconds that a DAG file may take; Airflow parses each again and again.
 TIME_BUDGET = 5.0
@@ -42,6 +44,9 @@ INIT_TIMEOUT = 10
 
 # The folder of a function's unpacked package.
 CODE = "code"
+
+# The service whose work is done here, and a port of this machine on which nothing listens.
+PROCESSOR, NOBODY = "dag-processor", 1
 
 INSIDE = Path(__file__).with_name("inside.py")
 
@@ -210,28 +215,22 @@ class Checks:
         ]
 
     def _parse(self, folder: Path) -> dict[str, Answer]:
-        process = self._run("airflow", partial(self._airflow_variables, folder), "dags", str(folder))
+        process = self._run("airflow", self._airflow_variables, "dags", str(folder))
         if process.returncode != 0:
             what = f"Airflow has ended with {_how(process.returncode)}, before any DAG file was parsed"
             raise StackError(what, telling(process.stderr))
         return dict(json.loads(process.stdout.splitlines()[-1]))
 
-    def _airflow_variables(self, dags: Path, place: Path) -> dict[str, str]:
+    def _airflow_variables(self, place: Path) -> dict[str, str]:
         """The dag-processor's, but with no database and no AWS; the place gets a container's folders."""
+        stack, layout = self._stack, Layout(place)
         for volume in self._service["volumes"]:
-            if volume["type"] == "bind":
-                target = place / volume["target"].lstrip("/")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.symlink_to((self._stack.root / Path(volume["source"]).expanduser()).resolve())
-        home, own = place / "opt" / "airflow", place / "opt" / "windtunnel"
+            layout.mount(volume, stack.root)
+        nowhere = dict.fromkeys(PORTS, NOBODY)
+        definitions = Definitions(stack.settings, layout, stack.venvs, stack.configuration, nowhere)
         return {
-            **self._given(),
+            **definitions.of(PROCESSOR, PROCESSOR)["environment"],
             **self._aws(),
-            "PYTHONPATH": f"{home}:{own}",
-            "WINDTUNNEL_HOME": str(own),
-            "AIRFLOW_HOME": str(home),
-            "AIRFLOW_CONFIG": str(home / "config" / "airflow.cfg"),
-            "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/none.db",
             # There are no secrets to encrypt.
             "AIRFLOW__CORE__FERNET_KEY": "",
@@ -242,7 +241,7 @@ class Checks:
 
     @property
     def _service(self) -> dict[str, Any]:
-        return dict(self._stack.configuration["services"]["dag-processor"])
+        return dict(self._stack.configuration["services"][PROCESSOR])
 
     def _given(self) -> dict[str, str]:
         """The variables that have a value in the compose file: nothing is taken from this shell."""
@@ -252,7 +251,7 @@ class Checks:
     def _aws(self) -> dict[str, str]:
         """The stack's settings of AWS, with a port of this machine on which nothing listens."""
         settings = {name: value for name, value in self._given().items() if name.startswith("AWS_")}
-        return {**settings, "AWS_ENDPOINT_URL": "http://127.0.0.1:1", "AWS_MAX_ATTEMPTS": "1"}
+        return {**settings, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{NOBODY}", "AWS_MAX_ATTEMPTS": "1"}
 
     def _run(
         self, environment: str, variables: Callable[[Path], dict[str, str]], *arguments: str

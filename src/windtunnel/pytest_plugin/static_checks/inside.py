@@ -101,7 +101,8 @@ def seed(config: Path) -> None:
             # A variable may have a description, as `airflow variables import` takes it.
             inner = value["value"] if isinstance(value, dict) and "value" in value else value
             text = inner if isinstance(inner, str) else json.dumps(inner)
-            os.environ[f"{prefix}{name.upper()}"] = text
+            # The environment comes first, as it does for Airflow.
+            os.environ.setdefault(f"{prefix}{name.upper()}", text)
 
 
 def import_function(folder: str, handler: str, limit: str) -> None:

@@ -304,3 +304,16 @@ def test_dags_are_listed_by_a_pattern() -> None:
 
     assert "DAGs: 10 of 1,200 match dag-119?" in text
     assert text.count("latest runs") == 10
+
+
+@pytest.mark.parametrize("proxy", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
+def test_neither_a_proxy_nor_a_profile_of_this_machine_is_used(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv(proxy, "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_PROFILE", "not-there")
+
+    report = status.Report.of(running)
+
+    assert report.silent == {}
+    assert [name for name, _, _ in report.functions] == ["good"]

@@ -1,0 +1,25 @@
+"""What a repository's own .env and plugins give to DAGs."""
+
+import os
+from typing import Any
+
+from airflow.sdk import DAG, BaseHook, Variable, task
+from every_year import EveryYear
+
+with DAG(dag_id="test-settings", schedule=EveryYear(), catchup=False, is_paused_upon_creation=False):
+
+    @task
+    def settings() -> dict[str, Any]:
+        """Return what a task sees."""
+        from airflow.configuration import conf
+
+        connection = BaseHook.get_connection("of_env")
+        return {
+            "variable": Variable.get("of_env", deserialize_json=True),
+            "connection": [connection.host, connection.password],
+            "option": conf.getint("core", "default_task_retries"),
+            "own": os.environ["NAME_OF_MY_OWN"],
+            "proxy": os.environ["HTTP_PROXY"],
+        }
+
+    settings()
