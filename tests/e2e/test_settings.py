@@ -93,7 +93,7 @@ def test_no_fixture_goes_through_a_proxy(windtunnel: RunningStack, monkeypatch: 
 
 def test_a_slow_dag_file_is_named(airflow_stack: StackUnderTest) -> None:
     file = airflow_stack.dags / "slow_dag.py"
-    text = "from airflow.sdk import DAG\nDAG('test-slow')\nimport time\ntime.sleep(5.5)\n"
+    text = "from airflow.sdk import DAG\ndag = DAG('test-slow')\nimport time\ntime.sleep(5.5)\n"
     try:
         file.write_text(text)
 
