@@ -36,7 +36,7 @@ BUCKET = "airflow-lambda-logs"
 ENV_FILE = """
 AIRFLOW_VAR_OF_ENV='{"price": "$5 # each"}'
 AIRFLOW_CONN_OF_ENV=postgresql://user:p%40ss@postgres:5432/warehouse
-AIRFLOW__CORE__DEFAULT_TASK_RETRIES=3
+AIRFLOW__CORE__MAX_NUM_RENDERED_TI_FIELDS_PER_TASK=31
 NAME_OF_MY_OWN="two words
 and a line"
 HTTP_PROXY=http://127.0.0.1:1

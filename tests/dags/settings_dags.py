@@ -17,7 +17,7 @@ with DAG(dag_id="test-settings", schedule=EveryYear(), catchup=False, is_paused_
         return {
             "variable": Variable.get("of_env", deserialize_json=True),
             "connection": [connection.host, connection.password],
-            "option": conf.getint("core", "default_task_retries"),
+            "option": conf.getint("core", "max_num_rendered_ti_fields_per_task"),
             "own": os.environ["NAME_OF_MY_OWN"],
             "proxy": os.environ["HTTP_PROXY"],
         }

@@ -18,7 +18,6 @@ from windtunnel.pytest_plugin.record import Record, Records
 from windtunnel.stack import requirements
 from windtunnel.stack.errors import StackError, Unmet
 from windtunnel.stack.repository import PATHS, WITH_SETTING, Repository
-from windtunnel.stack.settings import PLUGINS_VERSION
 
 # Everything else is imported when a test wants a stack: pytest starts in other repositories, too.
 if TYPE_CHECKING:
@@ -191,6 +190,8 @@ class Session:
 
     def _fingerprint(self, stack: "Stack") -> str:
         """Return a hash of all that a running stack does not take up by itself."""
+        from windtunnel.stack.settings import PLUGINS_VERSION
+
         digest = hashlib.sha256(json.dumps(sorted(self.settings().items())).encode())
         config = stack.settings.get("CONFIG_FOLDER")
         files = sorted(path for path in Path(config).rglob("*") if path.is_file()) if config else []

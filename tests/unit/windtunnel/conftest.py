@@ -39,7 +39,7 @@ def docker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Docker:
 def checkout(tmp_path: Path) -> Path:
     """A checkout with one good function and otherwise empty folders."""
     root = tmp_path / "checkout"
-    for name in ("config", "dags", "custom", "lambdas/good"):
+    for name in ("config", "dags", "custom", "plugins", "lambdas/good"):
         (root / name).mkdir(parents=True)
     (root / "lambdas/good/lambda_function.py").write_text("def lambda_handler(event, context): ...\n")
     for name in ("docker-compose.yml", "requirements.txt"):

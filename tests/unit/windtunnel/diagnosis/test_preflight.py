@@ -11,7 +11,7 @@ from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import choose
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Unmet
-from windtunnel.stack.settings import Port
+from windtunnel.stack.settings import Port, Settings
 
 from ..conftest import change, problems
 from ..stand_ins.docker import Docker, answer_stack, container
@@ -233,3 +233,50 @@ def test_the_local_engine_needs_no_docker(local: ProcessStack, docker: Docker) -
     preflight.check(local, said.append)
 
     assert said == []
+
+
+COMPOSE = (
+    "services: {scheduler: {env_file: [.env], environment: {POSTGRES_ADDRESS: 'postgres:5432', NO_PROXY: x}}}"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("POSTGRES_ADDRESS", "the stack sets it itself"),
+        ("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN", "the stack sets it itself"),
+        ("AIRFLOW__CORE__FERNET_KEY_CMD", "the stack sets it itself"),
+        ("AIRFLOW__API__SECRET_KEY_SECRET", "the stack sets it itself"),
+        ("AWS_SESSION_TOKEN", "takes no credentials"),
+    ],
+)
+def test_what_the_stack_needs_is_refused_by_name_in_env(checkout: Path, name: str, said: str) -> None:
+    (checkout / "docker-compose.yml").write_text(COMPOSE)
+    (checkout / ".env").write_text(f"{name}=hunter2\n")
+
+    (finding,) = preflight.settings_findings(Settings.of("tunnel", root=checkout))
+
+    assert finding.problem.startswith(f"{name} in {checkout}/.env: ")
+    assert said in finding.problem
+    assert "hunter2" not in str(finding)
+
+
+@pytest.mark.parametrize(
+    "line", ["AIRFLOW_VAR_X=1", "AIRFLOW__CORE__PARALLELISM=8", "NO_PROXY=mine", "MINE=a"]
+)
+def test_the_users_own_is_not_refused_in_env(checkout: Path, line: str) -> None:
+    (checkout / "docker-compose.yml").write_text(COMPOSE)
+    (checkout / ".env").write_text(f"{line}\n")
+
+    assert preflight.settings_findings(Settings.of("tunnel", root=checkout)) == []
+
+
+@pytest.mark.parametrize(("variables", "name"), DANGERS.values(), ids=list(DANGERS))
+def test_what_could_reach_real_aws_is_refused_in_env_too(
+    checkout: Path, variables: dict[str, str], name: str
+) -> None:
+    (checkout / ".env").write_text("".join(f"{key}={value}\n" for key, value in variables.items()))
+
+    (finding,) = preflight.settings_findings(Settings.of("tunnel", root=checkout))
+
+    assert name in finding.problem

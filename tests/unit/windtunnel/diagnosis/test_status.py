@@ -64,6 +64,9 @@ def running(compose: ComposeStack, docker: Docker, server: Server) -> ComposeSta
     )
     server.answers("GET /api/v2/dags", {"dags": [DAG], "total_entries": 1})
     server.answers("GET /api/v2/importErrors", {"import_errors": [], "total_entries": 0})
+    server.answers("GET /api/v2/plugins/importErrors", {"import_errors": [], "total_entries": 0})
+    ask = "compose exec --no-TTY webserver python -m windtunnel.services.answers"
+    docker.answers(f"{ask} slow_dag_files 5.0", "{}")
     docker.answers(
         "compose exec --no-TTY webserver python -m windtunnel.services.answers latest_runs 3",
         '{"demo-dag": ["success", "failed"]}',

@@ -24,8 +24,10 @@ x-volumes: &volumes
 x-airflow: &airflow
   image: ${WINDTUNNEL_IMAGE:-${COMPOSE_PROJECT_NAME}}-airflow
   restart: unless-stopped
+  env_file: [{ path: "${ENV_FILE:-.env}", required: false }]
   environment:
     SECRETS_FOLDER: /run/secrets/windtunnel
+    AIRFLOW_HOME: /opt/airflow
     AWS_ENDPOINT_URL: http://localstack:4566
     POSTGRES_ADDRESS: postgres:5432
     LEVEL: ${LEVEL:-info}

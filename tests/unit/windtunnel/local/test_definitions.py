@@ -22,7 +22,6 @@ def test_an_airflow_service_gets_what_its_image_and_the_file_would_give_it(stack
     assert environment["TMPDIR"] == definition["folder"]
     assert environment["PATH"].split(":")[0] == str(stack.venvs.python("airflow").parent)
     assert environment["AIRFLOW_HOME"] == f"{run}/root/opt/airflow"
-    assert environment["PYTHONPATH"].split(":") == [f"{run}/root/opt/airflow", f"{run}/root/opt/windtunnel"]
     assert environment["SECRETS_FOLDER"] == f"{run}/root/run/secrets/windtunnel"
     assert environment["AWS_ENDPOINT_URL"] == "http://127.0.0.1:42"
     assert environment["POSTGRES_ADDRESS"] == "127.0.0.1:43"
@@ -108,3 +107,19 @@ def test_what_airflows_services_are_forked_from_has_their_environment(running: P
     assert fork_server.differing(own["environment"], forked["environment"]) == []
     assert own["folder"] == own["environment"]["TMPDIR"] != forked["folder"]
     assert SOCKET_VARIABLE not in found["postgres"]["environment"]
+
+
+def test_variables_of_env_reach_airflows_services_alone_and_the_stacks_own_win(root: Path) -> None:
+    (root / ".env").write_text(
+        "LEVEL=debug\nPOSTGRES_ADDRESS=mine\nTHEIRS=localhost:5432\nOURS=http://localstack:4566\nDATA=/opt/data\n"
+    )
+
+    found = made(root)._definitions(CHOSEN)
+
+    environment = found.of("scheduler", "scheduler")["environment"]
+    assert environment["LEVEL"] == "debug"
+    assert environment["POSTGRES_ADDRESS"] == "127.0.0.1:43"
+    assert environment["THEIRS"] == "localhost:5432"
+    assert environment["OURS"] == "http://127.0.0.1:42"
+    assert environment["DATA"] == "/opt/data"
+    assert "THEIRS" not in found.of("localstack", "localstack")["environment"]
