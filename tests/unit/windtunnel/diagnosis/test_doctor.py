@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.diagnosis import doctor
+from windtunnel.diagnosis import doctor, held_up
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
 from windtunnel.stack.errors import Finding
@@ -146,3 +146,10 @@ def test_what_a_task_cannot_reach_is_named(healthy: ComposeStack, docker: Docker
 def test_nothing_is_asked_while_the_stack_does_not_run(healthy: ComposeStack, docker: Docker) -> None:
     assert list(doctor.reachability(healthy)) == []
     assert not any(call.startswith("compose exec") for call in docker.calls)
+
+
+def test_tasks_that_wait_for_a_slot_are_found(healthy: ComposeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
+    monkeypatch.setattr(held_up, "findings", lambda _: [waiting])
+
+    assert doctor.examine(healthy, lambda _: None) == [waiting]

@@ -304,3 +304,15 @@ def test_dags_are_listed_by_a_pattern() -> None:
 
     assert "DAGs: 10 of 1,200 match dag-119?" in text
     assert text.count("latest runs") == 10
+
+
+def test_tasks_that_wait_for_a_slot_are_a_warning(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
+    monkeypatch.setattr(status.held_up, "findings", lambda _: [waiting])
+
+    report = status.Report.of(running)
+
+    assert report.warnings == [waiting]
+    assert report.healthy
