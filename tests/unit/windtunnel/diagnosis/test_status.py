@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.diagnosis import status
+from windtunnel.diagnosis import held_up, status
 from windtunnel.seeding.functions import DEFAULTS
 from windtunnel.stack.errors import Finding
 from windtunnel.stack.service import Service
@@ -310,7 +310,7 @@ def test_tasks_that_wait_for_a_slot_are_a_warning(
     running: ComposeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
-    monkeypatch.setattr(status.held_up, "findings", lambda _: [waiting])
+    monkeypatch.setattr(held_up, "findings", lambda _: [waiting])
 
     report = status.Report.of(running)
 
