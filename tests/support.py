@@ -74,6 +74,10 @@ def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: st
     return choose.choose(engine, project=project, variables=settings(folder), with_=map(str, files)).stack
 
 
+# How many tasks a stack under test runs at a time, on every machine.
+SLOTS = 4
+
+
 def settings(folder: Path) -> dict[str, str]:
     """The settings of a stack under test: copies of DAGs and functions, free ports.
 
@@ -96,6 +100,7 @@ def settings(folder: Path) -> dict[str, str]:
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
         "WEBSERVER_PORT": "0",
         "LOCALSTACK_PORT": "0",
+        "PARALLELISM": str(SLOTS),
         # Published for the tests, which look into the database from outside: the address of a container
         # can be reached from a Linux host alone, a published port from any.
         "POSTGRES_PORT": "0",

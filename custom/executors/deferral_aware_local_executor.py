@@ -53,5 +53,6 @@ class DeferralAwareLocalExecutor(LocalExecutor):
             if self._handed_out[key] > 0 and state == TaskInstanceState.SUCCESS:
                 self.log.info("%s was deferred and goes on", key)
                 return
-            del self._handed_out[key]
+            if self._handed_out[key] <= 0:
+                del self._handed_out[key]
         super().change_state(key, state, info, remove_running)

@@ -30,6 +30,8 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Module
     monkeypatch.setattr(module, "PRELOADED", ("json",))
     # To be put back afterwards.
     monkeypatch.setattr(botocore.session, "create_loader", botocore.session.create_loader)
+    # It needs Airflow: tests/unit/custom/test_shared_by_tasks.py.
+    monkeypatch.setattr(module, "share_what_tasks_make", lambda: None)
     monkeypatch.setenv("AWS_DEFAULT_REGION", "ap-southeast-2")
     monkeypatch.setattr(module, "PRELOADED_UNLESS_EDITED", ("editable.module",))
     monkeypatch.setattr(module, "EDITABLE_PACKAGES", ("editable",))

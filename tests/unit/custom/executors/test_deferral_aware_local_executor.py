@@ -116,3 +116,18 @@ def test_there_are_no_more_workers_than_tasks(
 
     assert counts == [0, 1, 2]
     assert len(executor.workers) == 2
+
+
+def test_a_task_that_goes_on_after_a_failed_deferral_has_a_worker(
+    executor: DeferralAwareLocalExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without one it waits until another task ends, which may be never."""
+    spawned: list[None] = []
+    monkeypatch.setattr(local_executor.LocalExecutor, "_spawn_worker", lambda _: spawned.append(None))
+    executor.workers = {}
+    hand_out(executor, KEY, KEY)
+
+    executor.change_state(KEY, TaskInstanceState.FAILED)
+    executor._spawn_workers_with_gc_freeze(1)
+
+    assert len(spawned) == 1

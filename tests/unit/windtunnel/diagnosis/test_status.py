@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.diagnosis import status
+from windtunnel.diagnosis import held_up, status
 from windtunnel.seeding.functions import DEFAULTS
 from windtunnel.stack.errors import Finding
 from windtunnel.stack.service import Service
@@ -309,6 +309,7 @@ def test_dags_are_listed_by_a_pattern() -> None:
     assert text.count("latest runs") == 10
 
 
+<<<<<<< HEAD
 @pytest.mark.parametrize("proxy", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_neither_a_proxy_nor_a_profile_of_this_machine_is_used(
     running: ComposeStack, monkeypatch: pytest.MonkeyPatch, proxy: str
@@ -320,3 +321,15 @@ def test_neither_a_proxy_nor_a_profile_of_this_machine_is_used(
 
     assert report.silent == {}
     assert [name for name, _, _ in report.functions] == ["good"]
+=======
+def test_tasks_that_wait_for_a_slot_are_a_warning(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
+    monkeypatch.setattr(held_up, "findings", lambda _: [waiting])
+
+    report = status.Report.of(running)
+
+    assert report.warnings == [waiting]
+    assert report.healthy
+>>>>>>> wd

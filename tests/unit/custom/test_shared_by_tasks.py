@@ -1,0 +1,60 @@
+"""What the scheduler makes for its tasks (``config/airflow_local_settings.py``), by Airflow's own modules."""
+
+import importlib.util
+from types import ModuleType
+from typing import Any
+
+import botocore.hooks
+import botocore.session
+import pytest
+from airflow.sdk.execution_time import comms
+from airflow.sdk.listener import get_listener_manager
+
+from windtunnel.stack.settings import ROOT
+
+
+@pytest.fixture
+def settings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("settings", ROOT / "config" / "airflow_local_settings.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    # To be put back afterwards.
+    monkeypatch.setattr(botocore.hooks, "accepts_kwargs", botocore.hooks.accepts_kwargs)
+    monkeypatch.setattr(comms, "TypeAdapter", comms.TypeAdapter)
+    return module
+
+
+def test_tasks_share_the_schema_of_what_they_are_sent(settings: ModuleType) -> None:
+    settings.share_what_tasks_make()
+    one, other = (comms.CommsDecoder(socket=None) for _ in range(2))  # type: ignore[arg-type]
+
+    assert one.body_decoder is one.err_decoder is other.body_decoder
+
+
+def test_tasks_find_the_plugins_that_listen_to_them(settings: ModuleType) -> None:
+    get_listener_manager.cache_clear()
+
+    settings.share_what_tasks_make()
+
+    assert get_listener_manager.cache_info().currsize == 1
+
+
+def test_boto3_sessions_share_what_botocore_finds_out_about_its_handlers(
+    settings: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def accepts_kwargs(handler: Any) -> bool:
+        asked.append(handler)
+        return True
+
+    monkeypatch.setattr(botocore.hooks, "accepts_kwargs", accepts_kwargs)
+    settings.share_what_tasks_make()
+    botocore.session.Session()
+    first = len(asked)
+    botocore.session.Session()
+
+    assert first > 0
+    assert len(asked) < 1.2 * first
