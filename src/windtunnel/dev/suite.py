@@ -44,7 +44,7 @@ BESIDE = (
     Beside(
         "airflow",
         ("tests/unit/custom", "tests/unit/dags"),
-        ("custom", "dags", "tests/dags", "benchmarks/dags"),
+        ("custom", "dags", "tests/dags", "tests/plugins", "benchmarks/dags"),
         "airflow",
     ),
     # These tests run functions for real and want the functions' Python; types want LocalStack's.

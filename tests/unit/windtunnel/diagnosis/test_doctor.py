@@ -148,7 +148,6 @@ def test_nothing_is_asked_while_the_stack_does_not_run(healthy: ComposeStack, do
     assert not any(call.startswith("compose exec") for call in docker.calls)
 
 
-<<<<<<< HEAD
 def test_a_function_that_is_not_deployed_is_found_once_with_the_reason(
     healthy: ComposeStack, docker: Docker
 ) -> None:
@@ -164,10 +163,10 @@ def test_a_function_that_is_not_deployed_is_found_once_with_the_reason(
     assert finding.problem.startswith("good is not deployed: lambdas/good/requirements.txt, line 1: ")
     assert list(doctor.reachability(healthy)) == []
     assert docker.calls[-1].endswith("answers aws"), "a task is asked for it, too"
-=======
+
+
 def test_tasks_that_wait_for_a_slot_are_found(healthy: ComposeStack, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
     monkeypatch.setattr(held_up, "findings", lambda _: [waiting])
 
     assert doctor.examine(healthy, lambda _: None) == [waiting]
->>>>>>> wd

@@ -309,7 +309,6 @@ def test_dags_are_listed_by_a_pattern() -> None:
     assert text.count("latest runs") == 10
 
 
-<<<<<<< HEAD
 @pytest.mark.parametrize("proxy", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_neither_a_proxy_nor_a_profile_of_this_machine_is_used(
     running: ComposeStack, monkeypatch: pytest.MonkeyPatch, proxy: str
@@ -321,7 +320,8 @@ def test_neither_a_proxy_nor_a_profile_of_this_machine_is_used(
 
     assert report.silent == {}
     assert [name for name, _, _ in report.functions] == ["good"]
-=======
+
+
 def test_tasks_that_wait_for_a_slot_are_a_warning(
     running: ComposeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,4 +332,3 @@ def test_tasks_that_wait_for_a_slot_are_a_warning(
 
     assert report.warnings == [waiting]
     assert report.healthy
->>>>>>> wd
