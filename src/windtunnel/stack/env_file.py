@@ -95,6 +95,6 @@ def findings(file: Path, names: Mapping[str, str], compose_file: Path) -> Iterat
 
 def _given(compose_file: Path) -> set[str]:
     """Return the variables that the compose file gives to services that get ``.env``, too."""
-    content = yaml.safe_load(compose_file.read_text()) if compose_file.exists() else {}
-    services = [one for one in (content.get("services") or {}).values() if one.get("env_file")]
+    content = (yaml.safe_load(compose_file.read_text()) if compose_file.exists() else None) or {}
+    services = [one for one in (content.get("services") or {}).values() if one and one.get("env_file")]
     return {name for service in services for name in service.get("environment") or {}}
