@@ -46,4 +46,4 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
         env_file.read(file, {})
 
     assert str(file) in str(caught.value)
-    assert "open" not in str(caught.value)
+    assert "'open" not in str(caught.value)
