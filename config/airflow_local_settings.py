@@ -9,8 +9,10 @@ import importlib
 import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
 
 # What every task of this stack needs: task runner, parser, S3 log upload, the provider's hooks for Lambda.
 PRELOADED = (
@@ -78,8 +80,24 @@ def share_what_tasks_make() -> None:
     make = comms.TypeAdapter
     shared = make(comms.ToTask)
     comms.TypeAdapter = lambda kind: shared if kind is comms.ToTask else make(kind)
-    botocore.hooks.accepts_kwargs = functools.cache(botocore.hooks.accepts_kwargs)
+    botocore.hooks.accepts_kwargs = remembered(botocore.hooks.accepts_kwargs)
     get_listener_manager()
+
+
+def remembered(examine: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Return a function that examines each handler once, and keeps none of them alive.
+
+    Many are methods of a client: kept, they would keep each session of a process that runs for days.
+    """
+    known: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+    def answer(handler: Any) -> bool:
+        function = getattr(handler, "__func__", handler)
+        if function not in known:
+            known[function] = examine(handler)
+        return known[function]
+
+    return answer
 
 
 def preload() -> None:

@@ -1,6 +1,9 @@
 """What the scheduler makes for its tasks (``config/airflow_local_settings.py``), by Airflow's own modules."""
 
+import gc
 import importlib.util
+import weakref
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +13,7 @@ import pytest
 from airflow.sdk.execution_time import comms
 from airflow.sdk.listener import get_listener_manager
 
-from windtunnel.stack.settings import ROOT
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -58,3 +61,21 @@ def test_boto3_sessions_share_what_botocore_finds_out_about_its_handlers(
 
     assert first > 0
     assert len(asked) < 1.2 * first
+
+
+def test_no_session_is_kept_by_what_is_shared(settings: ModuleType) -> None:
+    """A worker and the triggerer make sessions for days."""
+    settings.share_what_tasks_make()
+
+    class Client:
+        def handle(self, **_: Any) -> None: ...
+
+    client = Client()
+    session = botocore.session.Session()
+    session.register("before-call", client.handle)
+    kept = weakref.ref(client)
+
+    del session, client
+    gc.collect()
+
+    assert kept() is None

@@ -310,7 +310,7 @@ def test_what_a_killed_session_has_left_is_removed_by_the_next(repository: Examp
     [
         (
             'dag = "dags"',
-            "dag; there are: dags, lambdas, custom, plugins, config, requirements, aws, dag_time_budget, engine",
+            "dag; there are: dags, lambdas, custom, plugins, config, requirements, aws, dag_time_budget,",
         ),
         ('lambdas = "functions"', "lambdas = 'functions' is not there"),
         ("dags = 3", "dags = 3 is not a path"),
