@@ -57,7 +57,7 @@ SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
 WORKERS = 2 * (os.cpu_count() or 1)
 
 # Words that tests and examples use as secrets; none of them is one.
-NO_SECRETS = r"^(test|secret|hunter2|pw|A[KS]IAIOSFODNN7EXAMPLE)$"
+NO_SECRETS = r"^(test|secret|hunter2|pw|p%40(ss)?|A[KS]IAIOSFODNN7EXAMPLE)$"
 
 
 @dataclass(frozen=True)
