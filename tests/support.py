@@ -39,8 +39,7 @@ AIRFLOW_CONN_OF_ENV=postgresql://user:p%40ss@postgres:5432/warehouse
 AIRFLOW__CORE__MAX_NUM_RENDERED_TI_FIELDS_PER_TASK=31
 NAME_OF_MY_OWN="two words
 and a line"
-HTTP_PROXY=http://127.0.0.1:1
-HTTPS_PROXY=http://127.0.0.1:1
+ALL_PROXY=http://127.0.0.1:1
 """
 
 # As root Chromium refuses its own sandbox; the rest keeps it from calling anyone but the page.

@@ -19,7 +19,7 @@ with DAG(dag_id="test-settings", schedule=EveryYear(), catchup=False, is_paused_
             "connection": [connection.host, connection.password],
             "option": conf.getint("core", "max_num_rendered_ti_fields_per_task"),
             "own": os.environ["NAME_OF_MY_OWN"],
-            "proxy": os.environ["HTTP_PROXY"],
+            "proxy": os.environ["ALL_PROXY"],
         }
 
     settings()

@@ -49,8 +49,7 @@ def test_status_names_what_came_from_env_and_shows_no_value(airflow_stack: Stack
         "AIRFLOW_CONN_OF_ENV",
         "AIRFLOW_VAR_OF_ENV",
         "AIRFLOW__CORE__MAX_NUM_RENDERED_TI_FIELDS_PER_TASK",
-        "HTTPS_PROXY",
-        "HTTP_PROXY",
+        "ALL_PROXY",
         "NAME_OF_MY_OWN",
     ]
 
