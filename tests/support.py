@@ -182,7 +182,8 @@ def remove_abandoned(engine: str) -> None:
         if owner and not Path("/proc", owner[1]).exists():
             abandoned = choose.choose(engine, project=project).stack
             for process in _processes(abandoned):
-                os.kill(process, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.kill(process, signal.SIGKILL)
             remove(abandoned)
 
 

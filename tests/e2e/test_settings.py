@@ -6,9 +6,11 @@ import sys
 from typing import Any
 
 import pytest
+from airflow_client import client as rest
 
 from tests.support import StackUnderTest
 from windtunnel import RunningStack
+from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.diagnosis.status import Report
 from windtunnel.stack.settings import ROOT
 from windtunnel.waiting import wait_until
@@ -54,10 +56,9 @@ def test_status_names_what_came_from_env_and_shows_no_value(airflow_stack: Stack
     ]
 
 
-def test_ours_is_there_beside_the_users_plugin(airflow_stack: StackUnderTest) -> None:
-    code = "from airflow import plugins_manager as p; print([one.name for one in p._get_plugins()[0]])"
-    answer = airflow_stack.stack.exec("webserver", "python", "-c", code)
-    assert {"every_year", "cloudwatch_logs"} <= set(eval(answer.splitlines()[-1]))  # noqa: S307
+def test_ours_is_there_beside_the_users_plugin(airflow: AirflowClient) -> None:
+    answer = airflow.ask("listing plugins", rest.PluginApi(airflow.api).get_plugins)
+    assert {"every_year", "cloudwatch_logs"} <= {one.name for one in answer.plugins}
 
 
 def test_no_command_goes_through_a_proxy(

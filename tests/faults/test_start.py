@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import StackUnderTest, cleaned_up, new_project, remove_abandoned
+from windtunnel.diagnosis.status import Report
 from windtunnel.stack import choose
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import ServiceFailed
@@ -39,6 +40,7 @@ def test_a_wrong_function_and_a_dag_that_cannot_be_saved_are_named_and_everythin
 ) -> None:
     (tmp_path / "lambdas" / "empty_function").mkdir()
     (tmp_path / "dags" / "unregistered.py").write_text(UNREGISTERED)
+    (tmp_path / "plugins" / "broken.py").write_text("import no_such_module_of_a_plugin\n")
 
     with cleaned_up(other) as evidence:
         with pytest.raises(ServiceFailed) as failed:
@@ -53,6 +55,8 @@ def test_a_wrong_function_and_a_dag_that_cannot_be_saved_are_named_and_everythin
             ("dag-processor", "unregistered.py: airflow"),
         ):
             wait_until(f"{service} to say why", lambda: reason in stack.health(service), timeout=30)  # noqa: B023
+        ((file, error),) = Report.of(other).plugin_errors
+        assert (Path(file).name, "no_such_module_of_a_plugin" in error) == ("broken.py", True)
         run = stack.airflow.trigger("test-once", {"function_name": "test-plain", "payloads": [{}]})
         assert stack.airflow.wait(run, timeout=60).state == "success"
 

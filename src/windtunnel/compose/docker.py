@@ -8,9 +8,9 @@ from packaging.version import Version
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding, StackError
 
-# `start_interval` in a health check came with Engine 25, and with this Compose.
+# `start_interval` in a health check came with this Engine, `required` of an `env_file` with this Compose.
 OLDEST_ENGINE = Version("25")
-OLDEST_COMPOSE = Version("2.20.2")
+OLDEST_COMPOSE = Version("2.24.0")
 
 # The labels by which Compose marks what it makes.
 PROJECT_LABEL = "com.docker.compose.project"
@@ -44,11 +44,11 @@ def version_findings(stack: Stack) -> Iterator[Finding]:
     try:
         plugin = stack.run(*command, what="asking for Compose").strip()
     except StackError:
-        remedy = "Install its plugin for the docker command, 2.20.2 or newer."
+        remedy = f"Install its plugin for the docker command, {OLDEST_COMPOSE} or newer."
         yield Finding("Docker Compose is missing", remedy)
         return
     if _release(plugin) < OLDEST_COMPOSE:
-        yield Finding(f"Docker Compose {plugin} is too old", "Install 2.20.2 or newer.")
+        yield Finding(f"Docker Compose {plugin} is too old", f"Install {OLDEST_COMPOSE} or newer.")
 
 
 def size(text: str) -> float:

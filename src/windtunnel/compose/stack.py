@@ -53,9 +53,10 @@ class ComposeStack(Stack):
         asked = any(port.overlay and self.settings.get(port.setting) for port in PORTS.values())
         if self.settings.overlays or asked:
             own["COMPOSE_FILE"] = os.pathsep.join(map(str, self.settings.compose_files()))
-        # Compose itself reads the checkout's.
-        elsewhere = self.settings.file if self.settings.get(ENV_FILE_SETTING) else {}
-        return {**elsewhere, **self.settings.for_compose, **own}
+        if self.settings.get(ENV_FILE_SETTING):
+            # Only to fill in the compose file: a DOCKER_HOST in there is for tasks.
+            own["COMPOSE_ENV_FILES"] = str(self.settings.env_file)
+        return {**self.settings.for_compose, **own}
 
     def popen(self, command: Sequence[str], **options: Any) -> "subprocess.Popen[str]":
         """Start a command as any stack does; StackError if ``docker`` is missing."""

@@ -36,9 +36,6 @@ CREDENTIALS = (
     "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
 )
 
-# The compose file adds the user's own hosts to those of the stack.
-ADDED = ("NO_PROXY", "no_proxy")
-
 
 def filled_in(text: str, variables: Mapping[str, str]) -> str:
     """Return a text with its ``$NAME`` and ``${NAME:-default}`` filled in as Compose does; ``$$`` is a ``$``.
@@ -89,12 +86,16 @@ def findings(file: Path, names: Mapping[str, str], compose_file: Path) -> Iterat
     for name in names:
         if name in CREDENTIALS:
             yield Finding(f"{name} in {file}: the stack's AWS takes no credentials", "Remove the line.")
-        elif name in reserved and name not in ADDED:
+        elif name in reserved:
             yield Finding(f"{name} in {file}: the stack sets it itself", "Remove the line.")
 
 
 def _given(compose_file: Path) -> set[str]:
-    """Return the variables that the compose file gives to services that get ``.env``, too."""
+    """Return the variables that the compose file gives to services that get ``.env``, too.
+
+    One whose value there has the user's own in it is a setting of the stack, such as ``PARALLELISM``.
+    """
     content = (yaml.safe_load(compose_file.read_text()) if compose_file.exists() else None) or {}
     services = [one for one in (content.get("services") or {}).values() if one and one.get("env_file")]
-    return {name for service in services for name in service.get("environment") or {}}
+    variables = (item for service in services for item in (service.get("environment") or {}).items())
+    return {name for name, value in variables if f"${{{name}" not in str(value)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from windtunnel.services import slots
 from windtunnel.stack import env_file
 from windtunnel.stack.errors import StackError
 
@@ -37,6 +38,7 @@ OWN_SETTINGS = (
     "COMPOSE_FILE",
     "CA_BUNDLE",
     "LAMBDA_STRICT_RUNTIME",
+    slots.SETTING,
 )
 
 
@@ -107,7 +109,7 @@ class Settings:
     @property
     def given(self) -> list[str]:
         """The names that ``.env`` sets for Airflow's services: all but the settings of the stack."""
-        own = {*FOLDERS, *(port.setting for port in PORTS.values()), *OWN_SETTINGS, *env_file.ADDED}
+        own = {*FOLDERS, *(port.setting for port in PORTS.values()), *OWN_SETTINGS}
         return sorted(name for name in self.file if name not in own and not name.startswith("WINDTUNNEL_"))
 
     @cached_property

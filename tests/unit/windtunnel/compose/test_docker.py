@@ -14,7 +14,7 @@ from ..stand_ins.docker import Docker
     ("docker_version", "plugin", "problem"),
     [
         ("24.0.9", "2.26.1", "Docker Engine 24.0.9 is too old"),
-        ("25.0.0", "2.20.1", "Docker Compose 2.20.1 is too old"),
+        ("25.0.0", "2.23.3", "Docker Compose 2.23.3 is too old"),
     ],
 )
 def test_old_versions_are_refused(
@@ -28,7 +28,7 @@ def test_old_versions_are_refused(
 
 def test_the_oldest_good_versions_are_taken(compose: ComposeStack, docker: Docker) -> None:
     docker.answers("version", "25.0.0")
-    docker.answers("compose version", "2.20.2")
+    docker.answers("compose version", "2.24.0")
 
     assert problems(version_findings(compose)) == []
 

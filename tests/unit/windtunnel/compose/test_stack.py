@@ -59,6 +59,19 @@ def test_a_named_compose_file_is_kept(compose: ComposeStack, checkout: Path) -> 
     )
 
 
+def test_another_env_file_fills_in_the_compose_file_and_is_not_dockers_own_environment(
+    checkout: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "own.env").write_text("DOCKER_HOST=tcp://far.test\nHTTP_PROXY=http://proxy.test\n")
+    settings = Settings.of(root=checkout, variables={"ENV_FILE": str(tmp_path / "own.env")})
+
+    variables = ComposeStack(settings).command_variables
+
+    assert variables["COMPOSE_ENV_FILES"] == str(tmp_path / "own.env")
+    assert "far.test" not in variables.get("DOCKER_HOST", "")
+    assert "proxy.test" not in variables.get("HTTP_PROXY", "")
+
+
 def test_builds_trust_what_the_machine_trusts(checkout: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.crt"
     bundle.touch()

@@ -1,3 +1,4 @@
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from windtunnel.local.stack import ProcessStack
 from windtunnel.stack import choose
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Unmet
-from windtunnel.stack.settings import Port, Settings
+from windtunnel.stack.settings import ROOT, Port, Settings
 
 from ..conftest import change, problems
 from ..stand_ins.docker import Docker, answer_stack, container
@@ -235,11 +236,6 @@ def test_the_local_engine_needs_no_docker(local: ProcessStack, docker: Docker) -
     assert said == []
 
 
-COMPOSE = (
-    "services: {scheduler: {env_file: [.env], environment: {POSTGRES_ADDRESS: 'postgres:5432', NO_PROXY: x}}}"
-)
-
-
 @pytest.mark.parametrize(
     ("name", "said"),
     [
@@ -251,7 +247,7 @@ COMPOSE = (
     ],
 )
 def test_what_the_stack_needs_is_refused_by_name_in_env(checkout: Path, name: str, said: str) -> None:
-    (checkout / "docker-compose.yml").write_text(COMPOSE)
+    shutil.copy(ROOT / "docker-compose.yml", checkout)
     (checkout / ".env").write_text(f"{name}=hunter2\n")
 
     (finding,) = preflight.settings_findings(Settings.of("tunnel", root=checkout))
@@ -262,10 +258,18 @@ def test_what_the_stack_needs_is_refused_by_name_in_env(checkout: Path, name: st
 
 
 @pytest.mark.parametrize(
-    "line", ["AIRFLOW_VAR_X=1", "AIRFLOW__CORE__PARALLELISM=8", "NO_PROXY=mine", "MINE=a"]
+    "line",
+    [
+        "AIRFLOW_VAR_X=1",
+        "AIRFLOW__CORE__PARALLELISM=8",
+        "NO_PROXY=mine",
+        "no_proxy=mine",
+        "MINE=a",
+        "PARALLELISM=8",
+    ],
 )
 def test_the_users_own_is_not_refused_in_env(checkout: Path, line: str) -> None:
-    (checkout / "docker-compose.yml").write_text(COMPOSE)
+    shutil.copy(ROOT / "docker-compose.yml", checkout)
     (checkout / ".env").write_text(f"{line}\n")
 
     assert preflight.settings_findings(Settings.of("tunnel", root=checkout)) == []
