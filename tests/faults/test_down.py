@@ -8,6 +8,7 @@ import pytest
 
 from tests.run_logs import Try, in_s3, s3_object
 from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import FINISHED
 from windtunnel.local.stack import ProcessStack
 from windtunnel.waiting import wait_until
 
@@ -70,6 +71,12 @@ def test_services_stop_in_order_and_after_down_and_up_runs_and_their_logs_in_s3_
     """The error of a DAG file that is gone is not."""
     before = s3_object(stack.aws("s3"), finished)
     login = stack.stack.login()
+    # The scheduler waits for tasks at work: the demo's first one may have begun before its DAG was paused.
+    wait_until(
+        "the end of the demo's runs",
+        lambda: all(run.state in FINISHED for run in stack.airflow.runs("demo-dag")),
+        timeout=60,
+    )
 
     assert stopped_by_force(stack) - MAY_BE_KILLED == set()
     stack.stack.down()
