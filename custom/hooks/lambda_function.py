@@ -125,10 +125,6 @@ class LambdaFunctionHook(LambdaHook):
             self._session = super().get_session(region_name=region_name, deferrable=deferrable)
         return self._session
 
-    def _get_caller(self, target_function_name: str = "execute") -> str:
-        """Return what the user agent names; the provider inspects the stack for it, which takes 13 ms."""
-        return "LambdaOperator"
-
     def place(self) -> str:
         """Say where functions are looked for, for error messages."""
         meta = self.control_client.meta

@@ -14,7 +14,7 @@ from windtunnel.stack.service import Service
 # Compose's own default, in seconds.
 TIMEOUT = 30.0
 
-# How long a service may be unhealthy after its start, in seconds: the compose file's period.
+# How long a service may be unhealthy after its start if its health check names no `start_period`, in seconds.
 START_PERIOD = 60.0
 
 # Takes a service's variables and the start of its process, in seconds since the epoch.
@@ -49,16 +49,29 @@ def probe_of(name: str, service: Mapping[str, Any]) -> Probe | None:
     return probe
 
 
+def start_period(service: Mapping[str, Any]) -> float:
+    """Return how long a service may be unhealthy after its start, in seconds, by the compose file."""
+    return seconds(service.get("healthcheck", {}).get("start_period")) or START_PERIOD
+
+
 def probed(
-    service: Service, probe: Probe, variables: Callable[[], Mapping[str, str]], started: float
+    service: Service,
+    probe: Probe,
+    variables: Callable[[], Mapping[str, str]],
+    started: float,
+    period: float = START_PERIOD,
 ) -> Service:
-    """Return a running service with its health; its process was ``started`` in seconds since the epoch."""
+    """Return a running service with its health.
+
+    :param started: when its process was, in seconds since the epoch.
+    :param period: how long it may be unhealthy after that, in seconds.
+    """
     now = time.time()
     try:
         probe(variables(), started)
     except Exception as unhealthy:  # whatever it is, in a container it would be an exit code and a text
         definite = isinstance(unhealthy, probes.Broken)
-        word = "unhealthy" if definite or now - started > START_PERIOD else "starting"
+        word = "unhealthy" if definite or now - started > period else "starting"
         said = str(unhealthy)
         return replace(service, health=word, probed_at=str(now), health_output=said, definite=definite)
     return replace(service, health="healthy", probed_at=str(now))

@@ -15,7 +15,7 @@ from typing import Any
 from windtunnel import locks
 from windtunnel.local import composefile, logs, postgres, processes, resources
 from windtunnel.local.definitions import FORK_SERVER, Definitions
-from windtunnel.local.healthcheck import Watch, probe_of, probed
+from windtunnel.local.healthcheck import Watch, probe_of, probed, start_period
 from windtunnel.local.layout import REMEDY, Layout, link, remove
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, NAMES, Venvs
@@ -119,11 +119,12 @@ class ProcessStack(Stack):
 
     def _seen(self, service: Service, info: Mapping[str, Any] | None) -> Service:
         service = self.supervisor.seen(service, info)
-        probe = probe_of(service.name, self.configuration["services"][service.name])
+        defined = self.configuration["services"][service.name]
+        probe = probe_of(service.name, defined)
         if info is None or service.state != "running" or probe is None:
             return service
         variables = partial(self._variables, service.name, service.label)
-        look = partial(probed, service, probe, variables, float(info["start"]))
+        look = partial(probed, service, probe, variables, float(info["start"]), start_period(defined))
         return self._watch.look(service, look) if self._watch else look()
 
     def get_engine(self, say: Say) -> None:

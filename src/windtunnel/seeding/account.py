@@ -35,6 +35,21 @@ def read(variables: Mapping[str, str]) -> Account:
     return json.loads(path.read_text()) if path.exists() else {"failures": {}, "deployed": {}, "called": []}
 
 
+def _progress_file(variables: Mapping[str, str]) -> Path:
+    return file(variables).with_suffix(".progress")
+
+
+def progress(variables: Mapping[str, str]) -> str:
+    """Return what the LocalStack that has these variables said last of an installation; empty if nothing."""
+    path = _progress_file(variables)
+    return path.read_text() if path.exists() else ""
+
+
+def report(line: str) -> None:
+    """Keep a line on an installation for whoever waits for it; an empty one as LocalStack starts."""
+    _progress_file(os.environ).write_text(line)
+
+
 @contextmanager
 def changed() -> Iterator[Account]:
     """Hand out the account to be changed, then save it, whatever happens; other processes wait meanwhile."""

@@ -1,5 +1,6 @@
 """Reading JSON files and checking calls against botocore's own models of AWS."""
 
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,27 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+@functools.cache
+def _model(service: str) -> Any:
+    """Read botocore's description of a service once: Lambda's takes 20 ms, and each function is checked."""
+    from botocore import loaders
+    from botocore.model import ServiceModel
+
+    return ServiceModel(loaders.create_loader().load_service_model(service, "service-2"))
+
+
 def validate(where: str, service: str, operation: str, arguments: dict[str, Any]) -> None:
     """Check a call before anything is sent.
 
     :param where: what the error's message begins with.
     :raises SeedingError: naming every wrong, unknown or missing argument.
     """
-    from botocore import loaders, xform_name
+    from botocore import xform_name
     from botocore.exceptions import UnknownServiceError
-    from botocore.model import ServiceModel
     from botocore.validate import ParamValidator
 
     try:
-        model = ServiceModel(loaders.create_loader().load_service_model(service, "service-2"))
+        model = _model(service)
     except UnknownServiceError as error:
         raise SeedingError(f"{where}: boto3 knows no service {service}") from error
     operations = {xform_name(name): name for name in model.operation_names}

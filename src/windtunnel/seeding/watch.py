@@ -35,6 +35,11 @@ def say(message: str) -> None:
     sys.stderr.flush()
 
 
+def _say_and_report(line: str) -> None:
+    say(line)
+    account.report(line)
+
+
 def seed() -> None:
     """Bring AWS to what ``config/aws.json`` and ``lambdas/`` say, whichever of them needs the other."""
     with account.changed() as kept:
@@ -70,7 +75,7 @@ def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
     asked = [one for one in found if not names or {one.name, one.folder.name} & set(names)]
     failed = {folder: reason for folder, reason in unusable.items() if not names or folder in names}
     client = boto3.client("lambda")
-    packages = Packages(ROOT / "lambdas", ROOT / LIBRARY, Installer.of(os.environ, say))
+    packages = Packages(ROOT / "lambdas", ROOT / LIBRARY, Installer.of(os.environ, _say_and_report))
     layers = Layers(packages, client)
     if not names:
         with account.changed() as kept:
@@ -171,6 +176,7 @@ def main_in_localstack() -> None:
     A failure does not fail LocalStack's init script, whose state is final: the next edit may be the fix.
     """
     account.file(os.environ).unlink(missing_ok=True)
+    account.report("")
     seed()
     if not account.read(os.environ)["failures"]:
         say("ready")

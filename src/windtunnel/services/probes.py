@@ -16,8 +16,12 @@ DEFINITE = 3
 # Up to what age a heartbeat is fresh, in seconds: Airflow's default scheduler_health_check_threshold.
 FRESH = 30
 
-# How long a service waits for what it needs, in seconds.
-PATIENCE = 120
+# How long a service waits for LocalStack, in seconds: the start period of its health check.
+PATIENCE = 180
+
+
+# How an answer begins that says what LocalStack does before it is healthy.
+SEEDING = "still seeding: "
 
 
 class Unhealthy(Exception):
@@ -53,14 +57,17 @@ def webserver(environment: Mapping[str, str], _: float) -> None:
     _get(f"{address}/execution/health")
 
 
-def seeded(environment: Mapping[str, str], _: float = 0) -> None:
-    """LocalStack runs and has made resources and functions, or has failed to."""
+def seeded(environment: Mapping[str, str], _: float = 0, progress: str = "") -> None:
+    """LocalStack runs and has made resources and functions, or has failed to.
+
+    :param progress: what it does meanwhile, if that is known.
+    """
     import json
 
     address = environment["AWS_ENDPOINT_URL"].removeprefix("http://")
     scripts = json.loads(_get(f"{address}/_localstack/init/ready"))
     if not scripts["completed"]:
-        raise Unhealthy("still seeding")
+        raise Unhealthy(f"{SEEDING}{progress}" if progress else "still seeding")
     failed = [script["name"] for script in scripts["scripts"] if script["state"] != "SUCCESSFUL"]
     if failed:
         raise Broken(f"seeding failed in {', '.join(failed)}: see this service's log")
@@ -68,9 +75,9 @@ def seeded(environment: Mapping[str, str], _: float = 0) -> None:
 
 def localstack(environment: Mapping[str, str], _: float) -> None:
     """LocalStack runs, its resources are there, and each function is Active and up to date."""
-    seeded(environment)
     from windtunnel.seeding import account
 
+    seeded(environment, progress=account.progress(environment))
     if found := account.read(environment)["failures"]:
         raise Broken("; ".join(f"{name}: {reason}" for name, reason in found.items()))
 

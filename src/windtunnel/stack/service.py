@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from windtunnel.services.probes import SEEDING
+
 
 @dataclass(frozen=True)
 class Service:
@@ -42,6 +44,12 @@ class Service:
         if self.definite or self.health == "unhealthy":
             return f"is not healthy: {self.health_output}"
         return ""
+
+    @property
+    def progress(self) -> str:
+        """What it does before it is healthy, if it says so; else its summary."""
+        doing = self.health_output.removeprefix(SEEDING) if self.health == "starting" else ""
+        return doing if doing and doing != self.health_output else self.summary
 
     @property
     def summary(self) -> str:

@@ -40,7 +40,7 @@ class Start:
         self._timeout = timeout
         self._began = time.monotonic()
         self._before = self._services = stack.services()
-        self._shown = {service.label: service.summary for service in self._before}
+        self._shown = {service.label: service.progress for service in self._before}
 
     def watch(self, advance: Advance) -> None:
         """Go on until every service is ready.
@@ -85,10 +85,10 @@ class Start:
 
     def _show(self, services: Iterable["Service"]) -> None:
         for service in services:
-            if service.state != "created" and self._shown.get(service.label) != service.summary:
-                self._shown[service.label] = service.summary
+            if service.state != "created" and self._shown.get(service.label) != service.progress:
+                self._shown[service.label] = service.progress
                 seconds = time.monotonic() - self._began
-                self._on_line(f"{service.label:<14} {service.summary:<10} {seconds:5.1f} s")
+                self._on_line(f"{service.label:<14} {service.progress:<10} {seconds:5.1f} s")
 
     def _is_any_left_without(self, failed: str) -> bool:
         """Whether a service that does not depend on the failed one is still to be started."""

@@ -17,7 +17,6 @@ from airflow.utils.log import file_task_handler
     [
         ("cadwyn.route_generation", "_DELETED_ROUTE_TAG"),
         ("airflow.executors.local_executor", "LocalExecutor._process_workloads"),
-        ("airflow.providers.amazon.aws.hooks.base_aws", "AwsGenericHook._get_caller"),
         ("airflow.providers.amazon.aws.hooks.base_aws", "AwsGenericHook._get_config"),
         ("airflow.cli.cli_parser", "get_parser"),
     ],

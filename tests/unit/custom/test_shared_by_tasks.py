@@ -2,6 +2,8 @@
 
 import gc
 import importlib.util
+import inspect
+import ssl
 import weakref
 from pathlib import Path
 from types import ModuleType
@@ -10,6 +12,9 @@ from typing import Any
 import botocore.hooks
 import botocore.session
 import pytest
+from airflow.providers.amazon.aws.hooks import base_aws
+from airflow.providers.amazon.aws.hooks.s3 import S3Hook
+from airflow.sdk.api.client import Client
 from airflow.sdk.execution_time import comms
 from airflow.sdk.listener import get_listener_manager
 
@@ -26,6 +31,7 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     # To be put back afterwards.
     monkeypatch.setattr(botocore.hooks, "accepts_kwargs", botocore.hooks.accepts_kwargs)
     monkeypatch.setattr(comms, "TypeAdapter", vars(comms)["TypeAdapter"])
+    monkeypatch.setattr(base_aws, "inspect", inspect)
     return module
 
 
@@ -81,3 +87,32 @@ def test_no_session_is_kept_by_what_is_shared(settings: ModuleType) -> None:
     gc.collect()
 
     assert kept() is None
+
+
+def test_supervisors_share_the_certificates_that_they_trust(
+    settings: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Client._get_ssl_context_cached.cache_clear()
+    settings.share_what_tasks_make()
+    read: list[object] = []
+    monkeypatch.setattr(ssl, "create_default_context", lambda **options: read.append(options))
+
+    Client(base_url="http://localhost", token="").close()
+
+    assert read == []
+
+
+class SomeOperator:
+    def execute(self) -> str:
+        """What a hook that it calls puts into its user agent."""
+        hook = S3Hook(aws_conn_id=None, region_name="ap-southeast-2")
+        return hook._generate_user_agent_extra_field("")
+
+
+def test_a_hook_finds_its_caller_and_reads_no_source(
+    settings: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inspect, "getframeinfo", lambda *_: pytest.fail("a source is read"))
+    settings.find_callers_without_their_source()
+
+    assert "Caller/SomeOperator " in SomeOperator().execute()

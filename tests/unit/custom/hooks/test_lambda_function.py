@@ -504,11 +504,3 @@ def test_nothing_is_asked_for_behind_the_end_marker(aws: Service, hook: LambdaFu
 
     assert hook.stream_reader("/g", "s")(None) == (events, "f/1")
     assert len(aws.requests) == 1
-
-
-def test_the_user_agent_names_the_operator(aws: Service, invoke: Callable[..., Answer]) -> None:
-    aws.script = [response(200, b"1")]
-
-    invoke()
-
-    assert b"Caller/LambdaOperator" in aws.requests[0].headers["User-Agent"]

@@ -47,6 +47,7 @@ services:
     restart: unless-stopped
     command: localstack
     environment: { GATEWAY_LISTEN: "0.0.0.0:4566", INIT: /etc/localstack/init }
+    healthcheck: { start_period: 3m, test: "true" }
     volumes: *volumes
   scheduler:
     <<: *airflow

@@ -97,6 +97,16 @@ def test_a_service_may_be_unhealthy_for_a_while(
     assert (service.health, service.health_output, service.definite) == (word, str(said), definite)
 
 
+def test_a_service_may_take_the_time_that_its_health_check_has(
+    written: ProcessStack, sick: dict[str, probes.Unhealthy]
+) -> None:
+    sick["localstack"] = probes.Unhealthy("still seeding")
+
+    service = look(written, "localstack", info("RUNNING", start=time.time() - healthcheck.START_PERIOD - 2))
+
+    assert service.health == "starting"
+
+
 def test_a_probe_that_breaks_is_one_that_fails(
     written: ProcessStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from windtunnel.seeding import account
 from windtunnel.services import probes
+from windtunnel.stack.service import Service
 
 from ..stand_ins.database import Database
 from ..stand_ins.web_server import Server
@@ -144,10 +146,26 @@ def test_localstack_is_not_while_it_seeds_and_that_may_take_time(
 ) -> None:
     server.answers("GET /_localstack/init/ready", scripts("RUNNING", completed=False))
 
-    with pytest.raises(probes.Unhealthy, match="still seeding") as caught:
+    with pytest.raises(probes.Unhealthy, match=r"^still seeding$") as caught:
         probes.localstack(localstack, 0.0)
 
     assert not isinstance(caught.value, probes.Broken)
+
+
+def test_localstack_says_what_it_installs(
+    localstack: dict[str, str], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.answers("GET /_localstack/init/ready", scripts("RUNNING", completed=False))
+    monkeypatch.setenv("TMPDIR", localstack["TMPDIR"])
+    account.report("installing lambdas/one/requirements.txt")
+
+    with pytest.raises(probes.Unhealthy) as caught:
+        probes.localstack(localstack, 0.0)
+
+    starting = Service("localstack", state="running", health="starting", health_output=str(caught.value))
+    assert starting.progress == "installing lambdas/one/requirements.txt"
+    assert replace(starting, health_output="still seeding").progress == "starting"
+    assert replace(starting, health="healthy").progress == "healthy"
 
 
 def test_failed_seeding_is_named_and_definite(localstack: dict[str, str], server: Server) -> None:

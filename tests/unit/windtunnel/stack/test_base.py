@@ -180,6 +180,18 @@ def test_up_tells_each_change_once_and_ends_when_all_are_ready() -> None:
     assert stack.ended
 
 
+def test_up_says_what_a_service_does_before_it_is_healthy() -> None:
+    installing = starting("cache", health_output="still seeding: installing lambdas/a/requirements.txt")
+    stack = Scripted([], but(starting("cache")), but(installing), but(installing), ALL)
+    lines: list[str] = []
+
+    stack.up(lines.append)
+
+    assert [line.rsplit(maxsplit=2)[0] for line in lines if line.startswith("cache")] == [
+        f"{'cache':<14} {said}" for said in ("starting", "installing lambdas/a/requirements.txt", "healthy")
+    ]
+
+
 def test_up_goes_on_with_the_start_by_what_was_seen_last() -> None:
     stack = Scripted([], [healthy("db")], ALL, progress=[Progress(), Progress(done=True)])
 
