@@ -1,6 +1,7 @@
 """How many tasks run in a second: calls of a function that returns at once, and where a task's time goes."""
 
 import statistics
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from airflow_client.client.models.task_instance_response import TaskInstanceResp
 from benchmarks import lambda_operator
 from benchmarks.report import Report
 from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.airflow_api.task_log import LogRecord, TaskLog
 from windtunnel.stack.base import Stack
 
 DAGS = Path(__file__).parent / "dags" / "bench_mapped.py"
@@ -16,6 +18,19 @@ LAMBDAS = lambda_operator.LAMBDAS
 SLOTS = 4
 # Seconds for each task, at most: four tasks a second.
 BAR = 0.25
+
+# Of so many tasks the log of one is read.
+SAMPLED = 10
+
+# The stages of a task that Airflow calls running, by the records of its log that end them.
+STAGES: dict[str, Callable[[LogRecord], bool]] = {
+    "its process starts and reads the DAG file": lambda record: (
+        record.message == "Worker startup parse complete"
+    ),
+    "hooks and clients are made": lambda record: record.message.startswith("Invoking "),
+    "the call, and its lines": lambda record: record.logger.startswith("lambda."),
+}
+LAST_STAGE = "XCom, listeners, its end is noted"
 
 
 def seconds(tasks: list[TaskInstanceResponse], begin: str, end: str) -> float:
@@ -32,24 +47,46 @@ def spans(tasks: list[TaskInstanceResponse]) -> float:
     return (max(ends) - min(starts)).total_seconds()
 
 
+def stages(task: TaskInstanceResponse, log: TaskLog) -> dict[str, float]:
+    """Return how long each stage of a running task took, in seconds.
+
+    :raises ValueError: if its log has no record of a stage.
+    """
+    found: dict[str, float] = {}
+    before = task.start_date
+    for name, ends in STAGES.items():
+        times = [record.time for record in log.records if record.time and ends(record)]
+        if not times or not before:
+            raise ValueError(f"the log of task {task.map_index} does not say: {name}")
+        found[name] = (times[-1] - before).total_seconds()
+        before = times[-1]
+    return found | {LAST_STAGE: (task.end_date - before).total_seconds()}
+
+
 def measure(stack: Stack, report: Report) -> None:
     """Start the stack, run the DAG once to warm it up, and measure the second run.
 
     A slot's time for a task is all slots' time by the number of tasks. Airflow notes a task's start and end;
-    what is left of the slot's time is before its start (a fork, the supervisor) and after its end (the log's
-    upload, the scheduler's next look).
+    what is left of the slot's time is before its start (two forks, the supervisor) and after its end (the
+    log's upload, the scheduler's next look). The rest is divided by the times of records in some tasks' logs.
     """
     stack.up()
     client = AirflowClient.of(stack)
     lambda_operator.ended(client, client.trigger("bench-mapped"), timeout=600)
-    tasks = lambda_operator.ended(client, client.trigger("bench-mapped"), timeout=600)
+    run = client.trigger("bench-mapped")
+    tasks = lambda_operator.ended(client, run, timeout=600)
     each = spans(tasks) / len(tasks)
     slot = each * SLOTS
     running = seconds(tasks, "start_date", "end_date")
     report.add(f"{len(tasks)} mapped calls, {SLOTS} slots: for each task", each, "s", BAR)
     report.add("tasks in a second", 1 / each, "")
     report.add("a slot's time for a task", slot, "s")
-    report.add("share of it: the task runs, by Airflow", 100 * running / slot, "%")
+    sampled = [
+        stages(task, client.task_log(run, "invoke", map_index=task.map_index)) for task in tasks[::SAMPLED]
+    ]
     report.add("share of it: before the task's start and after its end", 100 * (1 - running / slot), "%")
+    for name in (*STAGES, LAST_STAGE):
+        spent = statistics.mean(found[name] for found in sampled)
+        report.add(f"share of it: {name}", 100 * spent / slot, "%")
     waiting = seconds(tasks, "queued_when", "start_date")
     report.add("from queued to start, mean", waiting, "s")

@@ -23,6 +23,10 @@ DANGERS: dict[str, tuple[dict[str, str], str]] = {
         {"AWS_ENDPOINT_URL": "http://localhost:1@s3.amazonaws.com"},
         "AWS_ENDPOINT_URL",
     ),
+    "an Airflow connection": (
+        {"AIRFLOW_CONN_AWS_DEFAULT": "aws://@/?endpoint_url=https%3A%2F%2Fs3.amazonaws.com"},
+        "AIRFLOW_CONN_AWS_DEFAULT",
+    ),
     "endpoints ignored": (
         {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 KEYS = ("AKIA", "ASIA")
 ENDPOINT = "AWS_ENDPOINT_URL"
 IGNORE = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
+# An Airflow connection may name an endpoint of its own, which wins over all variables.
+CONNECTION, OWN_ENDPOINT, REAL = "AIRFLOW_CONN_", "endpoint_url", "amazonaws.com"
 
 
 def dangers(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -29,6 +31,8 @@ def dangers(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, address in sorted(variables.items()):
         if name.startswith(ENDPOINT) and address and not _is_local(address):
             yield f"{name} is {address!r}, which is not local", "Set it to the emulator's address."
+        if name.startswith(CONNECTION) and OWN_ENDPOINT in address and REAL in address:
+            yield f"{name} has an {OWN_ENDPOINT} of real AWS", f"Take {OWN_ENDPOINT} out of it."
 
 
 def _is_local(address: str) -> bool:

@@ -236,6 +236,7 @@ def test_the_local_engine_needs_no_docker(local: ProcessStack, docker: Docker) -
     assert said == []
 
 
+@pytest.mark.bad_input(66)
 @pytest.mark.parametrize(
     ("name", "said"),
     [

@@ -4,6 +4,7 @@ from tests.real_aws import DANGERS, EXAMPLE_KEY
 from windtunnel.services import real_aws
 
 
+@pytest.mark.bad_input(68)
 @pytest.mark.parametrize("danger", DANGERS)
 def test_each_danger_is_named(danger: str) -> None:
     variables, named = DANGERS[danger]

@@ -30,6 +30,7 @@ def test_the_setting_comes_before_airflows_own(config: str) -> None:
     assert slots(own | {"AIRFLOW__CORE__PARALLELISM": "6", "PARALLELISM": "5"}) == 5
 
 
+@pytest.mark.bad_input(67)
 @pytest.mark.parametrize("value", ["0", "-1", "four", "1.5", "٤"])
 def test_what_is_no_number_of_slots_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"PARALLELISM is .*whole number from 1 up"):

@@ -37,6 +37,7 @@ def test_values(tmp_path: Path, line: str, value: str) -> None:
     assert list(found.values())[-1] == value
 
 
+@pytest.mark.bad_input(65)
 @pytest.mark.parametrize("content", [b"X='open\n", b"X=\xff\n", b"X=${\n"])
 def test_what_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / ".env"

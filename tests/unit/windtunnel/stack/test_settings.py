@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.stack.errors import StackError
-from windtunnel.stack.settings import PORTS, Settings
+from windtunnel.stack.settings import PLUGINS_VERSION, PORTS, Settings
 
 from ..conftest import updated
 
@@ -104,3 +104,21 @@ def test_postgres_is_published_if_its_port_is_set(checkout: Path) -> None:
     settings = Settings.of(root=checkout, variables={PORTS["postgres"].setting: "0"}, overlays=[overlay])
 
     assert settings.compose_files()[1:] == [overlay]
+
+
+def test_every_file_of_the_plugins_is_part_of_their_version(tmp_path: Path) -> None:
+    """Services are started again when it changes; a plugin may read a template beside it."""
+    plugins = tmp_path / "plugins"
+    (plugins / "__pycache__").mkdir(parents=True)
+
+    def version() -> str:
+        return Settings.of("tunnel", root=tmp_path).for_compose[PLUGINS_VERSION]
+
+    versions = [version()]
+    for name in ("plugin.py", "template.html", "__pycache__/plugin.pyc"):
+        (plugins / name).touch()
+        versions.append(version())
+
+    assert versions[0] == ""
+    assert versions[2] == versions[3]
+    assert len(set(versions)) == 3
