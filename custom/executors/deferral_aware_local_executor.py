@@ -1,4 +1,4 @@
-"""Airflow's LocalExecutor, which does not take the end of a deferral for the end of the task."""
+"""Airflow's LocalExecutor: the end of a deferral is not the end of the task, and idle workers stay small."""
 
 import gc
 import multiprocessing

@@ -38,7 +38,7 @@ VERSIONS = {"airflow": ("webserver", "/api/v2/version"), "localstack": ("localst
 # How many of the session's last runs are shown if the failed test has none of its own.
 RUNS = 20
 
-# How many lines of each part are shown: a run, its task, and the end of its log, where the exception is.
+# How many lines of each part are shown: a run, its task, and the end of its log, which has the exception.
 SHOWN = 2 + TELLING_LINES
 
 # Tasks that have ended well, or have not begun.
@@ -96,7 +96,7 @@ def _noted(missing: list[str], name: str) -> Iterator[None]:
 
 
 def _runs(stack: RunningStack, path: Path, runs: Sequence[DAGRunResponse], own: Collection[str]) -> list[str]:
-    """Why each run has failed, or what it is at."""
+    """Return why each run failed, or what it is doing."""
     telling: list[str] = []
     with path.open("w") as file:
         for run in reversed(runs):
@@ -108,7 +108,7 @@ def _runs(stack: RunningStack, path: Path, runs: Sequence[DAGRunResponse], own: 
 
 
 def _unfinished(stack: RunningStack, run: DAGRunResponse) -> list[str]:
-    """The state of a run that has not ended, then its tasks' states."""
+    """Return the state of a run that has not ended, then its tasks' states."""
     state = stack.airflow.run(run.dag_id, run.dag_run_id).state
     if state in FINISHED:
         return []

@@ -1,7 +1,7 @@
-"""One-shot set-up of Airflow's metadata database; safe to run any number of times, also twice at once.
+"""Sets up Airflow's metadata database; safe to run any number of times, also twice at once.
 
-Everything happens in this one process, because importing Airflow takes longer than all of the work: the
-commands are Airflow's own command line, called in place.
+Everything happens in one process, because importing Airflow takes longer than all of the work: it calls
+Airflow's own commands without starting them as processes.
 """
 
 import json
@@ -18,7 +18,7 @@ from windtunnel.waiting import WaitTimeout, wait_until
 # How long a new database may take to accept connections, in seconds: initdb may run on a slow disk.
 DATABASE_TIMEOUT = 60.0
 
-# Any fixed number, by which inits that run at the same time wait for each other.
+# Any fixed number: with it, inits that run at the same time wait for each other.
 ADVISORY_LOCK = 0x77696E64
 
 
@@ -77,7 +77,7 @@ def main() -> None:
             for kind, path in files.items():
                 overwrite = ["--overwrite"] if kind == "connections" else []
                 airflow(kind, "import", *overwrite, str(path))
-            # So that every DAG can run as soon as the scheduler is up. Later edits are the dag-processor's.
+            # Every DAG can then run as soon as the scheduler is up. The dag-processor reads later edits.
             try:
                 airflow("dags", "reserialize")
             except Exception as error:  # of a DAG that cannot be serialized
@@ -85,7 +85,7 @@ def main() -> None:
                     f"init: saving DAGs one by one, because saving them at once failed: {error}\n"
                 )
                 dag_serialization.save_each()
-            # Older errors are of files that are gone; with them the dag-processor would count as unhealthy.
+            # Older errors belong to files that are gone; with them the dag-processor would be unhealthy.
             cursor.execute("DELETE FROM import_error WHERE timestamp < %s", begin)
     except (InitError, WaitTimeout) as error:
         sys.stderr.write(f"init: {error}\n")

@@ -19,7 +19,6 @@ FRESH = 30
 # How long a service waits for LocalStack, in seconds: the start period of its health check.
 PATIENCE = 180
 
-
 # How an answer begins that says what LocalStack does before it is healthy.
 SEEDING = "still seeding: "
 

@@ -1,6 +1,6 @@
-"""What can be said of a repository without a stack: DAG files parse, functions import, requirements resolve.
+"""Static checks of a repository: DAG files parse, functions import, requirements resolve.
 
-It is looked at with the Python environments of the local engine, whichever engine runs the stack.
+They need no stack. They use the local engine's Python environments, whichever engine runs the stack.
 """
 
 import io
@@ -50,27 +50,28 @@ PROCESSOR, NOBODY = "dag-processor", 1
 
 INSIDE = Path(__file__).with_name("inside.py")
 
-# How faulthandler begins when a process has taken too long.
+# How faulthandler's output begins if a process takes too long.
 STOPPED = "Timeout ("
 
 # Files of a traceback that are not the user's: Python's, installed packages', ours.
 FOREIGN = ('"<', f'"{sysconfig.get_path("stdlib")}/', "/site-packages/", str(INSIDE))
 
-# What has come of a DAG file, as ``windtunnel.pytest_plugin.static_checks.inside`` says.
+# What came of a DAG file, as ``windtunnel.pytest_plugin.static_checks.inside`` says.
 Answer = Mapping[str, Any]
 
 
 class CheckFailed(Exception):
-    """Something is not as it has to be; the message says what."""
+    """A check failed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that is to hold.
+    """One fact that must hold.
 
     :param subject: a file or folder, relative to the repository.
-    :param fact: what is to hold of it, in a word.
-    :param require: raises CheckFailed if it does not, StackError if nobody knows; skips if a stack would.
+    :param fact: what must hold for it, in a word.
+    :param require: raises CheckFailed if it does not hold, StackError if that cannot be found out; skips the
+        check if only a stack can tell.
     """
 
     subject: str
@@ -82,11 +83,11 @@ class Checks:
     """The static checks of one repository."""
 
     def __init__(self, stack: ProcessStack, repository: Path, time_budget: float = TIME_BUDGET) -> None:
-        """Look at nothing yet.
+        """Check nothing yet.
 
-        :param stack: its settings name the repository's folders, and its environments are used.
-        :param repository: the names of checks are relative to it.
-        :param time_budget: seconds that a DAG file may take.
+        :param stack: its settings name the repository's folders; the checks use its Python environments.
+        :param repository: names of checks are relative to it.
+        :param time_budget: how long a DAG file may take, in seconds.
         """
         self._stack = stack
         self._environments = stack.venvs
@@ -170,7 +171,7 @@ class Checks:
     def _function_variables(
         self, function: Function, code: bytes, layers: Sequence[bytes], place: Path
     ) -> dict[str, str]:
-        """What AWS and the function's own settings say; the place gets what is deployed."""
+        """Return what AWS and the function's own settings define, and unpack its package into the folder."""
         for folder, contents in ((CODE, [code]), ("opt", layers)):
             for content in filter(None, contents):
                 with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -222,7 +223,7 @@ class Checks:
         return dict(json.loads(process.stdout.splitlines()[-1]))
 
     def _airflow_variables(self, place: Path) -> dict[str, str]:
-        """The dag-processor's, but with no database and no AWS; the place gets a container's folders."""
+        """Return the dag-processor's, but without database and AWS, and make a container's folders."""
         stack, layout = self._stack, Layout(place)
         for volume in self._service["volumes"]:
             layout.mount(volume, stack.root)
@@ -234,7 +235,7 @@ class Checks:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{place}/none.db",
             # There are no secrets to encrypt.
             "AIRFLOW__CORE__FERNET_KEY": "",
-            # The whole way to an error: what of it is the user's own is picked afterwards.
+            # The whole traceback: the user's own lines are picked from it afterwards.
             "AIRFLOW__CORE__DAGBAG_IMPORT_ERROR_TRACEBACK_DEPTH": "100",
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
         }
@@ -244,19 +245,19 @@ class Checks:
         return dict(self._stack.configuration["services"][PROCESSOR])
 
     def _given(self) -> dict[str, str]:
-        """The variables that have a value in the compose file: nothing is taken from this shell."""
+        """Return the variables that have a value in the compose file, and none of this shell's."""
         variables = self._service["environment"].items()
         return {name: str(value) for name, value in variables if value is not None}
 
     def _aws(self) -> dict[str, str]:
-        """The stack's settings of AWS, with a port of this machine on which nothing listens."""
+        """Return the stack's AWS settings, with a port of this machine on which nothing listens."""
         settings = {name: value for name, value in self._given().items() if name.startswith("AWS_")}
         return {**settings, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{NOBODY}", "AWS_MAX_ATTEMPTS": "1"}
 
     def _run(
         self, environment: str, variables: Callable[[Path], dict[str, str]], *arguments: str
     ) -> "subprocess.CompletedProcess[str]":
-        """Run ``inside.py`` in a folder that is gone afterwards, with nothing of this shell."""
+        """Run ``inside.py`` in a temporary folder, without this shell's variables."""
         python = self._environments.python(environment)
         self._stack.state_folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="check-", dir=self._stack.state_folder) as place:
@@ -282,10 +283,10 @@ class Checks:
 
 
 def problems_of(answers: Mapping[str, Answer], time_budget: float) -> dict[str, list[str]]:
-    """What is wrong with each DAG file.
+    """Return what is wrong with each DAG file.
 
     :param answers: by file.
-    :param time_budget: seconds that a file may take.
+    :param time_budget: how long a file may take, in seconds.
     """
     files_of: dict[str, list[str]] = defaultdict(list)
     for file, answer in answers.items():

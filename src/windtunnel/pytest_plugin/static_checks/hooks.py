@@ -21,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
-    """Do without the workers of pytest-xdist: checks are over before workers would have started."""
+    """Use no workers of pytest-xdist: the checks end before workers would have started."""
     if config.getoption("windtunnel_check"):
         config.option.dist, config.option.tx = "no", []
 
@@ -74,7 +74,7 @@ class CheckItem(pytest.Item):
     require: Callable[[], None]
 
     def runtest(self) -> None:
-        """Require what is to hold."""
+        """Run the check."""
         self.require()
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

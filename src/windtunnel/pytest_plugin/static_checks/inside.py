@@ -20,7 +20,7 @@ from typing import Any
 
 
 def parse_all(folder: str) -> dict[str, dict[str, Any]]:
-    """Return what comes of each file that Airflow takes for a DAG file, by its path."""
+    """Return what comes of each file that Airflow takes for a DAG file, by path."""
     # As in the dag-processor: Airflow itself, and what files import of it, is imported before any is parsed.
     from airflow.configuration import conf
     from airflow.dag_processing import processor  # noqa: F401
@@ -82,7 +82,7 @@ def _parse(file: str, folder: str) -> dict[str, Any]:
 
 
 def _imported_from(folder: str, file: str) -> list[str]:
-    """The files of a folder that another of its files has imported."""
+    """Return the files of a folder that another of its files has imported."""
     files = {getattr(module, "__file__", None) for module in list(sys.modules.values())}
     # The folder is below AIRFLOW_HOME, too.
     found = {os.path.realpath(other) for other in files if other} - {os.path.realpath(file)}
@@ -119,7 +119,7 @@ def import_function(folder: str, handler: str, limit: str) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)
-    # Threads that the module has started are not waited for.
+    # It does not wait for threads that the module has started.
     os._exit(0)
 
 
