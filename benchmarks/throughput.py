@@ -50,13 +50,15 @@ def spans(tasks: list[TaskInstanceResponse]) -> float:
 def stages(task: TaskInstanceResponse, log: TaskLog) -> dict[str, float]:
     """Return how long each stage of a running task took, in seconds.
 
-    :raises ValueError: if its log has no record of a stage.
+    :raises ValueError: if it has not ended, or its log has no record of a stage.
     """
+    if not (task.start_date and task.end_date):
+        raise ValueError(f"task {task.map_index} has not ended")
     found: dict[str, float] = {}
-    before = task.start_date
+    before: datetime = task.start_date
     for name, ends in STAGES.items():
         times = [record.time for record in log.records if record.time and ends(record)]
-        if not times or not before:
+        if not times:
             raise ValueError(f"the log of task {task.map_index} does not say: {name}")
         found[name] = (times[-1] - before).total_seconds()
         before = times[-1]
