@@ -121,8 +121,8 @@ class Settings:
         """Return a hash of the user's plugins; empty if there are none."""
         folder = self.folder("PLUGINS_FOLDER")
         digest = hashlib.sha256()
-        files = (path for path in sorted(folder.rglob("*")) if "__pycache__" not in path.parts)
-        found = [path for path in files if path.is_file()]
+        files = (path for path in sorted(folder.rglob("*")) if path.name[0] != "." and path.is_file())
+        found = [path for path in files if "__pycache__" not in path.parts]
         for path in found:
             digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
         return digest.hexdigest()[:12] if found else ""

@@ -115,10 +115,11 @@ def test_every_file_of_the_plugins_is_part_of_their_version(tmp_path: Path) -> N
         return Settings.of("tunnel", root=tmp_path).for_compose[PLUGINS_VERSION]
 
     versions = [version()]
-    for name in ("plugin.py", "template.html", "__pycache__/plugin.pyc"):
+    for name in (".gitkeep", "plugin.py", "template.html", "__pycache__/plugin.pyc"):
         (plugins / name).touch()
         versions.append(version())
 
-    assert versions[0] == ""
-    assert versions[2] == versions[3]
-    assert len(set(versions)) == 3
+    nothing, hidden, plugin, template, bytecode = versions
+    assert nothing == hidden == ""
+    assert len({nothing, plugin, template}) == 3
+    assert template == bytecode
