@@ -56,7 +56,7 @@ def stopped_by_force(stack: StackUnderTest) -> set[str]:
     if isinstance(project, ProcessStack):
         # Other tests of this floor may have killed services before.
         before = len(project.supervisor.log_file.read_text())
-        project.supervisor.calls.stopAllProcesses()
+        project.stop()
         log = project.supervisor.log_file.read_text()[before:]
         asked = set(re.findall(r"stopped: (\S+) \(", log))
         assert asked >= {service.label for service in project.services() if not service.one_shot}

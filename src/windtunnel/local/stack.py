@@ -251,12 +251,12 @@ class ProcessStack(Stack):
             with _owner_named():
                 processes.end(self.layout.run)
         elif self.supervisor.answers():
-            self._stop()
+            self.stop()
         self._remove_remains()
         if volumes and self.layout.folder.exists():
             remove(self.layout.folder)
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
         """Stop what depends on others before them, each with its own patience, then supervisord."""
         left = self.service_names
         # What does not end is killed afterwards.
