@@ -1,0 +1,73 @@
+"""Every AWS service that moto knows and LocalStack does not serve, as a control plane at the same endpoint.
+
+A control plane keeps records and their states; nothing runs. ``docs/aws-services.md`` lists what each service is.
+LocalStack imports a service, and its description, at its first call: until then each costs one entry point.
+Runs inside LocalStack.
+"""
+
+from functools import partial
+
+from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
+from localstack.aws.chain import HandlerChain
+from localstack.aws.handlers import serve_custom_service_request_handlers
+from localstack.aws.skeleton import Skeleton
+from localstack.aws.spec import load_service
+from localstack.http import Response
+from localstack.runtime.hooks import on_infra_start
+from localstack.services.moto import call_moto
+from localstack.services.plugins import SERVICE_PLUGINS, Service, aws_provider
+from plux import PluginSpec
+
+from windtunnel_emulator import states
+
+PAGE = "docs/aws-services.md"
+
+
+def __getattr__(name: str) -> PluginSpec:
+    """Return the provider of a service; an entry point names it like boto3, with ``_`` for ``-``.
+
+    :raises AttributeError: for a name of Python itself.
+    """
+    if name.startswith("__"):
+        raise AttributeError(name)
+    service = name.replace("_", "-")
+    return aws_provider(api=service)(partial(_control_plane, service))
+
+
+def _control_plane(name: str) -> Service:
+    states.prepare(name)
+    model = load_service(name)
+    table = dict.fromkeys(model.operation_names, _ask_moto)
+    return Service(name, skeleton=Skeleton(model, table))
+
+
+def _ask_moto(context: RequestContext, _: ServiceRequest) -> ServiceResponse | None:
+    """Return moto's answer to a call.
+
+    :raises CommonServiceException: if moto does not know the operation.
+    """
+    try:
+        return call_moto(context)
+    except NotImplementedError as error:
+        raise not_emulated(context) from error
+
+
+def not_emulated(context: RequestContext) -> CommonServiceException:
+    """Return the answer to a call that nothing here answers."""
+    service = context.service.service_name if context.service else ""
+    operation = f".{context.operation.name}" if context.operation else ""
+    return CommonServiceException(
+        "InternalFailure", f"Windtunnel does not emulate {service}{operation}: see {PAGE}", status_code=501
+    )
+
+
+def refuse_unknown_services(_: HandlerChain, context: RequestContext, response: Response) -> None:
+    """Answer a call of a service that neither LocalStack nor moto has; LocalStack advertises a licence for it."""
+    if context.service and context.service.service_name not in SERVICE_PLUGINS.api_provider_specs:
+        raise not_emulated(context)
+
+
+@on_infra_start()  # type: ignore[untyped-decorator]
+def name_what_is_not_emulated() -> None:
+    """Put that answer before LocalStack's own."""
+    serve_custom_service_request_handlers.append(refuse_unknown_services)
