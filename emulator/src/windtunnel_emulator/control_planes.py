@@ -1,8 +1,8 @@
 """Every AWS service that moto knows and LocalStack does not serve, as a control plane at the same endpoint.
 
-A control plane keeps records and their states; nothing runs. ``docs/aws-services.md`` lists what each service is.
-LocalStack imports a service, and its description, at its first call: until then each costs one entry point.
-Runs inside LocalStack.
+A control plane keeps records and their states; nothing runs. ``docs/aws-services.md`` lists what each service
+is. LocalStack imports a service, and its description, at its first call: until then each costs one entry
+point. Runs inside LocalStack.
 """
 
 from functools import partial
@@ -38,6 +38,10 @@ def _control_plane(name: str) -> Service:
     states.prepare(name)
     model = load_service(name)
     table = dict.fromkeys(model.operation_names, _ask_moto)
+    if name == "databrew":
+        from windtunnel_emulator import databrew
+
+        table |= databrew.OPERATIONS
     return Service(name, skeleton=Skeleton(model, table))
 
 
@@ -62,7 +66,7 @@ def not_emulated(context: RequestContext) -> CommonServiceException:
 
 
 def refuse_unknown_services(_: HandlerChain, context: RequestContext, response: Response) -> None:
-    """Answer a call of a service that neither LocalStack nor moto has; LocalStack advertises a licence for it."""
+    """Answer a call of a service that neither LocalStack nor moto has: LocalStack would name its licence."""
     if context.service and context.service.service_name not in SERVICE_PLUGINS.api_provider_specs:
         raise not_emulated(context)
 

@@ -1,8 +1,9 @@
 """How jobs and clusters of a control plane pass through their states, so that whoever waits for them ends.
 
-moto moves some of its models on: of those, this names the ones that would jump to their last state. Its other models
-stay in one state for ever: where a waiter of Airflow's provider waits for another, the state becomes one of those
-that moto moves on. A state lasts a second at least, and each look moves it on by one at most. Runs inside LocalStack.
+moto moves some of its models on: of those, this names the ones that would jump to their last state. Its other
+models stay in one state for ever: where a waiter of Airflow's provider waits for another, the state becomes
+one of those that moto moves on. A state lasts a second at least, and each look moves it on by one at most.
+Runs inside LocalStack.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -18,8 +19,12 @@ EACH_SECOND = {"progression": "time", "seconds": 1}
 # Which state follows which.
 type Steps = Sequence[tuple[str, str]]
 
-# By service: moto's names of models that it moves on, but all the way at once.
-AT_ONCE: Mapping[str, Sequence[str]] = {"athena": ["athena::execution"], "glue": ["glue::job_run"]}
+# By service: names of models that moto moves on, but all the way at once unless it is told otherwise.
+AT_ONCE: Mapping[str, Sequence[str]] = {
+    "athena": ["athena::execution"],
+    "databrew": ["databrew::run"],
+    "glue": ["glue::job_run"],
+}
 
 
 def _of_cluster(cluster: Any) -> Steps:

@@ -1,0 +1,55 @@
+"""Runs of DataBrew's jobs: moto has the jobs alone. Runs inside LocalStack."""
+
+from datetime import UTC, datetime
+
+from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
+from moto.databrew.models import databrew_backends
+from moto.moto_api._internal.managed_state_model import ManagedState
+
+
+class Run(ManagedState):  # type: ignore[misc]
+    """A run of a job."""
+
+    def __init__(self, context: RequestContext, job: str) -> None:
+        """Start it."""
+        super().__init__("databrew::run", [("STARTING", "RUNNING"), ("RUNNING", "SUCCEEDED")])
+        self.id = f"db_{context.request_id.replace('-', '')}"
+        self.key = (context.account_id, context.region, job, self.id)
+        self.started = datetime.now(UTC)
+
+    def description(self) -> ServiceResponse:
+        """Return what DataBrew says of it."""
+        return {"JobName": self.key[2], "RunId": self.id, "State": self.status, "StartedOn": self.started}
+
+
+_RUNS: dict[tuple[str, str, str, str], Run] = {}
+
+
+def start_job_run(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+    """Start a run of a job.
+
+    :raises CommonServiceException: if there is no such job.
+    """
+    if request["Name"] not in databrew_backends[context.account_id][context.region].jobs:
+        raise _not_found(f"Job {request['Name']}")
+    run = Run(context, request["Name"])
+    _RUNS[run.key] = run
+    return {"RunId": run.id}
+
+
+def describe_job_run(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+    """Describe a run.
+
+    :raises CommonServiceException: if there is no such run.
+    """
+    key = (context.account_id, context.region, request["Name"], request["RunId"])
+    if key not in _RUNS:
+        raise _not_found(f"Job run {request['RunId']}")
+    return _RUNS[key].description()
+
+
+def _not_found(what: str) -> CommonServiceException:
+    return CommonServiceException("ResourceNotFoundException", f"{what} wasn't found.", status_code=404)
+
+
+OPERATIONS = {"StartJobRun": start_job_run, "DescribeJobRun": describe_job_run}
