@@ -1,10 +1,11 @@
 """The page of AWS services: what is emulated of those that the amazon provider has an operator or a hook for.
 
-``python -m windtunnel.dev.aws_services`` writes ``docs/aws-services.md``. Rows are kept here; what is a control
-plane is read from the emulator's entry points, and what is proven from the tasks of the smoke test's DAG.
+``python -m windtunnel.dev.aws_services`` writes ``docs/aws-services.md``. Rows are kept here; what is a
+control plane is read from the emulator's entry points, and what is proven from the tasks of the smoke test's DAG.
 """
 
 import re
+import textwrap
 import tomllib
 from dataclasses import dataclass
 
@@ -111,14 +112,14 @@ ROWS = (
 
 HEAD = """# AWS services
 
-Every service here answers at LocalStack's one endpoint. What *runs for real* does what it is asked. A *control
-plane* keeps records and moves jobs and clusters through their states, so that waiters, sensors and deferrable
-operators come to their end; nothing runs. A call of a service that is *none*, or of an operation that a control
-plane does not have, is answered with status 501, and names this page.
+Every service here answers at LocalStack's one endpoint. What *runs for real* does what it is asked. A
+*control plane* keeps records and moves jobs and clusters through their states, so that waiters, sensors
+and deferrable operators come to their end; nothing runs. A call of a service that is *none*, or of an
+operation that a control plane does not have, is answered with status 501, and names this page.
 
-The table has a row for each service that the amazon provider has an operator or a hook for. An operator module
-is in bold if `tests/e2e/test_provider_services.py` runs an operator of it and finds it green: {proven} of the {all}
-modules.
+The table has a row for each service that the amazon provider has an operator or a hook for. An operator
+module is in bold if `tests/e2e/test_provider_services.py` runs an operator of it and finds it green:
+{proven} of the {all} modules.
 
 | boto3's name | here | operator modules | |
 | --- | --- | --- | --- |
@@ -127,14 +128,16 @@ modules.
 TAIL = """
 ## States
 
-A state lasts a second at least, and each look moves it on by one at most. Many operators wait for a minute
-between two looks: give them `waiter_delay=1`, `poll_interval=1` or the like. What moto does not move on by
-itself is in `emulator/src/windtunnel_emulator/states.py`.
+A state lasts a second at least, and each look moves it on by one at most. Many operators wait for a
+minute between two looks: give them `waiter_delay=1`, `poll_interval=1` or the like. What moto does not
+move on by itself is in `emulator/src/windtunnel_emulator/states.py`.
 
 ## The others
 
-LocalStack itself serves more that the provider has nothing for: `apigateway`, `iam`, `kms`, `route53` and others.
-These are control planes, too: {others}.
+LocalStack itself serves more that the provider has nothing for: `apigateway`, `iam`, `kms`, `route53` and
+others. These are control planes, too:
+
+{others}
 
 `timestream-query` and `timestream-write` are left out: LocalStack cannot route calls to moto's.
 """
@@ -175,7 +178,8 @@ def page() -> str:
         green -= set(row.modules)
         lines.append(f"| `{row.service}` | {kind(row.service)} | {', '.join(names)} | {row.note} |\n")
     others = sorted(set(control_planes()) - {row.service for row in ROWS})
-    return "".join(lines) + TAIL.format(others=", ".join(f"`{name}`" for name in others))
+    listed = textwrap.fill(", ".join(f"`{name}`" for name in others), 120, break_on_hyphens=False)
+    return "".join(lines) + TAIL.format(others=listed)
 
 
 if __name__ == "__main__":
