@@ -1,7 +1,7 @@
 """The page of AWS services: what is emulated of those that the amazon provider has an operator or a hook for.
 
 ``python -m windtunnel.dev.aws_services`` writes ``docs/aws-services.md``. Rows are kept here; what is a
-control plane is read from the emulator's entry points, and what is proven from the tasks of the smoke test's DAG.
+control plane is read from the emulator's entry points, what is proven from the tasks of the smoke test's DAG.
 """
 
 import re
