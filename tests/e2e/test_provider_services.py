@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support import BUCKET
 from windtunnel.airflow_api.client import AirflowClient
@@ -76,3 +77,11 @@ def failures(airflow: AirflowClient, windtunnel: RunningStack) -> Mapping[str, s
 @pytest.mark.parametrize("task", sorted(aws_services.tasks()))
 def test_its_task_is_green(failures: Mapping[str, str], task: str) -> None:
     assert failures[task] == ""
+
+
+def test_a_service_that_is_not_emulated_says_so(windtunnel: RunningStack) -> None:
+    with pytest.raises(
+        ClientError, match=r"does not emulate appflow.ListFlows: see docs/aws-services\.md"
+    ) as raised:
+        windtunnel.aws("appflow").list_flows()
+    assert raised.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
