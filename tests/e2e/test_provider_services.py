@@ -41,7 +41,8 @@ def make_what_is_needed(aws: Callable[[str], Any]) -> None:
     aws("neptune").create_db_cluster(DBClusterIdentifier=NAME, Engine="neptune")
     encryption = {
         "Rules": [{"ResourceType": "collection", "Resource": [f"collection/{NAME}"]}],
-        "AWSOwnedKey": True,
+        "AWSOwnedKey": False,
+        "KmsARN": "arn:aws:kms:ap-southeast-2:000000000000:key/key",
     }
     aws("opensearchserverless").create_security_policy(
         name=NAME, type="encryption", policy=json.dumps(encryption)
@@ -56,7 +57,7 @@ def make_what_is_needed(aws: Callable[[str], Any]) -> None:
 def make_batch(batch: Any) -> None:
     batch.create_compute_environment(computeEnvironmentName=NAME, type="UNMANAGED", serviceRole=ROLE)
     order = [{"order": 1, "computeEnvironment": NAME}]
-    batch.create_job_queue(jobQueueName=NAME, priority=1, computeEnvironmentOrder=order)
+    batch.create_job_queue(jobQueueName=NAME, state="ENABLED", priority=1, computeEnvironmentOrder=order)
     container = {"image": "image", "command": ["true"], "vcpus": 1, "memory": 128}
     batch.register_job_definition(jobDefinitionName=NAME, type="container", containerProperties=container)
 

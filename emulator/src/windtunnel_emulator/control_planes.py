@@ -12,10 +12,12 @@ from localstack.aws.chain import HandlerChain
 from localstack.aws.handlers import serve_custom_service_request_handlers
 from localstack.aws.skeleton import Skeleton
 from localstack.aws.spec import load_service
+from localstack.constants import DEFAULT_AWS_ACCOUNT_ID
 from localstack.http import Response
 from localstack.runtime.hooks import on_infra_start
 from localstack.services.moto import call_moto
 from localstack.services.plugins import SERVICE_PLUGINS, Service, aws_provider
+from moto.backends import get_backend
 from plux import PluginSpec
 
 from windtunnel_emulator import states
@@ -36,13 +38,21 @@ def __getattr__(name: str) -> PluginSpec:
 
 def _control_plane(name: str) -> Service:
     states.prepare(name)
+    _be_in_every_region(name)
     model = load_service(name)
     table = dict.fromkeys(model.operation_names, _ask_moto)
-    if name == "databrew":
-        from windtunnel_emulator import databrew
+    if name in ("databrew", "s3vectors"):
+        from windtunnel_emulator import additions
 
-        table |= databrew.OPERATIONS
+        table |= additions.OPERATIONS[name]
     return Service(name, skeleton=Skeleton(model, table))
+
+
+def _be_in_every_region(name: str) -> None:
+    """Let moto serve the stack's region, which its list of a service's regions may not have."""
+    backends = get_backend(name)[DEFAULT_AWS_ACCOUNT_ID]
+    if "aws" not in backends.regions:
+        backends.regions += backends.get_session().get_available_regions("ec2")
 
 
 def _ask_moto(context: RequestContext, _: ServiceRequest) -> ServiceResponse | None:

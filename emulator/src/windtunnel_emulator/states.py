@@ -19,11 +19,11 @@ EACH_SECOND = {"progression": "time", "seconds": 1}
 # Which state follows which.
 type Steps = Sequence[tuple[str, str]]
 
-# By service: names of models that moto moves on, but all the way at once unless it is told otherwise.
+# By service: names of models that moto moves on, but all the way at once, or not with every look.
 AT_ONCE: Mapping[str, Sequence[str]] = {
     "athena": ["athena::execution"],
     "databrew": ["databrew::run"],
-    "glue": ["glue::job_run"],
+    "glue": ["glue::crawl", "glue::job_run"],
 }
 
 

@@ -132,6 +132,20 @@ def test_what_moto_refuses_is_refused(call: Call) -> None:
     assert (status, answer["__type"]) == (400, "RepositoryNotFoundException")
 
 
+def test_a_service_is_in_every_region(call: Call) -> None:
+    assert call("s3tables", "CreateTableBucket", name="bucket")[0] == 200
+
+
+def test_what_is_created_in_s3_vectors_has_an_arn(call: Call) -> None:
+    _, bucket = call("s3vectors", "CreateVectorBucket", vectorBucketName="bucket")
+    size = {"dataType": "float32", "dimension": 2, "distanceMetric": "cosine"}
+    _, index = call("s3vectors", "CreateIndex", vectorBucketName="bucket", indexName="index", **size)
+
+    assert bucket["vectorBucketArn"].endswith(f":{ACCOUNT}:bucket/bucket")
+    assert index["indexArn"] == f"{bucket['vectorBucketArn']}/index/index"
+    assert call("s3vectors", "GetIndex", **index)[0] == 200
+
+
 def test_an_unknown_operation_is_said_and_names_the_page(call: Call) -> None:
     status, answer = call("athena", "StartSession")
 
@@ -304,6 +318,14 @@ def test_a_job_of_glue(call: Call) -> None:
 
     seen = see(call, "glue", "GetJobRun", "JobRun.JobRunState", JobName="job", RunId=run["JobRunId"])
     assert seen == ["RUNNING", "SUCCEEDED", "SUCCEEDED", "SUCCEEDED"]
+
+
+def test_a_crawler_of_glue(call: Call) -> None:
+    targets = {"S3Targets": [{"Path": "s3://bucket/key"}]}
+    call("glue", "CreateCrawler", Name="crawler", Role=ROLE, DatabaseName="base", Targets=targets)
+    call("glue", "StartCrawler", Name="crawler")
+
+    assert see(call, "glue", "GetCrawler", "Crawler.State", Name="crawler")[-1] == "READY"
 
 
 def test_an_application_for_flink(call: Call) -> None:

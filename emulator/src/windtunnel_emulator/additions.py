@@ -1,10 +1,17 @@
-"""Runs of DataBrew's jobs: moto has the jobs alone. Runs inside LocalStack."""
+"""What control planes need beyond moto: runs of DataBrew's jobs, and ARNs of S3 Vectors.
 
+Runs inside LocalStack.
+"""
+
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
+from localstack.aws.api.core import ServiceRequestHandler
+from localstack.services.moto import call_moto
 from moto.databrew.models import databrew_backends
 from moto.moto_api._internal.managed_state_model import ManagedState
+from moto.s3vectors.models import s3vectors_backends
 
 
 class Run(ManagedState):  # type: ignore[misc]
@@ -52,4 +59,22 @@ def _not_found(what: str) -> CommonServiceException:
     return CommonServiceException("ResourceNotFoundException", f"{what} wasn't found.", status_code=404)
 
 
-OPERATIONS = {"StartJobRun": start_job_run, "DescribeJobRun": describe_job_run}
+def create_vector_bucket(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+    """Let moto create a bucket, and say its ARN, as AWS does of late."""
+    call_moto(context)
+    backend = s3vectors_backends[context.account_id]["aws"]
+    return {"vectorBucketArn": backend.get_vector_bucket(request["vectorBucketName"]).vector_bucket_arn}
+
+
+def create_index(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+    """Let moto create an index, and say its ARN."""
+    call_moto(context)
+    backend = s3vectors_backends[context.account_id]["aws"]
+    bucket = backend.get_vector_bucket(request.get("vectorBucketName"), request.get("vectorBucketArn"))
+    return {"indexArn": f"{bucket.vector_bucket_arn}/index/{request['indexName']}"}
+
+
+OPERATIONS: Mapping[str, Mapping[str, ServiceRequestHandler]] = {
+    "databrew": {"StartJobRun": start_job_run, "DescribeJobRun": describe_job_run},
+    "s3vectors": {"CreateVectorBucket": create_vector_bucket, "CreateIndex": create_index},
+}
