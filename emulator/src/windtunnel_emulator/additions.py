@@ -1,4 +1,4 @@
-"""What control planes need beyond moto: runs of DataBrew's jobs, and ARNs of S3 Vectors.
+"""What control planes need beyond moto: runs of DataBrew's jobs, metrics of crawlers, ARNs of S3 Vectors.
 
 Runs inside LocalStack.
 """
@@ -10,6 +10,7 @@ from localstack.aws.api import CommonServiceException, RequestContext, ServiceRe
 from localstack.aws.api.core import ServiceRequestHandler
 from localstack.services.moto import call_moto
 from moto.databrew.models import databrew_backends
+from moto.glue.models import glue_backends
 from moto.moto_api._internal.managed_state_model import ManagedState
 from moto.s3vectors.models import s3vectors_backends
 
@@ -59,6 +60,15 @@ def _not_found(what: str) -> CommonServiceException:
     return CommonServiceException("ResourceNotFoundException", f"{what} wasn't found.", status_code=404)
 
 
+def get_crawler_metrics(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+    """Say of crawlers that they have changed nothing; of all if none is named."""
+    names = request.get("CrawlerNameList") or glue_backends[context.account_id][context.region].crawlers
+    changed = {"TablesCreated": 0, "TablesUpdated": 0, "TablesDeleted": 0}
+    return {
+        "CrawlerMetricsList": [{"CrawlerName": name, "TimeLeftSeconds": 0.0, **changed} for name in names]
+    }
+
+
 def create_vector_bucket(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
     """Let moto create a bucket, and say its ARN, as AWS does of late."""
     call_moto(context)
@@ -76,5 +86,6 @@ def create_index(context: RequestContext, request: ServiceRequest) -> ServiceRes
 
 OPERATIONS: Mapping[str, Mapping[str, ServiceRequestHandler]] = {
     "databrew": {"StartJobRun": start_job_run, "DescribeJobRun": describe_job_run},
+    "glue": {"GetCrawlerMetrics": get_crawler_metrics},
     "s3vectors": {"CreateVectorBucket": create_vector_bucket, "CreateIndex": create_index},
 }

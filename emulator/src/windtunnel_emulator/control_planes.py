@@ -10,8 +10,9 @@ from functools import partial
 from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
 from localstack.aws.chain import HandlerChain
 from localstack.aws.handlers import serve_custom_service_request_handlers
+from localstack.aws.protocol.service_router import signing_name_path_prefix_rules
 from localstack.aws.skeleton import Skeleton
-from localstack.aws.spec import load_service
+from localstack.aws.spec import ServiceModelIdentifier, load_service
 from localstack.constants import DEFAULT_AWS_ACCOUNT_ID
 from localstack.http import Response
 from localstack.runtime.hooks import on_infra_start
@@ -23,6 +24,21 @@ from plux import PluginSpec
 from windtunnel_emulator import states
 
 PAGE = "docs/aws-services.md"
+
+# Of services that sign by the same name: which one it is, by how the path begins. LocalStack takes some of their
+# calls for calls of S3.
+PATHS = {
+    "bedrock": {"/agents": "bedrock-agent", "/knowledgebases": "bedrock-agent"},
+    "connect": {"*": "connect"},
+    "connect-campaigns": {"/v2/": "connectcampaignsv2", "*": "connectcampaigns"},
+    "kinesisvideo": {
+        "/get": "kinesis-video-archived-media",
+        "/listFragments": "kinesis-video-archived-media",
+    },
+    "lex": {"*": "lexv2-models"},
+    "sagemaker": {"/Batch": "sagemaker-metrics"},
+    "signer": {"*": "signer"},
+}
 
 
 def __getattr__(name: str) -> PluginSpec:
@@ -41,7 +57,7 @@ def _control_plane(name: str) -> Service:
     _be_in_every_region(name)
     model = load_service(name)
     table = dict.fromkeys(model.operation_names, _ask_moto)
-    if name in ("databrew", "s3vectors"):
+    if name in ("databrew", "glue", "s3vectors"):
         from windtunnel_emulator import additions
 
         table |= additions.OPERATIONS[name]
@@ -82,6 +98,9 @@ def refuse_unknown_services(_: HandlerChain, context: RequestContext, response: 
 
 
 @on_infra_start()  # type: ignore[untyped-decorator]
-def name_what_is_not_emulated() -> None:
-    """Put that answer before LocalStack's own."""
+def route_to_control_planes() -> None:
+    """Tell services apart that sign by the same name, and put our answer before LocalStack's own."""
+    for signing_name, paths in PATHS.items():
+        rules = signing_name_path_prefix_rules.setdefault(signing_name, {})
+        rules.update({prefix: ServiceModelIdentifier(service) for prefix, service in paths.items()})
     serve_custom_service_request_handlers.append(refuse_unknown_services)
