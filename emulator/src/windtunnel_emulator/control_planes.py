@@ -25,10 +25,10 @@ from windtunnel_emulator import states
 
 PAGE = "docs/aws-services.md"
 
-# Of services that sign by the same name: which one it is, by how the path begins. LocalStack takes some of their
-# calls for calls of S3.
+# Of services that sign by the same name: which one it is, by how the path begins. LocalStack takes some of
+# their calls for calls of S3.
 PATHS = {
-    "bedrock": {"/agents": "bedrock-agent", "/knowledgebases": "bedrock-agent"},
+    "bedrock": dict.fromkeys(("/agents", "/flows", "/knowledgebases", "/prompts", "/tags"), "bedrock-agent"),
     "connect": {"*": "connect"},
     "connect-campaigns": {"/v2/": "connectcampaignsv2", "*": "connectcampaigns"},
     "kinesisvideo": {
