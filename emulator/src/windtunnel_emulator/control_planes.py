@@ -31,6 +31,7 @@ PATHS = {
     "bedrock": dict.fromkeys(("/agents", "/flows", "/knowledgebases", "/prompts", "/tags"), "bedrock-agent"),
     "connect": {"*": "connect"},
     "connect-campaigns": {"/v2/": "connectcampaignsv2", "*": "connectcampaigns"},
+    "ivs": {"*": "ivs"},
     "kinesisvideo": {
         "/get": "kinesis-video-archived-media",
         "/listFragments": "kinesis-video-archived-media",

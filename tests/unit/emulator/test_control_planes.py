@@ -128,10 +128,12 @@ def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_calls_reach_their_service() -> None:
     for service in SERVICES:
         model = load_service(service)
-        for name in model.operation_names[:: len(model.operation_names) // 12 + 1]:
-            found = service_router.determine_aws_service_model(raw_request(model, name))
-            # What is Neptune's in RDS is of moto's one record of both.
-            assert found.service_name == service.replace("neptune", "rds"), (service, name)
+        reached = {
+            getattr(service_router.determine_aws_service_model(raw_request(model, name)), "service_name", "")
+            for name in model.operation_names[:: len(model.operation_names) // 12 + 1]
+        }
+        # Neptune's calls are RDS's, and moto has one record of both.
+        assert reached == {service.replace("neptune", "rds")}, service
 
 
 def raw_request(model: Any, name: str) -> Request:
