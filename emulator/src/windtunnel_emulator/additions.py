@@ -63,10 +63,10 @@ def _not_found(what: str) -> CommonServiceException:
 def get_crawler_metrics(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
     """Say of crawlers that they have changed nothing; of all if none is named."""
     names = request.get("CrawlerNameList") or glue_backends[context.account_id][context.region].crawlers
-    changed = {"TablesCreated": 0, "TablesUpdated": 0, "TablesDeleted": 0}
-    return {
-        "CrawlerMetricsList": [{"CrawlerName": name, "TimeLeftSeconds": 0.0, **changed} for name in names]
-    }
+    times = dict.fromkeys(("LastRuntimeSeconds", "MedianRuntimeSeconds", "TimeLeftSeconds"), 0.0)
+    tables = dict.fromkeys(("TablesCreated", "TablesUpdated", "TablesDeleted"), 0)
+    said = {"StillEstimating": False, **times, **tables}
+    return {"CrawlerMetricsList": [{"CrawlerName": name, **said} for name in names]}
 
 
 def create_vector_bucket(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
