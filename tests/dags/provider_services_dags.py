@@ -62,7 +62,7 @@ def arn(service: str, resource: str) -> str:
     return f"arn:aws:{service}:ap-southeast-2:000000000000:{resource}"
 
 
-class AccountOperator(AwsBaseOperator[StsHook]):  # type: ignore[misc]
+class AccountOperator(AwsBaseOperator[StsHook]):
     """An operator of one's own, made of what all of the provider's have in common."""
 
     aws_hook_class = StsHook

@@ -3,29 +3,33 @@
 Runs inside LocalStack.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
 
-from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
-from localstack.aws.api.core import ServiceRequestHandler
+from localstack.aws.api import CommonServiceException, RequestContext
 from localstack.services.moto import call_moto
 from moto.databrew.models import databrew_backends
 from moto.glue.models import glue_backends
 from moto.moto_api._internal.managed_state_model import ManagedState
 from moto.s3vectors.models import s3vectors_backends
 
+type Request = Mapping[str, Any]
+type Answer = dict[str, Any]
 
-class Run(ManagedState):  # type: ignore[misc]
+
+class Run(ManagedState):
     """A run of a job."""
 
     def __init__(self, context: RequestContext, job: str) -> None:
         """Start it."""
         super().__init__("databrew::run", [("STARTING", "RUNNING"), ("RUNNING", "SUCCEEDED")])
-        self.id = f"db_{context.request_id.replace('-', '')}"
+        self.id = f"db_{uuid4().hex}"
         self.key = (context.account_id, context.region, job, self.id)
         self.started = datetime.now(UTC)
 
-    def description(self) -> ServiceResponse:
+    def description(self) -> Answer:
         """Return what DataBrew says of it."""
         return {"JobName": self.key[2], "RunId": self.id, "State": self.status, "StartedOn": self.started}
 
@@ -33,7 +37,7 @@ class Run(ManagedState):  # type: ignore[misc]
 _RUNS: dict[tuple[str, str, str, str], Run] = {}
 
 
-def start_job_run(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+def start_job_run(context: RequestContext, request: Request) -> Answer:
     """Start a run of a job.
 
     :raises CommonServiceException: if there is no such job.
@@ -45,7 +49,7 @@ def start_job_run(context: RequestContext, request: ServiceRequest) -> ServiceRe
     return {"RunId": run.id}
 
 
-def describe_job_run(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+def describe_job_run(context: RequestContext, request: Request) -> Answer:
     """Describe a run.
 
     :raises CommonServiceException: if there is no such run.
@@ -60,7 +64,7 @@ def _not_found(what: str) -> CommonServiceException:
     return CommonServiceException("ResourceNotFoundException", f"{what} wasn't found.", status_code=404)
 
 
-def get_crawler_metrics(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+def get_crawler_metrics(context: RequestContext, request: Request) -> Answer:
     """Say of crawlers that they have changed nothing; of all if none is named."""
     names = request.get("CrawlerNameList") or glue_backends[context.account_id][context.region].crawlers
     times = dict.fromkeys(("LastRuntimeSeconds", "MedianRuntimeSeconds", "TimeLeftSeconds"), 0.0)
@@ -69,14 +73,14 @@ def get_crawler_metrics(context: RequestContext, request: ServiceRequest) -> Ser
     return {"CrawlerMetricsList": [{"CrawlerName": name, **said} for name in names]}
 
 
-def create_vector_bucket(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+def create_vector_bucket(context: RequestContext, request: Request) -> Answer:
     """Let moto create a bucket, and say its ARN, as AWS does of late."""
     call_moto(context)
     backend = s3vectors_backends[context.account_id]["aws"]
     return {"vectorBucketArn": backend.get_vector_bucket(request["vectorBucketName"]).vector_bucket_arn}
 
 
-def create_index(context: RequestContext, request: ServiceRequest) -> ServiceResponse:
+def create_index(context: RequestContext, request: Request) -> Answer:
     """Let moto create an index, and say its ARN."""
     call_moto(context)
     backend = s3vectors_backends[context.account_id]["aws"]
@@ -84,7 +88,7 @@ def create_index(context: RequestContext, request: ServiceRequest) -> ServiceRes
     return {"indexArn": f"{bucket.vector_bucket_arn}/index/{request['indexName']}"}
 
 
-OPERATIONS: Mapping[str, Mapping[str, ServiceRequestHandler]] = {
+OPERATIONS: Mapping[str, Mapping[str, Callable[[RequestContext, Request], Answer]]] = {
     "databrew": {"StartJobRun": start_job_run, "DescribeJobRun": describe_job_run},
     "glue": {"GetCrawlerMetrics": get_crawler_metrics},
     "s3vectors": {"CreateVectorBucket": create_vector_bucket, "CreateIndex": create_index},

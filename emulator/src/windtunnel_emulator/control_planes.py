@@ -8,7 +8,6 @@ point. Runs inside LocalStack.
 from functools import partial
 
 from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
-from localstack.aws.chain import HandlerChain
 from localstack.aws.handlers import serve_custom_service_request_handlers
 from localstack.aws.protocol.service_router import signing_name_path_prefix_rules
 from localstack.aws.skeleton import Skeleton
@@ -67,7 +66,7 @@ def _control_plane(name: str) -> Service:
 
 def _be_in_every_region(name: str) -> None:
     """Let moto serve the stack's region, which its list of a service's regions may not have."""
-    backends = get_backend(name)[DEFAULT_AWS_ACCOUNT_ID]
+    backends = get_backend(name)[DEFAULT_AWS_ACCOUNT_ID]  # type: ignore[call-overload]
     if "aws" not in backends.regions:
         backends.regions += backends.get_session().get_available_regions("ec2")
 
@@ -92,7 +91,7 @@ def not_emulated(context: RequestContext) -> CommonServiceException:
     )
 
 
-def refuse_unknown_services(_: HandlerChain, context: RequestContext, response: Response) -> None:
+def refuse_unknown_services(chain: object, context: RequestContext, response: Response) -> None:
     """Answer a call of a service that neither LocalStack nor moto has: LocalStack would name its licence."""
     if context.service and context.service.service_name not in SERVICE_PLUGINS.api_provider_specs:
         raise not_emulated(context)

@@ -12,7 +12,6 @@ import botocore.session
 import jmespath
 import pytest
 from localstack.aws.api import CommonServiceException, RequestContext
-from localstack.aws.chain import HandlerChain
 from localstack.aws.forwarder import create_aws_request_context
 from localstack.aws.protocol import service_router
 from localstack.aws.spec import load_service
@@ -194,7 +193,7 @@ def test_an_unknown_operation_is_said_and_names_the_page(call: Call) -> None:
 
 def test_an_unknown_service_is_said_and_names_the_page() -> None:
     def handle(service: str, operation: str) -> None:
-        control_planes.refuse_unknown_services(HandlerChain(), request(service, operation), Response())
+        control_planes.refuse_unknown_services(None, request(service, operation), Response())
 
     handle("s3", "ListBuckets")
     handle("athena", "ListDataCatalogs")
@@ -216,7 +215,7 @@ MIGRATION = {
 }
 
 
-def see(call: Call, service: str, operation: str, path: str, **parameters: Any) -> list[str]:
+def see(call: Call, service: str, operation: str, path: str, **parameters: Any) -> list[Any]:
     """The states that four looks see."""
     return [jmespath.search(path, call(service, operation, **parameters)[1]) for _ in range(4)]
 
