@@ -13,7 +13,6 @@ from localstack.aws.protocol.service_router import signing_name_path_prefix_rule
 from localstack.aws.skeleton import Skeleton
 from localstack.aws.spec import ServiceModelIdentifier, load_service
 from localstack.constants import DEFAULT_AWS_ACCOUNT_ID
-from localstack.http import Response
 from localstack.runtime.hooks import on_infra_start
 from localstack.services.moto import call_moto
 from localstack.services.plugins import SERVICE_PLUGINS, Service, aws_provider
@@ -91,7 +90,7 @@ def not_emulated(context: RequestContext) -> CommonServiceException:
     )
 
 
-def refuse_unknown_services(chain: object, context: RequestContext, response: Response) -> None:
+def refuse_unknown_services(chain: object, context: RequestContext, response: object) -> None:
     """Answer a call of a service that neither LocalStack nor moto has: LocalStack would name its licence."""
     if context.service and context.service.service_name not in SERVICE_PLUGINS.api_provider_specs:
         raise not_emulated(context)
