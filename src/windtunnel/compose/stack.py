@@ -33,8 +33,8 @@ DEBIAN_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 EXEC = ("docker", "compose", "exec", "--no-TTY")
 
-# Where an image has its venvs.
-VENVS = {"airflow": "/opt/venv", "localstack": "/opt/localstack", "lambda": "/opt/lambda"}
+# Where an image has its venv.
+VENVS = {"airflow": "/opt/venv", "localstack": "/opt/localstack"}
 
 
 class ComposeStack(Stack):
@@ -172,13 +172,13 @@ class ComposeStack(Stack):
         images.build_for_tests(self, parts, say, on_line)
 
     def test_command(
-        self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
+        self, part: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
         """Return a command in a part's test image, with no network; the image knows the folders."""
         command = [
             "docker", "run", "--rm", "--init", "--network", "none",
             "--volume", f"{self.root}:/checkout:ro", "--workdir", "/checkout",
-            "--env", "MYPY_CACHE_DIR=/tmp/mypy", "--entrypoint", f"{VENVS[venv]}/bin/python",
+            "--env", "MYPY_CACHE_DIR=/tmp/mypy", "--entrypoint", f"{VENVS[part]}/bin/python",
             images.for_tests(self, part), *arguments,
         ]  # fmt: skip
         return command, {}

@@ -26,17 +26,15 @@ COMPOSE = "compose"
 class Beside:
     """A part of the stack whose packages code needs, to be tested and checked.
 
-    :param name: of the image, and of the local engine's venv, with which types are checked.
+    :param name: of the image, and of the local engine's venv.
     :param tests: folders of unit tests that run in it.
     :param sources: further folders in which types are checked with it.
-    :param test_venv: the venv whose Python has what tests need.
     :param python_path: besides the packages of the checkout.
     """
 
     name: str
     tests: Sequence[str]
     sources: Sequence[str]
-    test_venv: str
     python_path: Sequence[str] = ()
 
 
@@ -45,10 +43,9 @@ BESIDE = (
         "airflow",
         ("tests/unit/custom", "tests/unit/dags"),
         ("custom", "dags", "tests/dags", "tests/plugins", "benchmarks/dags"),
-        "airflow",
     ),
-    # These tests run functions for real and want the functions' Python; types want LocalStack's.
-    Beside("localstack", ("tests/unit/emulator",), ("emulator/src",), "lambda", ("emulator/src",)),
+    # These tests run functions for real, with the functions' Python.
+    Beside("localstack", ("tests/unit/emulator",), ("emulator/src",), ("emulator/src",)),
 )
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
@@ -81,9 +78,9 @@ class Step:
         return subprocess.call(self.command, cwd=stack.root, env=variables)  # noqa: S603
 
 
-def _step_beside(stack: Stack, beside: Beside, what: str, venv: str, *arguments: str) -> Step:
-    """Return a step with a venv's Python and these arguments, in an image with no network."""
-    command, variables = stack.test_command(beside.name, venv, arguments, beside.python_path)
+def _step_beside(stack: Stack, beside: Beside, what: str, *arguments: str) -> Step:
+    """Return a step with a part's Python and these arguments, in an image with no network."""
+    command, variables = stack.test_command(beside.name, arguments, beside.python_path)
     return Step(f"{what}, in {beside.name}", command, variables)
 
 
@@ -106,7 +103,7 @@ def test_steps(stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool
         yield Step("unit, coverage of src and lambdas", ["sh", "-c", least])
     for beside in BESIDE:
         options = ["-m", "pytest", "-p", "no:cacheprovider", *beside.tests, *arguments]
-        yield _step_beside(stack, beside, "unit", beside.test_venv, *options)
+        yield _step_beside(stack, beside, "unit", *options)
 
 
 def check_steps(stack: Stack) -> Iterator[Step]:
@@ -120,7 +117,7 @@ def check_steps(stack: Stack) -> Iterator[Step]:
     yield Step("mypy, launcher", [*python, "mypy", "windtunnel"])
     for beside in BESIDE:
         options = ["-m", "mypy", *beside.sources, *beside.tests]
-        yield _step_beside(stack, beside, "mypy", beside.name, *options)
+        yield _step_beside(stack, beside, "mypy", *options)
 
 
 def quick_steps(stack: Stack) -> Iterator[Step]:

@@ -154,9 +154,9 @@ class ProcessStack(Stack):
         self.venvs.install_test_tools()
 
     def test_command(
-        self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
+        self, part: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
-        """Return a command of a venv's Python; each part has a cache of types of its own."""
+        """Return a command of a part's venv; each part has a cache of types of its own."""
         tools = self.venvs.test_tools
         path = [str(self.root / folder) for folder in (*folders, "src")]
         variables = {
@@ -165,7 +165,7 @@ class ProcessStack(Stack):
             "LAMBDA_RUNTIME_PYTHON": str(self.venvs.python("lambda")),
             "MYPY_CACHE_DIR": str(self.root / ".mypy_cache" / part),
         }
-        return [str(self.venvs.python(venv)), *arguments], variables
+        return [str(self.venvs.python(part)), *arguments], variables
 
     def ask_unstarted(self, question: str) -> Any:
         """Ask in Airflow's venv, with a home of its own."""

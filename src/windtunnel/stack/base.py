@@ -149,12 +149,11 @@ class Stack(Commands, ABC):
 
     @abstractmethod
     def test_command(
-        self, part: str, venv: str, arguments: Sequence[str], folders: Sequence[str]
+        self, part: str, arguments: Sequence[str], folders: Sequence[str]
     ) -> tuple[list[str], Mapping[str, str]]:
         """Return a command for the Python of a part that runs tests or checks types, and extra variables.
 
         :param part: ``airflow`` or ``localstack``.
-        :param venv: the venv of that part: ``airflow``, ``localstack`` or ``lambda``.
         :param arguments: of that Python.
         :param folders: folders of the checkout in which it finds modules.
         """

@@ -1,7 +1,7 @@
-"""Functions run for real here, under AWS's runtime client, which must be installed beside pytest."""
+"""Functions run for real here, under AWS's runtime client, with a Python of their own."""
 
 import asyncio
-import sys
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -17,4 +17,4 @@ def runner() -> Iterator[asyncio.Runner]:
 
 @pytest.fixture
 def python() -> interpreter.Interpreter:
-    return interpreter.inspect(sys.executable)
+    return interpreter.inspect(os.environ["LAMBDA_RUNTIME_PYTHON"])

@@ -15,8 +15,8 @@ from windtunnel_emulator.lambda_.interpreter import (
 PYTHON = Interpreter(Path("/opt/lambda/bin/python"), "python3.13")
 
 
-def test_inspect_finds_the_version() -> None:
-    assert inspect(sys.executable).runtime == f"python3.{sys.version_info.minor}"
+def test_inspect_finds_the_version(python: Interpreter) -> None:
+    assert inspect(str(python.python)).runtime == f"python3.{sys.version_info.minor}"
 
 
 @pytest.mark.parametrize(

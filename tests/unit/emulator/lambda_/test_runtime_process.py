@@ -8,14 +8,14 @@ from pathlib import Path
 
 # Starts a runtime whose function hangs in its Init phase, then says so and waits to be killed.
 EMULATOR = """
-import asyncio, sys
+import asyncio, os, sys
 from pathlib import Path
 from windtunnel_emulator.lambda_ import interpreter
 from windtunnel_emulator.lambda_.runtime_process import RuntimeProcess
 
 async def main():
     await RuntimeProcess.start(
-        interpreter.inspect(sys.executable),
+        interpreter.inspect(os.environ["LAMBDA_RUNTIME_PYTHON"]),
         "function.handler",
         directory=Path(sys.argv[1]),
         variables={},

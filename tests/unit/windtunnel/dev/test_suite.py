@@ -34,7 +34,7 @@ def test_the_unit_floor_runs_each_part_in_the_image_where_it_belongs(compose: Co
             "/opt/venv/bin/python",
             IN_AIRFLOW,
         ),
-        (localstack, "checkout-localstack-test", "/opt/lambda/bin/python", "tests/unit/emulator"),
+        (localstack, "checkout-localstack-test", "/opt/localstack/bin/python", "tests/unit/emulator"),
     ):
         assert inside.startswith("docker run --rm --init --network none ")
         assert f"--entrypoint {python} {image} -m pytest" in inside
@@ -52,7 +52,7 @@ def test_the_unit_floor_runs_each_part_in_the_environment_where_it_belongs(local
             "airflow",
             IN_AIRFLOW,
         ),
-        (beside[1], "lambda", "tests/unit/emulator"),
+        (beside[1], "localstack", "tests/unit/emulator"),
     ):
         command = " ".join(step.command)
         assert command.startswith(f"{venvs.python(name)} -m pytest ")

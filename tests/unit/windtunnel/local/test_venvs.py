@@ -260,8 +260,8 @@ def test_tools_for_tests_are_apart(installed: Venvs, stack: ProcessStack, uv: Uv
 
     (call,) = uv.about("locks/test.txt")
     assert f"--target {installed.test_tools}" in call
-    command, environment = stack.test_command("airflow", "lambda", ["-m", "pytest"], ["emulator/src"])
-    assert command == [str(installed.python("lambda")), "-m", "pytest"]
+    command, environment = stack.test_command("airflow", ["-m", "pytest"], ["emulator/src"])
+    assert command == [str(installed.python("airflow")), "-m", "pytest"]
     first, *_, last = environment["PYTHONPATH"].split(":")
     assert (Path(first).name, last) == ("src", str(installed.test_tools))
     assert environment["LAMBDA_RUNTIME_PYTHON"] == str(installed.python("lambda"))
