@@ -116,7 +116,8 @@ HEAD = """# AWS services
 Every service here answers at LocalStack's one endpoint. What *runs for real* does what it is asked. A
 *control plane* keeps records and moves jobs and clusters through their states, so that waiters, sensors
 and deferrable operators come to their end; nothing runs. A call of a service that is *none*, or of an
-operation that a control plane does not have, is answered with status 501, and names this page.
+operation that a control plane does not have, is answered with status 501 and the name of this page, unless
+LocalStack takes it for a call of another service.
 
 The table has a row for each service that the amazon provider has an operator or a hook for. An operator
 module is in bold if `tests/e2e/test_provider_services.py` runs an operator of it and finds it green:
