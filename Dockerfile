@@ -20,6 +20,8 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
 # What the user's DAGs need beyond that; it must agree with the lock, whose hashes are checked, too.
 ARG REQUIREMENTS_FILE=requirements.txt
 COPY ${REQUIREMENTS_FILE} /locks/requirements.txt
+# Constraints that it names, if ./windtunnel has found any: a pattern may match nothing.
+COPY locks/airflow.txt .windtunnel/constraints.tx[t] /locks/
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
     with-ca uv pip install --quiet --python /opt/venv --constraints /locks/airflow.txt -r /locks/requirements.txt
 

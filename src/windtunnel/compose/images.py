@@ -5,14 +5,19 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 
 from windtunnel.stack import offline, requirements
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, StackError, Unmet
+from windtunnel.stack.requirements import CONSTRAINT
 from windtunnel.stack.settings import REQUIREMENTS_SETTING, STATE_FOLDER, Settings
 
 CA_SETTING = "CA_BUNDLE"
+
+# The file of the user's constraints, in the state folder and in the image.
+CONSTRAINTS = "constraints.txt"
 
 # How long a registry may take to say that it has the image, in seconds.
 REGISTRY_TIMEOUT = 20.0
@@ -99,14 +104,21 @@ def build(stack: Stack, say: Say, on_line: Say) -> None:
 
 
 def _requirements(settings: Settings) -> dict[str, str]:
-    """Copy the user's requirements to where a build sees them, in the checkout."""
-    source, target = settings.requirements_file(), settings.root / STATE_FOLDER / "requirements.txt"
+    """Copy the user's requirements and constraints to where a build sees them, in the checkout."""
+    source, folder = settings.requirements_file(), settings.root / STATE_FOLDER
+    target, constraints = folder / "requirements.txt", folder / CONSTRAINTS
+    constraints.unlink(missing_ok=True)
     usable = requirements.as_one_file(source, target)
     if usable == source and not settings.get(REQUIREMENTS_SETTING):
         return {}
-    if usable != target:
-        target.parent.mkdir(exist_ok=True)
-        target.write_bytes(usable.read_bytes())
+    lines = requirements.text(source).splitlines()
+    named = [line.removeprefix(CONSTRAINT) for line in lines if line.startswith(CONSTRAINT)]
+    folder.mkdir(exist_ok=True)
+    if named:
+        constraints.write_text("".join(requirements.text(Path(name)) for name in named))
+        # The Dockerfile puts one beside the other.
+        lines = [*(line for line in lines if not line.startswith(CONSTRAINT)), f"{CONSTRAINT}{CONSTRAINTS}"]
+    target.write_text("".join(f"{line}\n" for line in lines))
     return {REQUIREMENTS_SETTING: str(target.relative_to(settings.root))}
 
 

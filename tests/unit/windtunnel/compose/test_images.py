@@ -71,3 +71,26 @@ def test_a_registry_that_does_not_answer_is_given_up(
     docker.answers("pull", holds=True)
 
     assert images.pull(compose, "postgres:17") is False
+
+
+def test_a_build_gets_requirements_and_constraints_as_one_file_each(
+    compose: ComposeStack, docker: Docker, checkout: Path
+) -> None:
+    """It sees nothing but the checkout, and of that only what .dockerignore names."""
+    docker.answers("image inspect", "sha256:1")
+    docker.answers("compose --progress plain build")
+    (checkout / "requirements.txt").write_text("-c limits.txt\n-r base.txt\nsix\n")
+    (checkout / "base.txt").write_text("-c more.txt\nidna\n")
+    (checkout / "limits.txt").write_text("six==1.16.0\n")
+    (checkout / "more.txt").write_text("idna<4\n")
+    copy, constraints = (checkout / ".windtunnel" / name for name in ("requirements.txt", "constraints.txt"))
+
+    images.build(compose, print, print)
+
+    assert copy.read_text() == "idna\nsix\n-c constraints.txt\n"
+    assert constraints.read_text() == "six==1.16.0\nidna<4\n"
+
+    (checkout / "requirements.txt").write_text("six\n")
+    images.build(compose, print, print)
+
+    assert not constraints.exists()
