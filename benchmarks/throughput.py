@@ -69,7 +69,7 @@ def measure(stack: Stack, report: Report) -> None:
     """Start the stack, run the DAG once to warm it up, and measure the second run.
 
     A slot's time for a task is all slots' time by the number of tasks. Airflow notes a task's start and end;
-    what is left of the slot's time is before its start (two forks, the supervisor) and after its end (the
+    what is left of the slot's time is before its start (a fork, the supervisor) and after its end (the
     log's upload, the scheduler's next look). The rest is divided by the times of records in some tasks' logs.
     """
     stack.up()

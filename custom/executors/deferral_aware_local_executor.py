@@ -1,13 +1,10 @@
-"""Airflow's LocalExecutor: the end of a deferral is not the end of the task, and idle workers stay small."""
+"""Airflow's LocalExecutor, which does not take the end of a deferral for the end of the task."""
 
 import gc
-import multiprocessing
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-from airflow.executors.base_executor import BaseExecutor
 from airflow.executors.local_executor import LocalExecutor
 from airflow.utils.state import TaskInstanceState
 
@@ -32,8 +29,8 @@ class DeferralAwareLocalExecutor(LocalExecutor):
     def _spawn_workers_with_gc_freeze(self, spawn_number: int) -> None:
         """Start a worker for each task that has none, and freeze again what was frozen before.
 
-        Airflow asks for one for each slot at once. There are no more of them than tasks have ever been at the
-        same time.
+        Airflow asks for one for each slot at once. A worker grows by 40 MB at its first task and keeps that,
+        so there are no more of them than tasks have ever been at the same time.
         Airflow thaws everything afterwards. On the local engine the fork server had frozen what services
         share with it, and the scheduler's next full collection copied 90 MB of that.
         """
@@ -44,19 +41,6 @@ class DeferralAwareLocalExecutor(LocalExecutor):
         super()._spawn_workers_with_gc_freeze(missing)  # type: ignore[no-untyped-call]
         if was_frozen:
             gc.freeze()
-
-    def _spawn_worker(self) -> None:
-        """Start a worker that runs each task, with its supervisor, in a process of its own.
-
-        A worker that supervises a task itself writes to 40 MB of what it shares with the scheduler, and
-        keeps its copies for good. It calls ``BaseExecutor.run_workload``, which it inherits from here.
-        """
-        run = BaseExecutor.run_workload
-        BaseExecutor.run_workload = partial(run_in_its_own_process, run)  # type: ignore[method-assign]
-        try:
-            super()._spawn_worker()  # type: ignore[no-untyped-call]
-        finally:
-            BaseExecutor.run_workload = run  # type: ignore[method-assign]
 
     def _process_workloads(self, workload_list: Sequence[Any]) -> None:
         self._handed_out.update(workload.key for workload in workload_list)
@@ -72,19 +56,3 @@ class DeferralAwareLocalExecutor(LocalExecutor):
             if self._handed_out[key] <= 0:
                 del self._handed_out[key]
         super().change_state(key, state, info, remove_running)
-
-
-def run_in_its_own_process(run: Callable[..., object], workload: Any, **options: Any) -> int:
-    """Run a workload in a fork of this process, and return 0 when it has ended.
-
-    :param run: gets the workload and the options. What it raises is written to standard error.
-    :raises RuntimeError: if it raised, or its process was killed.
-    """
-    process = multiprocessing.Process(target=run, args=(workload,), kwargs=options)
-    process.start()
-    process.join()
-    code = process.exitcode
-    process.close()
-    if code:
-        raise RuntimeError(f"the supervisor of {workload.display_name} ended with exit code {code}")
-    return 0
