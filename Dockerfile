@@ -21,7 +21,7 @@ RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
 ARG REQUIREMENTS_FILE=requirements.txt
 COPY ${REQUIREMENTS_FILE} /locks/requirements.txt
 # Constraints that it names, if ./windtunnel has found any: a pattern may match nothing.
-COPY locks/airflow.txt .windtunnel/constraints.tx[t] /locks/
+COPY locks/airflow.txt .windtunne[l]/constraints.tx[t] /locks/
 RUN --mount=type=secret,id=ca_bundle --mount=type=cache,target=/cache \
     with-ca uv pip install --quiet --python /opt/venv --constraints /locks/airflow.txt -r /locks/requirements.txt
 
