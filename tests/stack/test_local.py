@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from windtunnel.local import healthcheck
 from windtunnel.local.processes import SERVICES
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding.installing import PREFIX, Installer
@@ -248,3 +249,9 @@ def test_the_image_has_what_requirements_of_functions_are_installed_with() -> No
     assert str(installer.folder).startswith("/var/lib/localstack/state/")
     assert installer.variables["UV_CACHE_DIR"].startswith("/var/lib/localstack/state/")
     assert f"/usr/local/bin/uv {installer.uv}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_a_service_that_waits_for_localstack_has_the_patience_of_its_health_check() -> None:
+    service = ProcessStack(Settings.of("tunnel")).configuration["services"]["localstack"]
+
+    assert healthcheck.start_period(service) == probes.PATIENCE

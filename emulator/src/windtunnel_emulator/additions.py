@@ -10,10 +10,8 @@ from uuid import uuid4
 
 from localstack.aws.api import CommonServiceException, RequestContext
 from localstack.services.moto import call_moto
-from moto.databrew.models import databrew_backends
-from moto.glue.models import glue_backends
+from moto.backends import get_backend
 from moto.moto_api._internal.managed_state_model import ManagedState
-from moto.s3vectors.models import s3vectors_backends
 
 type Request = Mapping[str, Any]
 type Answer = dict[str, Any]
@@ -34,6 +32,11 @@ class Run(ManagedState):
         return {"JobName": self.key[2], "RunId": self.id, "State": self.status, "StartedOn": self.started}
 
 
+def _backend(service: str, context: RequestContext, region: str | None = None) -> Any:
+    """Return moto's records of a service; asked for here, so only a service that is called is imported."""
+    return get_backend(service)[context.account_id][region or context.region]  # type: ignore[call-overload]
+
+
 _RUNS: dict[tuple[str, str, str, str], Run] = {}
 
 
@@ -42,7 +45,7 @@ def start_job_run(context: RequestContext, request: Request) -> Answer:
 
     :raises CommonServiceException: if there is no such job.
     """
-    if request["Name"] not in databrew_backends[context.account_id][context.region].jobs:
+    if request["Name"] not in _backend("databrew", context).jobs:
         raise _not_found(f"Job {request['Name']}")
     run = Run(context, request["Name"])
     _RUNS[run.key] = run
@@ -66,7 +69,7 @@ def _not_found(what: str) -> CommonServiceException:
 
 def get_crawler_metrics(context: RequestContext, request: Request) -> Answer:
     """Say of crawlers that they have changed nothing; of all if none is named."""
-    names = request.get("CrawlerNameList") or glue_backends[context.account_id][context.region].crawlers
+    names = request.get("CrawlerNameList") or _backend("glue", context).crawlers
     times = dict.fromkeys(("LastRuntimeSeconds", "MedianRuntimeSeconds", "TimeLeftSeconds"), 0.0)
     tables = dict.fromkeys(("TablesCreated", "TablesUpdated", "TablesDeleted"), 0)
     said = {"StillEstimating": False, **times, **tables}
@@ -76,14 +79,14 @@ def get_crawler_metrics(context: RequestContext, request: Request) -> Answer:
 def create_vector_bucket(context: RequestContext, request: Request) -> Answer:
     """Let moto create a bucket, and say its ARN, as AWS does of late."""
     call_moto(context)
-    backend = s3vectors_backends[context.account_id]["aws"]
+    backend = _backend("s3vectors", context, "aws")
     return {"vectorBucketArn": backend.get_vector_bucket(request["vectorBucketName"]).vector_bucket_arn}
 
 
 def create_index(context: RequestContext, request: Request) -> Answer:
     """Let moto create an index, and say its ARN."""
     call_moto(context)
-    backend = s3vectors_backends[context.account_id]["aws"]
+    backend = _backend("s3vectors", context, "aws")
     bucket = backend.get_vector_bucket(request.get("vectorBucketName"), request.get("vectorBucketArn"))
     return {"indexArn": f"{bucket.vector_bucket_arn}/index/{request['indexName']}"}
 

@@ -19,7 +19,7 @@ from localstack.services.plugins import SERVICE_PLUGINS, Service, aws_provider
 from moto.backends import get_backend
 from plux import PluginSpec
 
-from windtunnel_emulator import states
+from windtunnel_emulator import additions, states
 
 PAGE = "docs/aws-services.md"
 
@@ -55,11 +55,7 @@ def _control_plane(name: str) -> Service:
     states.prepare(name)
     _be_in_every_region(name)
     model = load_service(name)
-    table = dict.fromkeys(model.operation_names, _ask_moto)
-    if name in ("databrew", "glue", "s3vectors"):
-        from windtunnel_emulator import additions
-
-        table |= additions.OPERATIONS[name]
+    table = {**dict.fromkeys(model.operation_names, _ask_moto), **additions.OPERATIONS.get(name, {})}
     return Service(name, skeleton=Skeleton(model, table))
 
 

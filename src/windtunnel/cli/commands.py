@@ -306,7 +306,11 @@ def deploy(
         require_running(stack, "localstack")
         command = ["python", "-m", "windtunnel.seeding", *arguments]
         next_step = "Correct the file; it is then deployed by itself."
-        stack.run_in("localstack", *command, on_line=say, what="deploying", next_step=next_step)
+        try:
+            stack.run_in("localstack", *command, on_line=say, what="deploying", next_step=next_step)
+        except StackError as error:
+            # Its output was shown line by line.
+            raise StackError(error.what, next_step=error.next_step) from error
 
 
 @app.command(epilog=example(f"{COMMAND} doctor"))

@@ -5,7 +5,6 @@ import re
 import subprocess
 import threading
 from collections.abc import Iterable
-from pathlib import Path
 
 from windtunnel.stack import offline, requirements
 from windtunnel.stack.base import Say, Stack
@@ -111,14 +110,14 @@ def _requirements(settings: Settings) -> dict[str, str]:
     usable = requirements.as_one_file(source, target)
     if usable == source and not settings.get(REQUIREMENTS_SETTING):
         return {}
-    lines = requirements.text(source).splitlines()
-    named = [line.removeprefix(CONSTRAINT) for line in lines if line.startswith(CONSTRAINT)]
     folder.mkdir(exist_ok=True)
-    if named:
-        constraints.write_text("".join(requirements.text(Path(name)) for name in named))
+    lines = list(requirements.lines(source))
+    wanted = [line.text for line in lines if not line.constraints]
+    if named := [line.constraints for line in lines if line.constraints]:
+        constraints.write_text("".join(map(requirements.text, named)))
         # The Dockerfile puts one beside the other.
-        lines = [*(line for line in lines if not line.startswith(CONSTRAINT)), f"{CONSTRAINT}{CONSTRAINTS}"]
-    target.write_text("".join(f"{line}\n" for line in lines))
+        wanted.append(f"{CONSTRAINT}{CONSTRAINTS}")
+    target.write_text("".join(f"{line}\n" for line in wanted))
     return {REQUIREMENTS_SETTING: str(target.relative_to(settings.root))}
 
 

@@ -59,7 +59,7 @@ def probed(
     probe: Probe,
     variables: Callable[[], Mapping[str, str]],
     started: float,
-    period: float = START_PERIOD,
+    period: float,
 ) -> Service:
     """Return a running service with its health.
 

@@ -39,8 +39,8 @@ def required(path: Path, boundary: Path) -> Required | None:
                     f"move that into {boundary.name}/, into a folder whose name begins with _"
                 )
         for line in requirements.lines(path):
-            if line.text.startswith(requirements.CONSTRAINT):
-                constraints += requirements.text(Path(line.text.removeprefix(requirements.CONSTRAINT)))
+            if named := line.constraints:
+                constraints += requirements.text(named)
             else:
                 lines.append((f"{_name(line.file, boundary)}, line {line.number}", line.text))
     except StackError as error:

@@ -28,10 +28,10 @@ def dangers(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
             yield f"{name} is set ({profile})", remedy
     if variables.get(IGNORE, "").lower() == "true":
         yield f"{IGNORE}=true makes boto3 ignore the emulator's address", f"Start without: unset {IGNORE}"
-    for name, address in sorted(variables.items()):
-        if name.startswith(ENDPOINT) and address and not _is_local(address):
-            yield f"{name} is {address!r}, which is not local", "Set it to the emulator's address."
-        if name.startswith(CONNECTION) and OWN_ENDPOINT in address and REAL in address:
+    for name, value in sorted(variables.items()):
+        if name.startswith(ENDPOINT) and value and not _is_local(value):
+            yield f"{name} is {value!r}, which is not local", "Set it to the emulator's address."
+        if name.startswith(CONNECTION) and OWN_ENDPOINT in value and REAL in value:
             yield f"{name} has an {OWN_ENDPOINT} of real AWS", f"Take {OWN_ENDPOINT} out of it."
 
 

@@ -28,6 +28,11 @@ class Line(NamedTuple):
     number: int
     text: str
 
+    @property
+    def constraints(self) -> Path | None:
+        """The file of constraints that it names, if it names one."""
+        return Path(self.text.removeprefix(CONSTRAINT)) if self.text.startswith(CONSTRAINT) else None
+
 
 def files(path: Path, seen: tuple[Path, ...] = ()) -> Iterator[Path]:
     """Yield a file of requirements, and all requirements and constraints that it includes.

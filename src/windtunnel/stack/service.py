@@ -48,8 +48,9 @@ class Service:
     @property
     def progress(self) -> str:
         """What it does before it is healthy, if it says so; else its summary."""
-        doing = self.health_output.removeprefix(SEEDING) if self.health == "starting" else ""
-        return doing if doing and doing != self.health_output else self.summary
+        if self.health == "starting" and self.health_output.startswith(SEEDING):
+            return self.health_output.removeprefix(SEEDING)
+        return self.summary
 
     @property
     def summary(self) -> str:

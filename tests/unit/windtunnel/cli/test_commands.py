@@ -244,6 +244,17 @@ def test_deploy_asks_localstack_to(
     assert docker.calls[-1].endswith(f"windtunnel.seeding{asked}")
 
 
+def test_deploy_says_once_what_is_wrong(running: ComposeStack, docker: Docker) -> None:
+    command = "compose exec --no-TTY localstack python -m windtunnel.seeding"
+    docker.answers(command, "seeding: good has no handler\n", code=1)
+
+    result = windtunnel("deploy", "good")
+
+    assert result.exit_code == output.FAILED
+    assert result.output.count("good has no handler") == 1
+    assert "Correct the file" in result.stderr
+
+
 def test_what_wants_a_running_stack_is_refused_without_one(docker: Docker) -> None:
     for arguments in (("run", "demo-dag"), ("deploy",)):
         result = windtunnel(*arguments)
