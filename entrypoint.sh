@@ -114,10 +114,14 @@ case $service in
     refuse_real_aws
     exec python -m localstack.runtime.main "$@"
     ;;
+  ecs-agent)
+    refuse_real_aws
+    exec python -m windtunnel.agent
+    ;;
   exec)
     [ $# -gt 0 ] || fail "exec needs a command: entrypoint.sh exec COMMAND [ARGUMENT...]"
     prepare
     exec "$@"
     ;;
-  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, fork-server" ;;
+  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, ecs-agent, fork-server" ;;
 esac

@@ -6,7 +6,9 @@ point. Runs inside LocalStack.
 """
 
 from functools import partial
+from importlib import import_module
 
+from localstack import config
 from localstack.aws.api import CommonServiceException, RequestContext, ServiceRequest, ServiceResponse
 from localstack.aws.handlers import serve_custom_service_request_handlers
 from localstack.aws.protocol.service_router import signing_name_path_prefix_rules
@@ -20,8 +22,12 @@ from moto.backends import get_backend
 from plux import PluginSpec
 
 from windtunnel_emulator import additions, states
+from windtunnel_emulator.containers import records
 
 PAGE = "docs/aws-services.md"
+
+# Services whose work agents run: the modules with their own operations. moto keeps the records of the others.
+RUN_FOR_REAL = {"ecs": "windtunnel_emulator.ecs.operations"}
 
 # Of services that sign by the same name: which one it is, by how the path begins. LocalStack takes some of
 # their calls for calls of S3.
@@ -55,7 +61,11 @@ def _control_plane(name: str) -> Service:
     states.prepare(name)
     _be_in_every_region(name)
     model = load_service(name)
-    table = {**dict.fromkeys(model.operation_names, _ask_moto), **additions.OPERATIONS.get(name, {})}
+    own = import_module(RUN_FOR_REAL[name]).OPERATIONS if name in RUN_FOR_REAL else additions.OPERATIONS.get(name, {})
+    table = {**dict.fromkeys(model.operation_names, _ask_moto), **own}
+    if name in RUN_FOR_REAL and config.PERSISTENCE:
+        records.restore(name)
+        table = {operation: records.keeping(name, operation, handler) for operation, handler in table.items()}
     return Service(name, skeleton=Skeleton(model, table))
 
 

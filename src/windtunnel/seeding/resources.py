@@ -1,7 +1,7 @@
 """AWS resources: the calls that ``config/aws.json`` lists."""
 
 import json
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,9 @@ from windtunnel.seeding import updates
 from windtunnel.seeding.validation import SeedingError, read_json, validate
 
 FILE = "aws.json"
+
+# How the names of variables begin in which overlays list calls as the file does.
+VARIABLE = "AWS_RESOURCES_"
 
 # Every service has its own name for "it is there already".
 _IS_THERE = (
@@ -33,14 +36,33 @@ def load_resources(path: Path) -> list[Call]:
     :raises SeedingError: if the file is not of the form ``{service: {operation: [arguments, …]}}``, or
         botocore refuses a call.
     """
+    return _calls(path.name, read_json(path) if path.exists() else {})
+
+
+def load_of_overlays(variables: Mapping[str, str]) -> list[Call]:
+    """Return the calls that overlays list, each in a variable of its own: ``AWS_RESOURCES_ECS``.
+
+    :raises SeedingError: as `load_resources` does.
+    """
+    found = []
+    for name, text in sorted(variables.items()):
+        if name.startswith(VARIABLE):
+            try:
+                found += _calls(name, json.loads(text))
+            except json.JSONDecodeError as error:
+                raise SeedingError(f"{name} is not JSON: {error}") from error
+    return found
+
+
+def _calls(origin: str, content: Mapping[str, Any]) -> list[Call]:
     calls = []
-    for service, operations in (read_json(path) if path.exists() else {}).items():
+    for service, operations in content.items():
         try:
             entries = [(name, arguments) for name, listed in operations.items() for arguments in listed]
         except (AttributeError, TypeError) as error:
-            raise SeedingError(f"{path.name}: {service} must hold {{operation: [arguments, …]}}") from error
+            raise SeedingError(f"{origin}: {service} must hold {{operation: [arguments, …]}}") from error
         for operation, arguments in entries:
-            validate(f"{path.name}: {service}.{operation}", service, operation, arguments)
+            validate(f"{origin}: {service}.{operation}", service, operation, arguments)
             calls.append((service, operation, arguments))
     return calls
 
@@ -84,7 +106,8 @@ def _create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
     where = f"{FILE}: {client.meta.service_model.service_name}.{operation}"
     try:
         try:
-            getattr(client, operation)(**arguments)
+            if not updates.is_registered(client, operation, arguments):
+                getattr(client, operation)(**arguments)
         except ClientError as error:
             if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
                 raise

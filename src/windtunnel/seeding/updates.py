@@ -32,6 +32,33 @@ def update(client: Any, operation: str, arguments: Arguments) -> None:
             raise
 
 
+def is_registered(client: Any, operation: str, arguments: Arguments) -> bool:
+    """Return whether a definition's latest revision is what a call would register once more."""
+    latest = _LATEST.get((client.meta.service_model.service_name, operation))
+    if not latest:
+        return False
+    try:
+        return _contains(latest(client, arguments), arguments)
+    except client.exceptions.ClientError:  # there is none
+        return False
+
+
+def _contains(there: Any, given: Any) -> bool:
+    """Return whether something has all that is given, and perhaps what the service has filled in."""
+    if isinstance(given, dict):
+        return isinstance(there, dict) and all(_contains(there.get(key), value) for key, value in given.items())
+    if isinstance(given, list):
+        return isinstance(there, list) and len(there) == len(given) and all(map(_contains, there, given))
+    return bool(there == given)
+
+
+_LATEST = {
+    ("ecs", "register_task_definition"): lambda client, arguments: client.describe_task_definition(
+        taskDefinition=arguments["family"]
+    )["taskDefinition"],
+}
+
+
 def _queue(client: Any, arguments: Arguments) -> None:
     if attributes := arguments.get("Attributes"):
         url = client.get_queue_url(QueueName=arguments["QueueName"])["QueueUrl"]

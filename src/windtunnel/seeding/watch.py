@@ -53,10 +53,11 @@ def seed() -> None:
 
 
 def _apply_resources(kept: account.Account) -> None:
-    """Make the calls of ``config/aws.json`` that were not made since LocalStack started."""
+    """Make the calls of ``config/aws.json`` and of overlays that were not made since LocalStack started."""
     kept["failures"].pop(resources.FILE, None)
     try:
         calls = resources.load_resources(ROOT / "config" / resources.FILE)
+        calls += resources.load_of_overlays(os.environ)
         kept["called"], reasons = resources.apply(calls, boto3.client, kept["called"])
     except SeedingError as error:
         reasons = [str(error)]

@@ -125,6 +125,17 @@ def postgres(environment: Mapping[str, str], _: float) -> None:
     _query(environment, "SELECT 1")
 
 
+def ecs_agent(environment: Mapping[str, str], started: float) -> None:
+    """The agent has had an answer of LocalStack's lately."""
+    from windtunnel.agent import heartbeat
+
+    beat = heartbeat(environment)
+    if not beat.exists() or (seen := beat.stat().st_mtime) < started:
+        raise Unhealthy("it has not reached LocalStack yet")
+    if (age := time.time() - seen) > FRESH:
+        raise Unhealthy(f"LocalStack's last answer is {age:.0f} s old: see this service's log")
+
+
 # A probe takes the service's environment and the start of its first process, in seconds since the epoch.
 PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "postgres": postgres,
@@ -133,6 +144,7 @@ PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "scheduler": lambda environment, started: _heartbeat(environment, "SchedulerJob", started),
     "triggerer": lambda environment, started: _heartbeat(environment, "TriggererJob", started),
     "dag-processor": dag_processor,
+    "ecs-agent": ecs_agent,
 }
 
 

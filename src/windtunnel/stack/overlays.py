@@ -17,7 +17,8 @@ from windtunnel.stack.settings import PORTS, Settings
 
 SCALE_SETTING = "WINDTUNNEL_SCALE"
 
-# ``x-windtunnel: {provides: executor}`` in an overlay: two that provide the same thing exclude each other.
+# ``x-windtunnel: {provides: executor, needs: ecs-agent}`` in an overlay: two that provide the same thing exclude each
+# other, and what one needs comes with it.
 EXTENSION = "x-windtunnel"
 
 
@@ -28,10 +29,10 @@ def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int],
     :param scale: the number of replicas, by service.
     :raises Unmet: if an overlay is not known, with the nearest name, or if two exclude each other.
     """
-    found = {name: _file(name, settings.root, base) for name in names}
+    found = {name: _file(name, settings.root, base) for name in _with_what_they_need(names, settings.root, base)}
     by: dict[str, str] = {}
     for name, path in found.items():
-        for provided in _provides(path):
+        for provided in _listed(path, "provides"):
             other = by.setdefault(provided, name)
             if found[other] != path:
                 problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
@@ -102,13 +103,21 @@ def _file(name: str, root: Path, base: Path) -> Path:
     return path
 
 
-def _provides(path: Path) -> list[str]:
+def _with_what_they_need(names: Iterable[str], root: Path, base: Path) -> Iterator[str]:
+    """Yield names of overlays, each after those that it needs."""
+    for name in names:
+        yield from _listed(_file(name, root, base), "needs")
+        yield name
+
+
+def _listed(path: Path, what: str) -> list[str]:
+    """Return what an overlay says that it provides, or needs."""
     try:
         content = yaml.safe_load(path.read_text()) or {}
-        provided = content.get(EXTENSION, {}).get("provides", [])
+        listed = content.get(EXTENSION, {}).get(what, [])
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise Unmet(Finding(f"the overlay {path} cannot be read: {error}", "Correct the file.")) from error
-    return [provided] if isinstance(provided, str) else list(provided)
+    return [listed] if isinstance(listed, str) else list(listed)
 
 
 def parsed_scale(options: Iterable[str], origin: str = "--scale") -> dict[str, int]:

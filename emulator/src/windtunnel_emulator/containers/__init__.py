@@ -1,0 +1,1 @@
+"""What ECS and Batch have in common: containers, which agents run. Runs inside LocalStack."""

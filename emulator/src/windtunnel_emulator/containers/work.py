@@ -1,0 +1,285 @@
+"""Work for agents: sets of containers, what was ordered and what has become of them.
+
+A service (ECS, Batch) adds *work* and describes it to its callers. An *agent*, a process outside of LocalStack,
+takes what it can run, and reports the state of the whole set whenever it changes. Work is handed out again
+until the agent says that it holds it, and a report may come twice: so either side may be killed at any moment,
+and nothing runs twice.
+"""
+
+import json
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+LOG = logging.getLogger(__name__)
+
+FILE = "work.sqlite"
+
+# States of work, as ECS names those of a task.
+PROVISIONING = "PROVISIONING"
+PENDING = "PENDING"
+RUNNING = "RUNNING"
+STOPPED = "STOPPED"
+
+# For so long work waits for an agent that can run it, and an agent that holds work may be away, in seconds: an
+# agent starts in 10 s on a busy machine, and is started again if it ends.
+PATIENCE = 60.0
+# Work that none of the agents at hand can run ends sooner, as another agent may be about to start.
+GRACE = 5.0
+
+# What has stopped is described for so long, in seconds: ECS promises an hour, Batch a day
+# (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html).
+KEPT = {"ecs": 3600.0, "batch": 86400.0}
+
+
+@dataclass
+class Work:
+    """A set of containers."""
+
+    id: str
+    service: str
+    account: str
+    region: str
+    containers: list[dict[str, Any]]
+    """For the agent; ``docs/ecs.md`` has the fields."""
+    memory: int | None = None
+    """The limit of all together, in MiB."""
+    cpu: int | None = None
+    """What all have together, in units of 1/1024 of a processor."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """The service's own, which nobody here reads."""
+    created: float = field(default_factory=time.time)
+    not_before: float = 0.0
+    agent: str = ""
+    """The agent that holds it."""
+    stopping: dict[str, Any] | None = None
+    """``code`` and ``reason`` of a wish to stop it, and the time ``at``."""
+    state: dict[str, Any] = field(default_factory=lambda: {"status": PROVISIONING, "containers": {}})
+    """What the agent reported last."""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether all of it has come to an end."""
+        return bool(self.state["status"] == STOPPED)
+
+    def stopped_at_once(self, code: str, reason: str) -> dict[str, Any]:
+        """Return the state of work that ends without the help of an agent."""
+        return {**self.state, "status": STOPPED, "code": code, "reason": reason, "stopped": time.time()}
+
+
+@dataclass
+class Agent:
+    """An agent, as of its last question for work."""
+
+    images: Collection[str]
+    """Patterns of the images that it runs."""
+    seen: float
+
+    def runs(self, work: Work) -> bool:
+        """Whether it can run all containers of a set."""
+        return all(any(_matches(one["image"], pattern) for pattern in self.images) for one in work.containers)
+
+
+def _matches(image: str, pattern: str) -> bool:
+    """Compare names of images; one without a tag has the tag ``latest``."""
+    return any(fnmatchcase(name, pattern) for name in (image, image.removesuffix(":latest"), f"{image}:latest"))
+
+
+class WorkQueue:
+    """All work there is; any thread may use it."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Take up what the folder's database has, if there is one: it outlives LocalStack."""
+        self._changed = threading.Condition(threading.RLock())
+        self._work: dict[str, Work] = {}
+        self._agents: dict[str, Agent] = {}
+        self._listeners: dict[str, Callable[[Work], None]] = {}
+        # Agents find a new LocalStack within seconds.
+        self._ready = time.time() + GRACE
+        self._database = sqlite3.connect(":memory:", check_same_thread=False)
+        if folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._database = _opened(folder / FILE)
+        with self._database:
+            self._database.execute("CREATE TABLE IF NOT EXISTS work (id TEXT PRIMARY KEY, record TEXT NOT NULL)")
+        for (record,) in self._database.execute("SELECT record FROM work ORDER BY rowid"):
+            work = Work(**json.loads(record))
+            self._work[work.id] = work
+
+    def close(self) -> None:
+        """Let go of the database; nothing depends on it."""
+        self._database.close()
+
+    # For services
+
+    def listen(self, service: str, listener: Callable[[Work], None]) -> None:
+        """Call a function, with this queue locked, whenever a service's work has changed its state."""
+        self._listeners[service] = listener
+
+    def add(self, work: Work) -> None:
+        """Hand over work to whichever agent takes it."""
+        with self._changed:
+            self._work[work.id] = work
+            self._save(work)
+            self._forget_old()
+            self._changed.notify_all()
+
+    def find(self, identifier: str) -> Work | None:
+        """Return work by its id."""
+        with self._changed:
+            self._settle()
+            return self._work.get(identifier)
+
+    def of(self, service: str, account: str, region: str) -> list[Work]:
+        """Return a service's work, the oldest first."""
+        with self._changed:
+            self._settle()
+            mine = (service, account, region)
+            return [one for one in self._work.values() if (one.service, one.account, one.region) == mine]
+
+    def save(self, work: Work) -> None:
+        """Keep a change of its details."""
+        with self._changed:
+            self._save(work)
+
+    def stop(self, work: Work, code: str, reason: str) -> None:
+        """Have work stopped; what no agent holds has stopped with that."""
+        with self._changed:
+            if work.stopped or work.stopping:
+                return
+            work.stopping = {"code": code, "reason": reason, "at": time.time()}
+            if work.agent:
+                self._save(work)
+                self._changed.notify_all()
+            else:
+                self._set_state(work, work.stopped_at_once(code, reason))
+
+    # For agents
+
+    def poll(
+        self, name: str, images: Collection[str], held: Collection[str], timeout: float
+    ) -> tuple[list[Work], list[Work]]:
+        """Return what an agent is to start, and what it is to stop; wait until there is something.
+
+        :param held: the ids of the work that it has.
+        :param timeout: how long to wait, in seconds.
+        """
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                self._agents[name] = Agent(images, time.time())
+                self._settle()
+                self._take_back(name, held)
+                start = [work for work in self._work.values() if self._is_for(work, name, held)]
+                stop = [work for work in self._work.values() if work.id in held and self._is_to_stop(work)]
+                left = deadline - time.monotonic()
+                if start or stop or left <= 0:
+                    for work in start:
+                        work.agent = name
+                        self._save(work)
+                    return start, stop
+                delays = [work.not_before - time.time() for work in self._work.values() if not work.agent]
+                self._changed.wait(min([left, 5.0, *(max(delay, 0.01) for delay in delays if delay > 0)]))
+
+    def report(self, identifier: str, state: Mapping[str, Any]) -> bool:
+        """Take an agent's report; return whether the work is known."""
+        with self._changed:
+            work = self._work.get(identifier)
+            if not work:
+                return False
+            if not work.stopped:
+                self._set_state(work, dict(state))
+            return True
+
+    def fail(self, work: Work, code: str, reason: str) -> None:
+        """End work that cannot begin."""
+        with self._changed:
+            self._set_state(work, work.stopped_at_once(code, reason))
+
+    def _is_for(self, work: Work, name: str, held: Collection[str]) -> bool:
+        if work.stopped or work.id in held or work.agent not in ("", name):
+            return False
+        return work.not_before <= time.time() and self._agents[name].runs(work)
+
+    @staticmethod
+    def _is_to_stop(work: Work) -> bool:
+        return bool(work.stopping) and not work.state.get("stopping") and not work.stopped
+
+    def _take_back(self, name: str, held: Collection[str]) -> None:
+        """Settle what an agent was given and does not hold: begun, it is lost; else it is given again."""
+        for work in list(self._work.values()):
+            if work.agent != name or work.id in held or work.stopped:
+                continue
+            if work.state["status"] not in (PROVISIONING, PENDING):
+                self._set_state(work, work.stopped_at_once("EssentialContainerExited", "The agent has lost it"))
+            elif work.stopping:
+                stopping = work.stopping
+                self._set_state(work, work.stopped_at_once(stopping["code"], stopping["reason"]))
+
+    def _settle(self) -> None:
+        """End what no agent can run, and what an agent holds that has not been seen for long."""
+        now = time.time()
+        alive = {name: agent for name, agent in self._agents.items() if now - agent.seen < PATIENCE}
+        for work in list(self._work.values()):
+            since = max(work.created, work.not_before, self._ready)
+            if work.stopped or now - since < (GRACE if alive else PATIENCE):
+                continue
+            if work.agent and work.agent not in alive and now - since > PATIENCE:
+                self._set_state(work, work.stopped_at_once("ServiceSchedulerInitiated", f"The agent {work.agent} does not answer"))
+            elif not work.agent and not any(agent.runs(work) for agent in alive.values()):
+                self._set_state(work, work.stopped_at_once("TaskFailedToStart", _unfit(work, alive)))
+
+    def _set_state(self, work: Work, state: dict[str, Any]) -> None:
+        work.state = state
+        self._save(work)
+        if listener := self._listeners.get(work.service):
+            listener(work)
+        self._changed.notify_all()
+
+    def _save(self, work: Work) -> None:
+        with self._database:
+            self._database.execute(
+                "INSERT INTO work VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
+                (work.id, json.dumps(asdict(work), default=str)),
+            )
+
+    def _forget_old(self) -> None:
+        now = time.time()
+        old = [
+            work.id
+            for work in self._work.values()
+            if work.stopped and now - work.state.get("stopped", now) > KEPT[work.service]
+        ]
+        for identifier in old:
+            del self._work[identifier]
+        with self._database:
+            self._database.executemany("DELETE FROM work WHERE id = ?", [(one,) for one in old])
+
+
+def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
+    images = ", ".join(dict.fromkeys(one["image"] for one in work.containers))
+    if not alive:
+        return f"CannotPullContainerError: no agent runs that could run {images}: add the overlay ecs-agent"
+    able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())
+    return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): see docs/ecs.md"
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    """Open the database; a damaged one is set aside."""
+    try:
+        database = sqlite3.connect(path, check_same_thread=False)
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = NORMAL")
+        database.execute("SELECT count(*) FROM sqlite_master").fetchall()
+        return database
+    except sqlite3.DatabaseError as error:
+        aside = path.with_suffix(".damaged")
+        path.replace(aside)
+        LOG.error("ECS and Batch begin without tasks, because %s is damaged (%s). It is now %s.", path, error, aside)
+        return sqlite3.connect(path, check_same_thread=False)
