@@ -30,7 +30,9 @@ def logs_client(region: str) -> Any:
     import boto3
     from botocore.config import Config
 
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10, max_pool_connections=50)
+    config = Config(
+        retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=10, max_pool_connections=50
+    )
     return boto3.client("logs", region_name=region, config=config)
 
 
@@ -68,7 +70,11 @@ class Agent:
             heartbeat(os.environ).touch()
             for ordered in answer["start"]:
                 if ordered["id"] not in held:
-                    self._begin(Task(ordered, self._folder / ordered["id"], self._runtime, self._emulator, logs_client))
+                    self._begin(
+                        Task(
+                            ordered, self._folder / ordered["id"], self._runtime, self._emulator, logs_client
+                        )
+                    )
             for wish in answer["stop"]:
                 with self._lock:
                     task = self._tasks.get(wish["id"])

@@ -136,5 +136,6 @@ class Output:
 
 def _pieces(line: bytes) -> list[str]:
     return [
-        line[begin : begin + LONGEST_EVENT].decode(errors="replace") for begin in range(0, len(line), LONGEST_EVENT)
+        line[begin : begin + LONGEST_EVENT].decode(errors="replace")
+        for begin in range(0, len(line), LONGEST_EVENT)
     ]

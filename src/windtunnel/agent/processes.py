@@ -46,7 +46,9 @@ class Processes:
         if not argv:
             raise CannotStart("CannotStartContainerError: no command specified")
         if not os.path.isdir(working_directory):
-            raise CannotStart(f"CannotStartContainerError: the working directory {working_directory} is not there")
+            raise CannotStart(
+                f"CannotStartContainerError: the working directory {working_directory} is not there"
+            )
         if not shutil.which(argv[0], path=environment.get("PATH")):
             raise CannotStart(
                 "CannotStartContainerError: OCI runtime create failed: runc create failed: unable to start "
@@ -122,7 +124,9 @@ def members(folder: Path) -> list[psutil.Process]:
         with suppress(psutil.Error, OSError):
             if process.status() == psutil.STATUS_ZOMBIE:
                 continue
-            if os.getsid(process.pid) == pid or f"{process.environ().get('TMPDIR', '')}{os.sep}".startswith(temporary):
+            if os.getsid(process.pid) == pid or f"{process.environ().get('TMPDIR', '')}{os.sep}".startswith(
+                temporary
+            ):
                 found |= {one.pid: one for one in (process, *process.children(recursive=True))}
     return list(found.values())
 

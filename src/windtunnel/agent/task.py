@@ -33,7 +33,9 @@ OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 class Container:
     """A container of a task."""
 
-    def __init__(self, definition: Mapping[str, Any], folder: Path, runtime: Runtime, output: Output | None) -> None:
+    def __init__(
+        self, definition: Mapping[str, Any], folder: Path, runtime: Runtime, output: Output | None
+    ) -> None:
         """Take up what an earlier agent has begun, if the folder has something."""
         self.definition = definition
         self.folder = folder
@@ -149,7 +151,9 @@ class Task:
         }
 
     @classmethod
-    def left(cls, folder: Path, runtime: Runtime, emulator: Emulator, client_of: Callable[[str], Any]) -> "Task":
+    def left(
+        cls, folder: Path, runtime: Runtime, emulator: Emulator, client_of: Callable[[str], Any]
+    ) -> "Task":
         """Take up a task of an earlier agent."""
         task = cls(json.loads((folder / "task.json").read_text()), folder, runtime, emulator, client_of)
         for container in task.containers.values():
@@ -284,7 +288,9 @@ class Task:
         for container in self.containers.values():
             while container.output and not container.output.ship(to_the_end=True):
                 if time.monotonic() > deadline:
-                    LOG.error("task %s: output of %s is lost: CloudWatch does not take it", self.id, container.name)
+                    LOG.error(
+                        "task %s: output of %s is lost: CloudWatch does not take it", self.id, container.name
+                    )
                     break
                 time.sleep(INTERVAL)
 
