@@ -59,18 +59,26 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
-def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Stack:
+def new_project(
+    floor: str,
+    folder: Path,
+    overlays: Sequence[Path | str] = (),
+    engine: str | None = None,
+    **variables: str,
+) -> Stack:
     """The stack of this checkout as a project of its own, which any number of others may run beside.
 
     Nothing is started.
 
     :param floor: a part of the project's name.
     :param folder: where the copies go.
-    :param files: compose files to lay over the stack's own.
+    :param overlays: their names, or paths of files.
     :param engine: what runs it; as ``./windtunnel`` chooses if None.
+    :param variables: further settings.
     """
     project = f"windtunnel-{floor}-{os.getpid()}"
-    return choose.choose(engine, project=project, variables=settings(folder), with_=map(str, files)).stack
+    own = settings(folder) | variables
+    return choose.choose(engine, project=project, variables=own, with_=map(str, overlays)).stack
 
 
 # How many tasks a stack under test runs at a time, on every machine.
