@@ -53,19 +53,27 @@ def restore(service: str) -> None:
     except Exception as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        LOG.error("%s begins without its records, because %s is damaged (%s). It is now %s.", service, path, error, aside)
+        LOG.error(
+            "%s begins without its records, because %s is damaged (%s). It is now %s.",
+            service,
+            path,
+            error,
+            aside,
+        )
 
 
 def _save(service: str) -> None:
     with _SAVING:
         backends = get_backend(service)  # type: ignore[call-overload]
         found = {
-            (account, region): {name: value for name, value in vars(backend).items() if name not in _NOT_RECORDS}
+            (account, region): {
+                name: value for name, value in vars(backend).items() if name not in _NOT_RECORDS
+            }
             for account, regions in backends.items()
             for region, backend in regions.items()
         }
         path = _path(service)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_suffix(".new")
         new.write_bytes(pickle.dumps(found))
         new.replace(path)

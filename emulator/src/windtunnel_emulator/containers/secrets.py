@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specifying-sensitive
 import json
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from localstack.aws.connect import connect_to
 
 from windtunnel_emulator.containers.work import Work
@@ -44,7 +44,10 @@ def _value(origin: str, work: Work) -> str:
     except ClientError as error:
         raise SecretError(_REASON.format(source=source, error=error)) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise SecretError(_REASON.format(source=source, error=f"retrieved secret {origin} has no such key: {error}")) from error
+        reason = f"retrieved secret {origin} has no such key: {error}"
+        raise SecretError(_REASON.format(source=source, error=reason)) from error
+    except BotoCoreError as error:
+        raise SecretError(_REASON.format(source=source, error=error)) from error
 
 
 def _parameter(clients: Any, origin: str) -> str:
