@@ -46,7 +46,9 @@ def is_registered(client: Any, operation: str, arguments: Arguments) -> bool:
 def _contains(there: Any, given: Any) -> bool:
     """Return whether something has all that is given, and perhaps what the service has filled in."""
     if isinstance(given, dict):
-        return isinstance(there, dict) and all(_contains(there.get(key), value) for key, value in given.items())
+        return isinstance(there, dict) and all(
+            _contains(there.get(key), value) for key, value in given.items()
+        )
     if isinstance(given, list):
         return isinstance(there, list) and len(there) == len(given) and all(map(_contains, there, given))
     return bool(there == given)

@@ -31,7 +31,10 @@ def check(request: Request) -> None:
     check_name(request["jobDefinitionName"], "Job definition name")
     check_strategy(request.get("retryStrategy"))
     check_timeout(request.get("timeout"))
-    if properties := request.get("containerProperties"):
+    properties = request.get("containerProperties")
+    if request["type"] == "container" and not (properties or request.get("eksProperties")):
+        raise client_exception("A definition of type container must have containerProperties or eksProperties")
+    if properties:
         if not properties.get("image"):
             raise client_exception("Container properties must contain an image")
         check_variables(properties.get("environment", ()))
@@ -63,7 +66,9 @@ def check_strategy(strategy: Request | None) -> None:
     if conditions and attempts is None:
         raise client_exception("Retry strategy with evaluateOnExit must have attempts")
     if len(conditions) > MOST_CONDITIONS:
-        raise client_exception(f"Retry strategy evaluateOnExit must have at most {MOST_CONDITIONS} conditions")
+        raise client_exception(
+            f"Retry strategy evaluateOnExit must have at most {MOST_CONDITIONS} conditions"
+        )
     for condition in conditions:
         if str(condition["action"]).upper() not in ("RETRY", "EXIT"):
             raise client_exception("Retry strategy action must be one of RETRY, EXIT")
@@ -88,7 +93,9 @@ def check_variables(variables: Iterable[Request]) -> None:
     """
     for variable in variables:
         if str(variable.get("name")).startswith(_PROTECTED):
-            raise client_exception(f"Environment variable name {variable.get('name')} must not start with {_PROTECTED}")
+            raise client_exception(
+                f"Environment variable name {variable.get('name')} must not start with {_PROTECTED}"
+            )
 
 
 def platform_of(capabilities: Iterable[str] | None) -> str:
@@ -105,7 +112,9 @@ def size(container: Request, platform: str) -> tuple[float, int]:
     if platform == "FARGATE":
         for name in ("vcpus", "memory"):
             if container.get(name):
-                raise client_exception(f"{name} is not applicable for Fargate. Use resource requirements instead.")
+                raise client_exception(
+                    f"{name} is not applicable for Fargate. Use resource requirements instead."
+                )
     try:
         vcpus = float(required.get("VCPU") or container.get("vcpus") or 0)
         memory = int(required.get("MEMORY") or container.get("memory") or 0)

@@ -163,7 +163,9 @@ def _ordered(records: Any, order: list[Request]) -> list[Answer]:
     :raises CommonServiceException: ``ClientException``, if there is none, or one that cannot be used.
     """
     if not 1 <= len(order) <= MOST_ENVIRONMENTS:
-        raise client_exception(f"A job queue must have between 1 and {MOST_ENVIRONMENTS} compute environments")
+        raise client_exception(
+            f"A job queue must have between 1 and {MOST_ENVIRONMENTS} compute environments"
+        )
     found = [(one["order"], _environment(records, one["computeEnvironment"])) for one in order]
     if len({order for order, _ in found}) < len(found):
         raise client_exception("The order of each compute environment must be unique")

@@ -16,7 +16,7 @@ def of_status(jobs: Iterable[Job], status: str | None) -> list[Job]:
 
 
 def filtered(jobs: Sequence[Job], request: Request) -> list[Job]:
-    """Return what ``ListJobs`` lists of a queue's jobs; with a filter the latest first, whatever their status.
+    """Return what ``ListJobs`` lists of a queue's jobs; with a filter the latest first, of any status.
 
     :raises CommonServiceException: ``ClientException``, if the filter cannot be used.
     """
@@ -28,10 +28,9 @@ def filtered(jobs: Sequence[Job], request: Request) -> list[Job]:
     name, values = filters[0].get("name"), filters[0].get("values") or []
     if name not in _FILTERS or not values:
         raise client_exception(f"The filter must have values, and be one of {', '.join(_FILTERS)}")
-    try:
-        found = [job for job in jobs if any(_FILTERS[name](job, value) for value in values)]
-    except ValueError:
-        raise client_exception(f"The values of the filter {name} must be milliseconds since 1970") from None
+    if name.endswith("_CREATED_AT") and not all(value.isdecimal() for value in values):
+        raise client_exception(f"The values of the filter {name} must be milliseconds since 1970")
+    found = [job for job in jobs if any(_FILTERS[name](job, value) for value in values)]
     if name == "SHARE_IDENTIFIER" and request.get("jobStatus"):
         found = of_status(found, request["jobStatus"])
     return sorted(found, key=lambda job: job.order, reverse=True)
@@ -50,9 +49,7 @@ _FILTERS: Mapping[str, Callable[[Job, str], bool]] = {
 }
 
 
-def page(
-    name: str, found: Sequence[dict[str, Any]], key: str, request: Request, most: int
-) -> dict[str, Any]:
+def page(name: str, found: Sequence[dict[str, Any]], key: str, request: Request, most: int) -> dict[str, Any]:
     """Return a page of an answer.
 
     :param name: what the answer calls the list.
@@ -61,7 +58,7 @@ def page(
     :raises CommonServiceException: ``ClientException``, if the token or the size of the page is wrong.
     """
     size = request.get("maxResults") or most
-    if not 1 <= size:
+    if size < 1:
         raise client_exception("maxResults must be at least 1")
     keys = [one[key] for one in found]
     token = request.get("nextToken")

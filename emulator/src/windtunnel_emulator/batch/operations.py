@@ -126,7 +126,9 @@ def submit_job(context: RequestContext, request: Request) -> Answer:
     # As AWS measures it: in KiB of JSON.
     length = len(json.dumps(request, default=str))
     if length > LARGEST_REQUEST:
-        raise client_exception(f"Job size must be less than {LARGEST_REQUEST >> 10} KiB, got {-(-length >> 10)} KiB")
+        raise client_exception(
+            f"Job size must be less than {LARGEST_REQUEST >> 10} KiB, got {-(-length >> 10)} KiB"
+        )
     backend = environments.of(context)
     job_queue = environments.job_queue(backend, request["jobQueue"])
     if job_queue.state != "ENABLED":
@@ -217,7 +219,13 @@ def _children(parent: Job) -> list[Job]:
         own = [f"{name.rpartition('/')[2]}:{index}" for kind, name in kinds if kind == "N_TO_N"]
         if index and ("SEQUENTIAL", None) in kinds:
             own.append(f"{parent.id}:{index - 1}")
-        fields = {**vars(parent), "id": f"{parent.id}:{index}", "parent": parent.id, "index": index, "attempts": []}
+        fields = {
+            **vars(parent),
+            "id": f"{parent.id}:{index}",
+            "parent": parent.id,
+            "index": index,
+            "attempts": [],
+        }
         children.append(Job(**{**fields, "waits_for": [*parent.waits_for, *own]}))
     return children
 
@@ -245,7 +253,9 @@ def list_jobs(context: RequestContext, request: Request) -> Answer:
         children = scheduler().children(parent) if parent else []
         found = listing.of_status(children, request.get("jobStatus"))
     summaries = [jobs.summary(job, scheduler().children(job)) for job in found]
-    return listing.page("jobSummaryList", summaries, "jobId", request, 100 if request.get("filters") else 1000)
+    return listing.page(
+        "jobSummaryList", summaries, "jobId", request, 100 if request.get("filters") else 1000
+    )
 
 
 def cancel_job(context: RequestContext, request: Request) -> Answer:

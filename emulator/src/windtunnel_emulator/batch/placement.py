@@ -7,12 +7,12 @@ from windtunnel_emulator.batch.jobs import Job
 
 # https://docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html
 TOO_BIG = (
-    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - Compute environment(s) associated with the job queue "
-    "cannot meet the CPU requirement of the job"
+    "MISCONFIGURATION:COMPUTE_ENVIRONMENT_MAX_RESOURCE - Compute environment(s) associated with the job "
+    "queue cannot meet the CPU requirement of the job"
 )
 NO_ENVIRONMENT = (
-    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - No enabled compute environment of the job queue is of the job's "
-    "platform"
+    "MISCONFIGURATION:JOB_RESOURCE_REQUIREMENT - No enabled compute environment of the job queue is of the "
+    "job's platform"
 )
 
 

@@ -35,7 +35,9 @@ class Scheduler:
     callback only takes a note, of which the scheduler's own thread makes something.
     """
 
-    def __init__(self, queue: WorkQueue, backend_of: Callable[[str, str], Any], folder: Path | None = None) -> None:
+    def __init__(
+        self, queue: WorkQueue, backend_of: Callable[[str, str], Any], folder: Path | None = None
+    ) -> None:
         """Take up the jobs that the folder's database has, if there is one.
 
         :param backend_of: returns moto's records of an account and a region.
@@ -50,16 +52,23 @@ class Scheduler:
         self._awake = threading.Event()
         self._unsaved: dict[str, Job] = {}
         self._is_to_place = True
+        self._thread: threading.Thread | None = None
+        self._is_closed = False
         for record in self._records:
             self._know(Job(**json.loads(record)))
         queue.listen("batch", self._note)
 
     def start(self) -> None:
         """Go on by itself, in a thread."""
-        threading.Thread(target=self._run, name="batch", daemon=True).start()
+        self._thread = threading.Thread(target=self._run, name="batch", daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
-        """Let go of the database; nothing depends on it."""
+        """End the thread, and let go of the database; nothing depends on it."""
+        self._is_closed = True
+        self._awake.set()
+        if self._thread:
+            self._thread.join()
         self._records.close()
 
     # For operations
@@ -122,7 +131,7 @@ class Scheduler:
 
     def _run(self) -> None:
         delay = 0.0
-        while True:
+        while not self._is_closed:
             is_noted = self._awake.wait(delay)
             self._awake.clear()
             try:
@@ -211,8 +220,8 @@ class Scheduler:
                 self._stop(job)
 
     def _stop(self, job: Job) -> None:
-        assert job.wish
-        if work := self._queue.find(job.task):
+        work = self._queue.find(job.task)
+        if work and job.wish:
             self._queue.stop(work, "UserInitiated", job.wish["reason"])
 
     # What waits
@@ -220,7 +229,9 @@ class Scheduler:
     def _settle(self) -> None:
         """Release what others have kept waiting, until nothing changes any more."""
         waiting = [job for job in self._jobs.values() if not job.is_over and not job.is_active]
-        while any([self._release(job) for job in waiting] + [self._count(job) for job in waiting if job.is_parent]):
+        while any(
+            [self._release(job) for job in waiting] + [self._count(job) for job in waiting if job.is_parent]
+        ):
             pass
 
     def _release(self, job: Job) -> bool:

@@ -74,14 +74,22 @@ def restore(service: str) -> None:
     except Exception as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        LOG.error("%s begins without its records, because %s is damaged (%s). It is now %s.", service, path, error, aside)
+        LOG.error(
+            "%s begins without its records, because %s is damaged (%s). It is now %s.",
+            service,
+            path,
+            error,
+            aside,
+        )
 
 
 def _save(service: str) -> None:
     with _SAVING:
         backends = get_backend(service)  # type: ignore[call-overload]
         found = {
-            (account, region): {name: value for name, value in vars(backend).items() if name not in _NOT_RECORDS}
+            (account, region): {
+                name: value for name, value in vars(backend).items() if name not in _NOT_RECORDS
+            }
             for account, regions in backends.items()
             for region, backend in regions.items()
         }
