@@ -7,8 +7,6 @@ and nothing runs twice.
 """
 
 import json
-import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-LOG = logging.getLogger(__name__)
+from windtunnel_emulator.containers.database import Records
 
 FILE = "work.sqlite"
 
@@ -122,16 +120,8 @@ class WorkQueue:
         self._listeners: dict[str, Callable[[Work], None]] = {}
         # Agents find a new LocalStack within seconds.
         self._ready = time.time() + GRACE
-        self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        if folder:
-            # Environments and commands of tasks are in there.
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = _opened(folder / FILE)
-        with self._database:
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS work (id TEXT PRIMARY KEY, record TEXT NOT NULL)"
-            )
-        for (record,) in self._database.execute("SELECT record FROM work ORDER BY rowid"):
+        self._database = Records(folder / FILE if folder else None)
+        for record in self._database:
             work = Work(**json.loads(record))
             self._work[work.id] = work
 
@@ -314,11 +304,7 @@ class WorkQueue:
         self._changed.notify_all()
 
     def _save(self, work: Work) -> None:
-        with self._database:
-            self._database.execute(
-                "INSERT INTO work VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
-                (work.id, json.dumps(asdict(work), default=str)),
-            )
+        self._database.save([(work.id, json.dumps(asdict(work), default=str))])
 
     def _forget_old(self) -> None:
         now = time.time()
@@ -329,8 +315,7 @@ class WorkQueue:
         ]
         for identifier in old:
             del self._work[identifier]
-        with self._database:
-            self._database.executemany("DELETE FROM work WHERE id = ?", [(one,) for one in old])
+        self._database.forget(old)
 
 
 def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
@@ -340,19 +325,3 @@ def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
     able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())
     return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): see docs/ecs.md"
 
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Open the database; a damaged one is set aside."""
-    try:
-        database = sqlite3.connect(path, check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        return database
-    except sqlite3.DatabaseError as error:
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        LOG.error(
-            "ECS and Batch begin without tasks, because %s is damaged (%s). It is now %s.", path, error, aside
-        )
-        return sqlite3.connect(path, check_same_thread=False)

@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -175,8 +176,8 @@ def test_a_damaged_database_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptu
 
     assert "is damaged" in caplog.text
     assert (tmp_path / FILE).with_suffix(".damaged").exists()
-    with sqlite3.connect(tmp_path / FILE) as database:
-        assert database.execute("SELECT count(*) FROM work").fetchone() == (1,)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (1,)
 
 
 def test_a_service_is_told_of_each_change() -> None:
