@@ -3,9 +3,9 @@
 import sys
 
 from windtunnel.seeding.functions import LAYERS, read_functions
-from windtunnel.seeding.watch import ROOT, say, seed_functions
+from windtunnel.seeding.watch import ROOT, function_folders, say, seed_functions
 
-functions, wrong = read_functions(ROOT / "lambdas")
+functions, wrong = read_functions(*function_folders())
 layers = {f"{LAYERS}/{path.name}" for path in (ROOT / "lambdas" / LAYERS).glob("*")}
 names = {function.name for function in functions} | set(wrong) | layers
 known = names | {function.folder.name for function in functions}

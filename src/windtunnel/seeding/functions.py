@@ -134,18 +134,24 @@ def followed(path: Path, boundary: Path) -> Path:
     return real
 
 
-def read_functions(folder: Path) -> tuple[list[Function], dict[str, str]]:
-    """Read and check every function of ``folder``: all folders but library, layers and hidden ones.
+def read_functions(*roots: Path) -> tuple[list[Function], dict[str, str]]:
+    """Read and check every function of some folders: all folders there but library, layers and hidden ones.
 
+    :param roots: ``lambdas/``; in LocalStack also those of overlays, before it.
     :return: the good ones, and what is wrong with the others, by folder name.
     """
     functions: dict[str, Function] = {}
     wrong: dict[str, str] = {}
-    for path in sorted(folder.iterdir()):
+    for path in [path for root in roots for path in sorted(root.iterdir())]:
         if path.name in (LIBRARY, LAYERS) or path.name[0] in "._":
             continue
+        # Functions are kept account of by folder.
+        if any(one.folder.name == path.name for one in functions.values()):
+            problem = "is named like the folder of a function that an overlay brings: rename it"
+            wrong[f"lambdas/{path.name}"] = f"lambdas/{path.name} {problem}"
+            continue
         try:
-            if not followed(path, folder).is_dir():
+            if not followed(path, path.parent).is_dir():
                 continue
             function = load_function(path)
         except SeedingError as error:

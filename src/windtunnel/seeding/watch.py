@@ -28,6 +28,15 @@ from windtunnel.seeding.validation import SeedingError
 # The folder of `lambdas`, `config` and the library in LocalStack's container.
 ROOT = Path(os.environ.get("WINDTUNNEL_HOME", "/opt/windtunnel"))
 
+# How the names of variables begin in which overlays name a folder with functions.
+VARIABLE = "AWS_FUNCTIONS_"
+
+
+def function_folders() -> list[Path]:
+    """Return the folders with functions: those that overlays name, each in a variable, then ``lambdas/``."""
+    of_overlays = [Path(value) for name, value in sorted(os.environ.items()) if name.startswith(VARIABLE)]
+    return [*of_overlays, ROOT / "lambdas"]
+
 
 def say(message: str) -> None:
     """Write one line to the service's log."""
@@ -66,13 +75,13 @@ def _apply_resources(kept: account.Account) -> None:
 
 
 def seed_functions(names: Collection[str] = ()) -> dict[str, str]:
-    """Deploy new and changed functions and layers of ``lambdas/``, and delete functions that are gone.
+    """Deploy new and changed functions, of overlays too, and layers, and delete functions that are gone.
 
     :param names: of functions or their folders, whose deployment is logged even if nothing changed; without
         any, all functions and layers are meant.
     :return: why functions failed, by folder, and layers, by ``layers/NAME``; the others are deployed.
     """
-    found, unusable = read_functions(ROOT / "lambdas")
+    found, unusable = read_functions(*function_folders())
     asked = [one for one in found if not names or {one.name, one.folder.name} & set(names)]
     failed = {folder: reason for folder, reason in unusable.items() if not names or folder in names}
     client = boto3.client("lambda")
@@ -163,7 +172,7 @@ def watch(stop: threading.Event) -> None:
     # Installed beside LocalStack only.
     from watchfiles import watch as changes
 
-    folders = (ROOT / "lambdas", ROOT / LIBRARY, ROOT / "config")
+    folders = (*function_folders(), ROOT / LIBRARY, ROOT / "config")
     options = {"step": 50, "debounce": 200, "rust_timeout": 1000, "yield_on_timeout": True}
     for number, saved in enumerate(changes(*folders, stop_event=stop, raise_interrupt=False, **options)):
         # The first time in any case, because a file may have been saved before the watch began.
