@@ -1,4 +1,4 @@
-"""ECS as far as it keeps task definitions, behind a client of boto3 that checks requests and parses answers."""
+"""ECS as far as it keeps task definitions, behind a client of boto3 that checks what it is asked."""
 
 import copy
 import json

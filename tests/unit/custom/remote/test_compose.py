@@ -99,7 +99,7 @@ def test_the_file_is_found_as_compose_finds_it(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         assert find(tmp_path, None).name == name
     assert find(Path("/nowhere"), tmp_path / "compose.yaml") == tmp_path / "compose.yaml"
-    with pytest.raises(RemoteError, match="no compose file other.yml"):
+    with pytest.raises(RemoteError, match=r"no compose file other\.yml"):
         find(tmp_path, "other.yml")
 
 

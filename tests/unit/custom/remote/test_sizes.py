@@ -1,10 +1,10 @@
 """Sizes of Fargate, by name and by need."""
 
 import pytest
-from windtunnel_emulator.ecs.sizes import fits_fargate
 
 from custom.remote.errors import RemoteError
 from custom.remote.sizes import MEMORY, NAMES, named, smallest
+from windtunnel_emulator.ecs.sizes import fits_fargate
 
 
 def test_the_emulator_has_the_same_sizes() -> None:
