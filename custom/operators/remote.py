@@ -87,7 +87,7 @@ class RemoteOperator(EcsRunTaskOperator):
         cluster: str = "default",
         launch_type: str = "FARGATE",
         container_name: str = "main",
-        overrides: Mapping[str, Any] | None = None,
+        overrides: Any = None,
         awslogs_stream_prefix: str = STREAM_PREFIX,
         awslogs_fetch_interval: timedelta = timedelta(seconds=POLL_SECONDS),
         waiter_delay: int = POLL_SECONDS,
@@ -157,12 +157,12 @@ class RemoteOperator(EcsRunTaskOperator):
         definition, override = self._parts(is_mapped)
         self.task_definition = definitions.matching(self.client, definition, self.log)
         self.overrides = _merged(override, self.overrides or {})
-        return super().execute(context)
+        return super().execute(context)  # type: ignore[no-untyped-call]
 
     def execute_complete(self, context: "Context", event: dict[str, Any] | None = None) -> str | None:
         """Go on when the container has ended; called by Airflow if the task has deferred."""
         self._name_things(context)
-        return super().execute_complete(context, event)  # type: ignore[no-any-return]
+        return super().execute_complete(context, event)
 
     def _name_things(self, context: "Context") -> None:
         """Settle the names that depend on where the task is."""
@@ -249,7 +249,9 @@ def _late_names(environment: Any) -> set[str]:
 def _merged(override: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return overrides of a task: ours for one container, and over them what the user gives."""
     others = [one for one in given.get("containerOverrides", ()) if one["name"] != override["name"]]
-    own = next((one for one in given.get("containerOverrides", ()) if one["name"] == override["name"]), {})
+    own: Mapping[str, Any] = next(
+        (one for one in given.get("containerOverrides", ()) if one["name"] == override["name"]), {}
+    )
     names = {one["name"] for one in own.get("environment", ())}
     environment = [one for one in override["environment"] if one["name"] not in names]
     merged = {**override, **own, "environment": [*environment, *own.get("environment", ())]}

@@ -1,17 +1,19 @@
 """Task definitions: a new revision only if it differs in what matters from the latest."""
 
 import fcntl
-import logging
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from custom.remote.errors import RemoteError
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
 
 # What ECS adds to a definition, and what names it.
 _ADDED = {
@@ -39,7 +41,7 @@ _UNORDERED = {
 }
 
 
-def matching(client: Any, wanted: Mapping[str, Any], log: logging.Logger) -> str:
+def matching(client: Any, wanted: Mapping[str, Any], log: "Logger") -> str:
     """Return the ARN of the family's latest active revision if it is like ``wanted``, else of a new one.
 
     Tasks of one machine that come at once register one revision. ECS itself cannot register on a condition,

@@ -38,5 +38,5 @@ with DAG(dag_id="test-xcom-in-s3", schedule=None):
         return [len(text), text.strip("x")]
 
     for name, size in (("small", 10), ("large", 2_000_000)):
-        made = make.override(task_id=f"make_{name}")(size)
+        made: Any = make.override(task_id=f"make_{name}")(size)
         measure.override(task_id=f"measure_{name}")(made)
