@@ -248,10 +248,9 @@ def _late_names(environment: Any) -> set[str]:
 
 def _merged(override: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return overrides of a task: ours for one container, and over them what the user gives."""
-    others = [one for one in given.get("containerOverrides", ()) if one["name"] != override["name"]]
-    own: Mapping[str, Any] = next(
-        (one for one in given.get("containerOverrides", ()) if one["name"] == override["name"]), {}
-    )
+    all_given = given.get("containerOverrides", ())
+    others = [one for one in all_given if one["name"] != override["name"]]
+    own: Mapping[str, Any] = next((one for one in all_given if one not in others), {})
     names = {one["name"] for one in own.get("environment", ())}
     environment = [one for one in override["environment"] if one["name"] not in names]
     merged = {**override, **own, "environment": [*environment, *own.get("environment", ())]}

@@ -12,16 +12,17 @@ from windtunnel_emulator.containers.work import Work
 ARN = "arn:aws:ssm:ap-southeast-2:000000000000:parameter"
 
 
+VALUES = {"plain": "1", "/prod/db": "2"}
+
+
 class Store:
     """Parameter Store as far as it is asked: a name with slashes has to begin with one."""
-
-    values = {"plain": "1", "/prod/db": "2"}  # noqa: RUF012 - nobody changes it
 
     def get_parameters(self, Names: list[str], WithDecryption: bool) -> Any:
         (name,) = Names
         if "/" in name and not name.startswith("/"):
             raise ClientError({"Error": {"Code": "ValidationException", "Message": name}}, "GetParameters")
-        return {"Parameters": [{"Value": self.values[name]}] if name in self.values else []}
+        return {"Parameters": [{"Value": VALUES[name]}] if name in VALUES else []}
 
 
 def value_of(origin: str, monkeypatch: pytest.MonkeyPatch) -> str:
