@@ -32,11 +32,17 @@ EVIDENCE = ROOT / ".windtunnel" / "evidence"
 REGION = "ap-southeast-2"
 BUCKET = "airflow-lambda-logs"
 
+# Results of that many bytes and more are in S3; all but those of one test are smaller.
+XCOM_THRESHOLD = 1_000_000
+
 # The .env of stacks under test. Nothing listens on the proxy's port: loopback must not go through it.
-ENV_FILE = """
-AIRFLOW_VAR_OF_ENV='{"price": "$5 # each"}'
+ENV_FILE = f"""
+AIRFLOW_VAR_OF_ENV='{{"price": "$5 # each"}}'
 AIRFLOW_CONN_OF_ENV=postgresql://user:p%40ss@postgres:5432/warehouse
 AIRFLOW__CORE__MAX_NUM_RENDERED_TI_FIELDS_PER_TASK=31
+AIRFLOW__CORE__XCOM_BACKEND=airflow.providers.common.io.xcom.backend.XComObjectStorageBackend
+AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH=s3://aws_default@{BUCKET}/xcom
+AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD={XCOM_THRESHOLD}
 NAME_OF_MY_OWN="two words
 and a line"
 ALL_PROXY=http://127.0.0.1:1

@@ -52,8 +52,9 @@ def _value(origin: str, work: Work) -> str:
 
 def _parameter(clients: Any, origin: str) -> str:
     name = origin.partition(":parameter")[2] if origin.startswith("arn:") else origin
-    # The ARN of a parameter with a path has one slash, as has its name.
-    for candidate in dict.fromkeys((name, name.removeprefix("/"))):
+    # The ARN of a parameter with a path has one slash, as has its name. A name with slashes begins with one.
+    bare = name.removeprefix("/")
+    for candidate in (name,) if name == bare or "/" in bare else (name, bare):
         found = clients.ssm.get_parameters(Names=[candidate], WithDecryption=True)["Parameters"]
         if found:
             return str(found[0]["Value"])
