@@ -15,7 +15,7 @@ from custom.remote.errors import RemoteError
 from tests.unit.custom.remote.ecs_stand_in import ARN, EcsStandIn
 from windtunnel.waiting import wait_until
 
-LOG = logging.getLogger(__name__)
+LOG: Any = logging.getLogger(__name__)
 
 type Container = dict[str, Any]
 
