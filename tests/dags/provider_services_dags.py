@@ -10,7 +10,7 @@ from airflow.providers.amazon.aws.hooks.eks import ClusterStates
 from airflow.providers.amazon.aws.hooks.sts import StsHook
 from airflow.providers.amazon.aws.operators.athena import AthenaOperator
 from airflow.providers.amazon.aws.operators.base_aws import AwsBaseOperator
-from airflow.providers.amazon.aws.operators.batch import BatchOperator
+from airflow.providers.amazon.aws.operators.batch import BatchCreateComputeEnvironmentOperator
 from airflow.providers.amazon.aws.operators.bedrock import BedrockCustomizeModelOperator
 from airflow.providers.amazon.aws.operators.cloud_formation import CloudFormationCreateStackOperator
 from airflow.providers.amazon.aws.operators.comprehend import ComprehendStartPiiEntitiesDetectionJobOperator
@@ -78,8 +78,14 @@ with DAG(dag_id="test-provider-services", schedule=None, is_paused_upon_creation
         task_id="athena", query="SELECT 1", database="test", output_location=f"{PREFIX}/athena", sleep_time=1
     )
     AccountOperator(task_id="base_aws")
-    BatchOperator(
-        task_id="batch", job_name=NAME, job_definition=NAME, job_queue=NAME, deferrable=True, poll_interval=1
+    BatchCreateComputeEnvironmentOperator(
+        task_id="batch",
+        compute_environment_name=NAME,
+        environment_type="MANAGED",
+        state="ENABLED",
+        compute_resources={"type": "FARGATE", "maxvCpus": 1, "subnets": ["subnet-any"]},
+        deferrable=True,
+        poll_interval=1,
     )
     BedrockCustomizeModelOperator(
         task_id="bedrock",

@@ -20,10 +20,6 @@ ROLE = f"arn:aws:iam::000000000000:role/{NAME}"
 
 def make_what_is_needed(aws: Callable[[str], Any]) -> None:
     """Make what the tasks work on, and do not make themselves."""
-    trusted = {"Effect": "Allow", "Principal": {"Service": "batch.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    policy = json.dumps({"Version": "2012-10-17", "Statement": [trusted]})
-    aws("iam").create_role(RoleName=NAME, AssumeRolePolicyDocument=policy)
-    make_batch(aws("batch"))
     aws("databrew").create_dataset(Name=NAME, Input={"S3InputDefinition": {"Bucket": BUCKET}})
     aws("databrew").create_profile_job(
         Name=NAME, DatasetName=NAME, RoleArn=ROLE, OutputLocation={"Bucket": BUCKET}
@@ -52,14 +48,6 @@ def make_what_is_needed(aws: Callable[[str], Any]) -> None:
     aws("sqs").create_queue(QueueName=NAME)
     definition = {"StartAt": "Pass", "States": {"Pass": {"Type": "Pass", "End": True}}}
     aws("stepfunctions").create_state_machine(name=NAME, definition=json.dumps(definition), roleArn=ROLE)
-
-
-def make_batch(batch: Any) -> None:
-    batch.create_compute_environment(computeEnvironmentName=NAME, type="UNMANAGED", serviceRole=ROLE)
-    order = [{"order": 1, "computeEnvironment": NAME}]
-    batch.create_job_queue(jobQueueName=NAME, state="ENABLED", priority=1, computeEnvironmentOrder=order)
-    container = {"image": "image", "command": ["true"], "vcpus": 1, "memory": 128}
-    batch.register_job_definition(jobDefinitionName=NAME, type="container", containerProperties=container)
 
 
 @pytest.fixture(scope="module")

@@ -48,6 +48,8 @@ LOCALSTACK_RUNS = (
     "stepfunctions",
     "sts",
 )
+# Of moto's those whose work agents run.
+AGENTS_RUN = ("batch", "ecs")
 LOCALSTACK_KEEPS_RECORDS = ("ec2", "redshift", "ses", "ssm")
 
 TAKEN = "LocalStack takes its calls for those of another service: status 500"
@@ -57,7 +59,7 @@ UNSEEN = "and LocalStack's download at the first call; no test runs it"
 ROWS = (
     Row("appflow", ("appflow",)),
     Row("athena", ("athena", "athena_spark"), "a query has no rows; no sessions, which `athena_spark` needs"),
-    Row("batch", ("batch",), "a job has succeeded as soon as it is submitted"),
+    Row("batch", ("batch",), "with an agent, as of the overlay `ecs-agent`: see `docs/batch.md`"),
     Row("bedrock", ("bedrock",), "customization jobs; no model answers"),
     Row("bedrock-agent", ("bedrock",), "agents and knowledge bases; no ingestion"),
     Row("bedrock-agent-runtime", ("bedrock",), TAKEN),
@@ -73,7 +75,7 @@ ROWS = (
     Row("dynamodb", note=f"needs Java, {UNSEEN}"),
     Row("ec2", ("ec2",), "LocalStack's; no machine starts"),
     Row("ecr", ("ecr",), "nothing can be pushed or pulled"),
-    Row("ecs", ("ecs",), "no container starts"),
+    Row("ecs", ("ecs",), "with an agent, as of the overlay `ecs-agent`: see `docs/ecs.md`"),
     Row(
         "eks",
         ("eks",),
@@ -169,7 +171,7 @@ def proven() -> set[str]:
 
 def kind(service: str) -> str:
     """Say what a service is here."""
-    if service in LOCALSTACK_RUNS:
+    if service in (*LOCALSTACK_RUNS, *AGENTS_RUN):
         return REAL
     return CONTROL_PLANE if service in (*LOCALSTACK_KEEPS_RECORDS, *control_planes()) else NONE
 

@@ -1,5 +1,6 @@
 """How a resource that is there already gets other arguments, since AWS has no one way to say so."""
 
+from collections.abc import Callable
 from typing import Any
 
 Arguments = dict[str, Any]
@@ -57,7 +58,7 @@ def _latest_job_definition(client: Any, arguments: Arguments) -> Any:
     return max(found["jobDefinitions"], key=lambda one: one["revision"], default={})
 
 
-_LATEST = {
+_LATEST: dict[tuple[str, str], Callable[[Any, Arguments], Any]] = {
     ("batch", "register_job_definition"): _latest_job_definition,
     ("ecs", "register_task_definition"): lambda client, arguments: client.describe_task_definition(
         taskDefinition=arguments["family"]
@@ -75,7 +76,8 @@ def _compute_environment(client: Any, arguments: Arguments) -> None:
     resources = arguments.get("computeResources", {})
     # The kind of machines is for ever.
     changeable = {key: value for key, value in resources.items() if key in ("maxvCpus", "subnets")}
-    given = {key: arguments[key] for key in ("state", "unmanagedvCpus", "serviceRole") if key in arguments}
+    taken = ("state", "unmanagedvCpus", "serviceRole")
+    given: Arguments = {key: arguments[key] for key in taken if key in arguments}
     if changeable:
         given["computeResources"] = changeable
     client.update_compute_environment(computeEnvironment=arguments["computeEnvironmentName"], **given)

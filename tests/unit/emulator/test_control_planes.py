@@ -18,7 +18,6 @@ from localstack.aws.spec import load_service
 from localstack.http import Request, Response
 from localstack.services.moto import load_moto_routing_table
 from moto.backends import ALT_SERVICE_NAMES, list_of_moto_modules
-from moto.core.config import default_user_config
 from moto.moto_api import state_manager
 
 from windtunnel.dev import aws_services
@@ -52,7 +51,6 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
     """Calls an operation of a control plane as LocalStack does, and returns status and answer."""
     # What others of LocalStack's process share.
     monkeypatch.setattr(state_manager, "_transitions", {})
-    monkeypatch.setitem(default_user_config, "batch", default_user_config["batch"])
     # Each look moves a state on.
     monkeypatch.setitem(states.EACH_SECOND, "seconds", 0)
     loaded: dict[str, Any] = {}
@@ -380,12 +378,6 @@ def test_a_statement_of_redshift(call: Call) -> None:
     _, made = call("redshift-data", "ExecuteStatement", Sql="SELECT 1", Database="dev")
 
     assert see(call, "redshift-data", "DescribeStatement", "Status", Id=made["Id"]) == ["FINISHED"] * 4
-
-
-def test_a_job_of_batch_needs_no_docker(call: Call) -> None:
-    call("batch", "DescribeJobQueues")
-
-    assert default_user_config["batch"] == {"use_docker": False}
 
 
 def test_every_path_through_states_has_a_test() -> None:

@@ -88,7 +88,7 @@ def ended(job: Job, state: dict[str, Any]) -> dict[str, Any]:
     """
     reported, why = state["containers"].get(CONTAINER, {}), state.get("reason")
     has_failed_to_start = state.get("code") == "TaskFailedToStart" and not str(why).startswith(_OF_THE_TASK)
-    container = {
+    container: dict[str, Any] = {
         "taskArn": job.task_arn,
         "exitCode": exit_code(state),
         "reason": why if has_failed_to_start else reported.get("reason"),

@@ -4,9 +4,14 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from moto.batch import models
+
 from windtunnel_emulator.batch.errors import client_exception
 from windtunnel_emulator.batch.retries import MOST_ATTEMPTS, MOST_CONDITIONS
 from windtunnel_emulator.ecs import sizes
+
+# moto's classes are abstract to mypy, and their attributes are not.
+MOTO: Any = models
 
 type Request = Mapping[str, Any]
 
@@ -33,7 +38,9 @@ def check(request: Request) -> None:
     check_timeout(request.get("timeout"))
     properties = request.get("containerProperties")
     if request["type"] == "container" and not (properties or request.get("eksProperties")):
-        raise client_exception("A definition of type container must have containerProperties or eksProperties")
+        raise client_exception(
+            "A definition of type container must have containerProperties or eksProperties"
+        )
     if properties:
         if not properties.get("image"):
             raise client_exception("Container properties must contain an image")
@@ -131,6 +138,31 @@ def size(container: Request, platform: str) -> tuple[float, int]:
     return vcpus, memory
 
 
+def register(backend: Any, request: Request) -> Any:
+    """Add a revision to moto's records, with what is asked for and nothing of an earlier one.
+
+    moto itself takes over from the earlier one what is not given.
+    """
+    name = request["jobDefinitionName"]
+    made = MOTO.JobDefinition(
+        name,
+        request.get("parameters"),
+        request["type"],
+        request.get("containerProperties"),
+        node_properties=request.get("nodeProperties"),
+        eks_properties=request.get("eksProperties"),
+        tags=request.get("tags") or {},
+        retry_strategy=request.get("retryStrategy"),
+        timeout=request.get("timeout"),
+        backend=backend,
+        platform_capabilities=request.get("platformCapabilities") or ["EC2"],
+        propagate_tags=request.get("propagateTags"),
+        revision=max((one.revision for one in named(backend, name)), default=0),
+    )
+    backend._job_definitions[made.arn] = made
+    return made
+
+
 def find(backend: Any, name: str) -> Any:
     """Return moto's record of a definition that is active; by a name alone its latest revision.
 
@@ -143,14 +175,13 @@ def find(backend: Any, name: str) -> Any:
     return max(found, key=lambda one: one.revision)
 
 
-def named(backend: Any, name: str) -> list[Any]:
-    """Return moto's records of all revisions that a name, ``name:revision`` or an ARN means."""
+def named(backend: Any, name: str = "") -> list[Any]:
+    """Return moto's records of what a name, ``name:revision`` or an ARN means; without one of all."""
+    everything = list(backend._job_definitions.values())
+    if not name:
+        return everything
     short, _, revision = name.rpartition("/")[2].partition(":")
-    return [
-        one
-        for one in backend._job_definitions.values()
-        if one.name == short and revision in ("", str(one.revision))
-    ]
+    return [one for one in everything if one.name == short and revision in ("", str(one.revision))]
 
 
 def container(definition: Any, overrides: Request, parameters: Mapping[str, str]) -> dict[str, Any]:

@@ -6,9 +6,8 @@ from typing import Any
 from uuid import uuid4
 
 from localstack.aws.api import RequestContext
-from moto.batch.models import ComputeEnvironment, batch_backends
 
-from windtunnel_emulator.batch.definitions import check_name
+from windtunnel_emulator.batch.definitions import MOTO, check_name
 from windtunnel_emulator.batch.errors import client_exception
 
 type Request = Mapping[str, Any]
@@ -22,7 +21,7 @@ _SERVICE_ROLE = "arn:aws:iam::{account}:role/aws-service-role/batch.amazonaws.co
 
 def backend(account: str, region: str) -> Any:
     """Return moto's records of an account and a region."""
-    return batch_backends[account][region]
+    return MOTO.batch_backends[account][region]
 
 
 def of(context: RequestContext) -> Any:
@@ -41,7 +40,7 @@ def create_compute_environment(context: RequestContext, request: Request) -> Ans
         if not resources:
             raise client_exception("computeResources must be provided for a MANAGED compute environment")
         _check_resources(resources)
-    made = ComputeEnvironment(
+    made = MOTO.ComputeEnvironment(
         name,
         request["type"],
         request.get("state") or "ENABLED",
@@ -82,7 +81,7 @@ def describe_compute_environments(context: RequestContext, request: Request) -> 
     }
 
 
-def _described(environment: ComputeEnvironment, tags: Mapping[str, str]) -> Answer:
+def _described(environment: Any, tags: Mapping[str, str]) -> Answer:
     answer = {
         "computeEnvironmentName": environment.name,
         "computeEnvironmentArn": environment.arn,
@@ -128,14 +127,14 @@ def delete_compute_environment(context: RequestContext, request: Request) -> Ans
     return {}
 
 
-def _environment(records: Any, name: str) -> ComputeEnvironment:
-    found: ComputeEnvironment | None = records.get_compute_environment(name)
+def _environment(records: Any, name: str) -> Any:
+    found = records.get_compute_environment(name)
     if not found:
         raise client_exception(f"ComputeEnvironment {name} does not exist")
     return found
 
 
-def _named(environment: ComputeEnvironment) -> Answer:
+def _named(environment: Any) -> Answer:
     return {"computeEnvironmentName": environment.name, "computeEnvironmentArn": environment.arn}
 
 

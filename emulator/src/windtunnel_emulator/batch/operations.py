@@ -13,7 +13,6 @@ from uuid import uuid4
 from localstack import config
 from localstack.aws.api import RequestContext
 from localstack.services.moto import call_moto
-from moto.batch.models import JobDefinition
 
 from windtunnel_emulator.batch import definitions, environments, jobs, listing
 from windtunnel_emulator.batch.errors import client_exception
@@ -79,27 +78,10 @@ def delete_job_queue(context: RequestContext, request: Request) -> Answer:
 
 
 def register_job_definition(context: RequestContext, request: Request) -> Answer:
-    """Register a revision, with what is asked for and nothing of an earlier one."""
+    """Register a revision, if it is one that AWS takes."""
     definitions.check(request)
-    backend = environments.of(context)
-    name = request["jobDefinitionName"]
-    made = JobDefinition(
-        name,
-        request.get("parameters"),
-        request["type"],
-        request.get("containerProperties"),
-        node_properties=request.get("nodeProperties"),
-        eks_properties=request.get("eksProperties"),
-        tags=request.get("tags") or {},
-        retry_strategy=request.get("retryStrategy"),
-        timeout=request.get("timeout"),
-        backend=backend,
-        platform_capabilities=request.get("platformCapabilities") or ["EC2"],
-        propagate_tags=request.get("propagateTags"),
-        revision=max((one.revision for one in definitions.named(backend, name)), default=0),
-    )
-    backend._job_definitions[made.arn] = made
-    return {"jobDefinitionName": name, "jobDefinitionArn": made.arn, "revision": made.revision}
+    made = definitions.register(environments.of(context), request)
+    return {"jobDefinitionName": made.name, "jobDefinitionArn": made.arn, "revision": made.revision}
 
 
 def describe_job_definitions(context: RequestContext, request: Request) -> Answer:
@@ -107,10 +89,8 @@ def describe_job_definitions(context: RequestContext, request: Request) -> Answe
     backend = environments.of(context)
     if names := request.get("jobDefinitions"):
         found = [one for name in names for one in definitions.named(backend, name)]
-    elif name := request.get("jobDefinitionName"):
-        found = definitions.named(backend, name)
     else:
-        found = list(backend._job_definitions.values())
+        found = definitions.named(backend, request.get("jobDefinitionName") or "")
     status = request.get("status")
     answers = [one.describe() for one in found if status in (None, one.status)]
     described = [{name: value for name, value in one.items() if value is not None} for one in answers]
@@ -216,7 +196,7 @@ def _children(parent: Job) -> list[Job]:
     kinds = [(one.get("type"), one.get("jobId")) for one in parent.depends_on]
     children = []
     for index in range(parent.size or 0):
-        own = [f"{name.rpartition('/')[2]}:{index}" for kind, name in kinds if kind == "N_TO_N"]
+        own = [f"{name.rpartition('/')[2]}:{index}" for kind, name in kinds if name and kind == "N_TO_N"]
         if index and ("SEQUENTIAL", None) in kinds:
             own.append(f"{parent.id}:{index - 1}")
         fields = {

@@ -26,7 +26,9 @@ def most_vcpus(environment: Any) -> float:
 
 def is_fargate(environment: Any) -> bool:
     """Whether jobs run on Fargate in there."""
-    return environment.env_type == "MANAGED" and environment.compute_resources["type"].startswith("FARGATE")
+    return environment.env_type == "MANAGED" and str(environment.compute_resources["type"]).startswith(
+        "FARGATE"
+    )
 
 
 def place(job: Job, queue: Any, used: Mapping[str, float]) -> tuple[Any | None, str]:

@@ -161,7 +161,7 @@ class Scheduler:
     # Attempts
 
     def _noted(self) -> dict[str, Work]:
-        found = {}
+        found: dict[str, Work] = {}
         while True:
             try:
                 work = self._notes.get_nowait()

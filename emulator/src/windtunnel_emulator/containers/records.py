@@ -70,7 +70,8 @@ def restore(service: str) -> None:
         with path.open("rb") as file:
             saved = _Unpickler(file, service).load()
         for (account, region), attributes in saved.items():
-            vars(get_backend(service)[account][region]).update(attributes)  # type: ignore[call-overload]
+            backend: Any = get_backend(service)[account][region]  # type: ignore[call-overload]
+            vars(backend).update(attributes)
     except Exception as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)

@@ -49,7 +49,12 @@ class Batch:
 
     def environment(self, name: str = "small", vcpus: int = 2, kind: str = "EC2") -> None:
         resources = {"type": kind, "maxvCpus": vcpus, "subnets": ["subnet-any"]}
-        self("CreateComputeEnvironment", computeEnvironmentName=name, type="MANAGED", computeResources=resources)
+        self(
+            "CreateComputeEnvironment",
+            computeEnvironmentName=name,
+            type="MANAGED",
+            computeResources=resources,
+        )
 
     def job_queue(self, name: str = "normal", priority: int = 1, environment: str = "small") -> None:
         order = [{"order": 1, "computeEnvironment": environment}]
@@ -66,7 +71,9 @@ class Batch:
         )
         return str(answer["jobDefinitionArn"])
 
-    def submit(self, name: str = "one", queue: str = "normal", definition: str = "report", **more: Any) -> str:
+    def submit(
+        self, name: str = "one", queue: str = "normal", definition: str = "report", **more: Any
+    ) -> str:
         given = {"jobName": name, "jobQueue": queue, "jobDefinition": definition, **more}
         return str(self("SubmitJob", **given)["jobId"])
 

@@ -64,7 +64,11 @@ JOBS: list[tuple[dict[str, Any], str]] = [
 
 @pytest.mark.parametrize(("given", "message"), JOBS)
 def test_jobs(batch: Batch, agent: Agent, given: dict[str, Any], message: str) -> None:
-    nodes = {"numNodes": 1, "mainNode": 0, "nodeRangeProperties": [{"targetNodes": "0:0", "container": CONTAINER}]}
+    nodes = {
+        "numNodes": 1,
+        "mainNode": 0,
+        "nodeRangeProperties": [{"targetNodes": "0:0", "container": CONTAINER}],
+    }
     batch("RegisterJobDefinition", jobDefinitionName="nodes", type="multinode", nodeProperties=nodes)
     first = batch.submit("first")
     for dependency in given.get("dependsOn", ()):

@@ -34,7 +34,9 @@ def test_a_job_succeeds(batch: Batch, agent: Agent, clock: list[float]) -> None:
     assert (found["startedAt"], found["stoppedAt"]) == (attempt["startedAt"], attempt["stoppedAt"])
 
 
-def test_its_container_is_what_definition_overrides_and_parameters_make_it(batch: Batch, agent: Agent) -> None:
+def test_its_container_is_what_definition_overrides_and_parameters_make_it(
+    batch: Batch, agent: Agent
+) -> None:
     variables = [{"name": "COLOUR", "value": "red"}, {"name": "SIZE", "value": "1"}]
     required = [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "64"}]
     batch.definition(

@@ -11,7 +11,9 @@ def names(batch: Batch, agent: Agent) -> list[str]:
     return [batch.job(work.details["jobId"])["jobName"] for work in agent.take()]
 
 
-def test_a_compute_environment_bounds_what_runs_and_the_rest_waits_its_turn(batch: Batch, agent: Agent) -> None:
+def test_a_compute_environment_bounds_what_runs_and_the_rest_waits_its_turn(
+    batch: Batch, agent: Agent
+) -> None:
     for name in ("first", "second", "third", "fourth"):
         batch.submit(name)
     assert names(batch, agent) == ["first", "second"]
@@ -85,7 +87,9 @@ def test_an_unmanaged_environment_is_bounded_by_what_it_is_said_to_have(batch: B
 
 
 def test_they_are_described_as_they_were_made(batch: Batch) -> None:
-    (environment,) = batch("DescribeComputeEnvironments", computeEnvironments=["small"])["computeEnvironments"]
+    (environment,) = batch("DescribeComputeEnvironments", computeEnvironments=["small"])[
+        "computeEnvironments"
+    ]
     assert (environment["status"], environment["state"]) == ("VALID", "ENABLED")
     assert environment["computeResources"]["maxvCpus"] == 2
     (queue,) = batch("DescribeJobQueues")["jobQueues"]
