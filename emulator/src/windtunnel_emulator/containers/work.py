@@ -122,11 +122,10 @@ class WorkQueue:
         self._listeners: dict[str, Callable[[Work], None]] = {}
         # Agents find a new LocalStack within seconds.
         self._ready = time.time() + GRACE
-        self._database = sqlite3.connect(":memory:", check_same_thread=False)
         if folder:
             # Environments and commands of tasks are in there.
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._database = _opened(folder / FILE)
+        self._database = _opened(folder / FILE) if folder else _connect(":memory:")
         with self._database:
             self._database.execute(
                 "CREATE TABLE IF NOT EXISTS work (id TEXT PRIMARY KEY, record TEXT NOT NULL)"
@@ -341,18 +340,23 @@ def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
     return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): see docs/ecs.md"
 
 
+def _connect(path: Path | str) -> sqlite3.Connection:
+    return sqlite3.connect(path, check_same_thread=False)
+
+
 def _opened(path: Path) -> sqlite3.Connection:
     """Open the database; a damaged one is set aside."""
+    database = _connect(path)
     try:
-        database = sqlite3.connect(path, check_same_thread=False)
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        return database
     except sqlite3.DatabaseError as error:
+        database.close()
         aside = path.with_suffix(".damaged")
         path.replace(aside)
         LOG.error(
             "ECS and Batch begin without tasks, because %s is damaged (%s). It is now %s.", path, error, aside
         )
-        return sqlite3.connect(path, check_same_thread=False)
+        return _connect(path)
+    return database
