@@ -64,7 +64,11 @@ def _control_plane(name: str) -> Service:
     states.prepare(name)
     _be_in_every_region(name)
     model = load_service(name)
-    own = import_module(RUN_FOR_REAL[name]).OPERATIONS if name in RUN_FOR_REAL else additions.OPERATIONS.get(name, {})
+    own = (
+        import_module(RUN_FOR_REAL[name]).OPERATIONS
+        if name in RUN_FOR_REAL
+        else additions.OPERATIONS.get(name, {})
+    )
     table = {**dict.fromkeys(model.operation_names, _ask_moto), **own}
     if name in RUN_FOR_REAL and config.PERSISTENCE:
         records.restore(name)

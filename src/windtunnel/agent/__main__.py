@@ -130,7 +130,8 @@ def main() -> int:
     listening = socket.create_server(("127.0.0.1", 0))
 
     def agent(orders: socket.socket, identity: str) -> None:
-        Agent(Processes(orders, identity), emulator, images, folder, Metadata(listening)).run()
+        processes = Processes(orders, identity, os.getppid())
+        Agent(processes, emulator, images, folder, Metadata(listening)).run()
 
     return runner.Runner(agent, [listening]).run()
 

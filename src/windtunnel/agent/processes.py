@@ -21,7 +21,7 @@ from windtunnel.waiting import WaitTimeout, wait_until
 KILL_PATIENCE = 10.0
 
 # The agent's own: a container does not see these.
-OWN_VARIABLES = ("AGENT_", "ECS_CLUSTER", "TMPDIR", "HOME")
+OWN_VARIABLES = ("AGENT_", "ECS_CLUSTER", "FORK_SERVER_", "TMPDIR", "HOME")
 
 # What a container has unless its definition says otherwise: this environment is its image.
 IMAGE_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
@@ -30,11 +30,17 @@ IMAGE_ENVIRONMENT = {name: value for name, value in os.environ.items() if not na
 class Processes:
     """Runs containers as processes, each in a session of its own."""
 
-    def __init__(self, orders: socket.socket, identity: str) -> None:
-        """Take the runner's socket for orders, and the name by which this runner is told from earlier ones."""
+    def __init__(self, orders: socket.socket, identity: str, runner: int) -> None:
+        """Take what there is of the runner.
+
+        :param orders: the socket that it takes orders from.
+        :param identity: the name by which it is told from earlier ones.
+        :param runner: its process id.
+        """
         self._orders = orders
         self._ordering = threading.Lock()
         self._identity = identity
+        self._runner = runner
         self._turn = count()
         self._table = ProcessTable()
 
@@ -156,7 +162,7 @@ class Processes:
             return []
         if not self._is_ours(folder):
             return self._table.left_behind(folder)
-        return self._table.members(first, folder, os.getppid(), age)
+        return self._table.members(first, folder, self._runner, age)
 
     def _is_ours(self, folder: Path) -> bool:
         """Whether the present runner has started a container: process ids of an earlier one mean nothing."""

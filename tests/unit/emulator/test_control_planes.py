@@ -1,9 +1,7 @@
 """Which services are control planes, and how calls of them are answered."""
 
-import json
 import re
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -11,24 +9,20 @@ from typing import Any
 import botocore.session
 import jmespath
 import pytest
-from localstack.aws.api import CommonServiceException, RequestContext
-from localstack.aws.forwarder import create_aws_request_context
+from localstack.aws.api import CommonServiceException
 from localstack.aws.protocol import service_router
 from localstack.aws.spec import load_service
 from localstack.http import Request, Response
 from localstack.services.moto import load_moto_routing_table
 from moto.backends import ALT_SERVICE_NAMES, list_of_moto_modules
-from moto.moto_api import state_manager
+from moto.core.config import default_user_config
 
 from windtunnel.dev import aws_services
 from windtunnel_emulator import control_planes, states
 
-PROJECT = tomllib.loads(Path("emulator/pyproject.toml").read_text())["project"]
-PROVIDERS = PROJECT["entry-points"]["localstack.aws.provider"]
-SERVICES = aws_services.control_planes()
-ACCOUNT, REGION = "000000000000", "ap-southeast-2"
+from .calls import ACCOUNT, PROVIDERS, REGION, Call, provider, request
 
-type Call = Callable[..., tuple[int, Any]]
+SERVICES = aws_services.control_planes()
 
 
 def of_localstack() -> set[str]:
@@ -44,42 +38,6 @@ def of_moto() -> Iterator[str]:
         name = service.replace("-", "")
         if ALT_SERVICE_NAMES.get(name, name) in modules:
             yield service
-
-
-@pytest.fixture
-def call(monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Calls an operation of a control plane as LocalStack does, and returns status and answer."""
-    # What others of LocalStack's process share.
-    monkeypatch.setattr(state_manager, "_transitions", {})
-    # Each look moves a state on.
-    monkeypatch.setitem(states.EACH_SECOND, "seconds", 0)
-    loaded: dict[str, Any] = {}
-
-    def make(service: str, operation: str, **parameters: Any) -> tuple[int, Any]:
-        if service not in loaded:
-            loaded[service] = provider(service)
-        context = request(service, operation, **parameters)
-        answer = loaded[service].skeleton.invoke(context)
-        return answer.status_code, json.loads(answer.get_data())
-
-    return make
-
-
-def provider(service: str) -> Any:
-    """A service as LocalStack makes it of its entry point."""
-    module, _, name = PROVIDERS[f"{service}:default"].partition(":")
-    assert module == control_planes.__name__
-    return getattr(control_planes, name).factory().create_service()
-
-
-def request(service: str, operation: str, **parameters: Any) -> RequestContext:
-    context = create_aws_request_context(service, operation, parameters=parameters, region=REGION)
-    context.account_id, context.region = ACCOUNT, REGION
-    credential = f"Credential=test/20300101/{REGION}/{service}/aws4_request"
-    context.request.headers.update(
-        {"x-moto-account-id": ACCOUNT, "Authorization": f"AWS4-HMAC-SHA256 {credential}"}
-    )
-    return context
 
 
 def test_the_list_is_what_moto_has_less_what_localstack_serves_or_cannot_route() -> None:

@@ -83,10 +83,11 @@ def describe_capacity_providers(context: RequestContext, request: Request) -> An
         for name in FARGATE
         if name in asked or not asked
     ]
-    others = [name for name in asked if name not in FARGATE]
-    if asked and not others:
+    # moto wants to be told all names.
+    others = [name for name in asked or backend(context).capacity_providers if name not in FARGATE]
+    if not others:
         return {"capacityProviders": built_in, "failures": []}
-    answer = call_moto_with_request(context, {**request, **({"capacityProviders": others} if others else {})})
+    answer = call_moto_with_request(context, {**request, "capacityProviders": others})
     return {**answer, "capacityProviders": [*built_in, *answer["capacityProviders"]]}
 
 

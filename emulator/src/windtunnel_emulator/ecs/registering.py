@@ -22,7 +22,7 @@ def register_task_definition(context: RequestContext, request: Request) -> Answe
     answer: Answer = call_moto(context)
     definition = answer["taskDefinition"]
     record = backend(context).task_definitions[definition["family"]][definition["revision"]]
-    record.registered_at = datetime.now(UTC)
+    record.registered_at = datetime.now(UTC).replace(microsecond=0)
     definition["registeredAt"] = record.registered_at
     return {**answer, "tags": request.get("tags") or []}
 
@@ -41,7 +41,7 @@ def deregister_task_definition(context: RequestContext, request: Request) -> Ans
         raise client_exception("Revision is missing.")
     found = definitions.find(backend(context), name, UNKNOWN)
     answer: Answer = call_moto(context)
-    found.deregistered_at = datetime.now(UTC)
+    found.deregistered_at = datetime.now(UTC).replace(microsecond=0)
     answer["taskDefinition"]["deregisteredAt"] = found.deregistered_at
     return answer
 
