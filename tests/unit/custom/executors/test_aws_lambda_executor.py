@@ -254,3 +254,17 @@ def test_the_end_of_the_scheduler_waits_for_no_task(
     executor.end()
 
     assert looks == [None]
+
+
+def test_the_provider_reads_its_queues_as_before(executor: AwsLambdaExecutor, queues: Queues) -> None:
+    """What is overridden here is still what the provider's own loop calls."""
+    executor.IS_BOTO_CONNECTION_HEALTHY = True
+    queues.put({"task_key": text_of(KEY), "return_code": 0})
+    queues.put({"task_key": text_of(OTHER), "command": []}, DEAD_LETTERS, error="killed")
+
+    executor.sync()  # type: ignore[no-untyped-call]
+
+    assert told(executor) == {
+        KEY: (TaskInstanceState.SUCCESS, None),
+        OTHER: (TaskInstanceState.FAILED, "The function has failed: killed"),
+    }
