@@ -32,11 +32,17 @@ EVIDENCE = ROOT / ".windtunnel" / "evidence"
 REGION = "ap-southeast-2"
 BUCKET = "airflow-lambda-logs"
 
+# Results of that many bytes and more are in S3; all but those of one test are smaller.
+XCOM_THRESHOLD = 1_000_000
+
 # The .env of stacks under test. Nothing listens on the proxy's port: loopback must not go through it.
-ENV_FILE = """
-AIRFLOW_VAR_OF_ENV='{"price": "$5 # each"}'
+ENV_FILE = f"""
+AIRFLOW_VAR_OF_ENV='{{"price": "$5 # each"}}'
 AIRFLOW_CONN_OF_ENV=postgresql://user:p%40ss@postgres:5432/warehouse
 AIRFLOW__CORE__MAX_NUM_RENDERED_TI_FIELDS_PER_TASK=31
+AIRFLOW__CORE__XCOM_BACKEND=airflow.providers.common.io.xcom.backend.XComObjectStorageBackend
+AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH=s3://aws_default@{BUCKET}/xcom
+AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD={XCOM_THRESHOLD}
 NAME_OF_MY_OWN="two words
 and a line"
 ALL_PROXY=http://127.0.0.1:1
@@ -59,18 +65,26 @@ def chromium() -> str | None:
     return next(filter(None, map(shutil.which, CHROMIUM)), None)
 
 
-def new_project(floor: str, folder: Path, files: Sequence[Path] = (), engine: str | None = None) -> Stack:
+def new_project(
+    floor: str,
+    folder: Path,
+    overlays: Sequence[Path | str] = (),
+    engine: str | None = None,
+    **variables: str,
+) -> Stack:
     """The stack of this checkout as a project of its own, which any number of others may run beside.
 
     Nothing is started.
 
     :param floor: a part of the project's name.
     :param folder: where the copies go.
-    :param files: compose files to lay over the stack's own.
+    :param overlays: their names, or paths of files.
     :param engine: what runs it; as ``./windtunnel`` chooses if None.
+    :param variables: further settings.
     """
     project = f"windtunnel-{floor}-{os.getpid()}"
-    return choose.choose(engine, project=project, variables=settings(folder), with_=map(str, files)).stack
+    own = settings(folder) | variables
+    return choose.choose(engine, project=project, variables=own, with_=map(str, overlays)).stack
 
 
 # How many tasks a stack under test runs at a time, on every machine.

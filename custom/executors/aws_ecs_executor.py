@@ -14,4 +14,4 @@ class AwsEcsExecutor(DeferralAware, ProvidersEcsExecutor):
         The provider's waits until all have ended, which may be hours; the grace period of the scheduler's
         container ends that wait.
         """
-        self.sync()
+        self.sync()  # type: ignore[no-untyped-call]

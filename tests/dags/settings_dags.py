@@ -23,3 +23,20 @@ with DAG(dag_id="test-settings", schedule=EveryYear(), catchup=False, is_paused_
         }
 
     settings()
+
+
+with DAG(dag_id="test-xcom-in-s3", schedule=None):
+
+    @task
+    def make(length: int) -> str:
+        """Return a text of so many letters."""
+        return "x" * length
+
+    @task
+    def measure(text: str) -> list[Any]:
+        """Return what is left of a text on its way here."""
+        return [len(text), text.strip("x")]
+
+    for name, size in (("small", 10), ("large", 2_000_000)):
+        made: Any = make.override(task_id=f"make_{name}")(size)
+        measure.override(task_id=f"measure_{name}")(made)

@@ -12,6 +12,8 @@ from tests.run_logs import UPLOAD_TIMEOUT, Try, deferred_in_s3, events, in_api, 
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 from windtunnel.waiting import wait_until
 
+pytestmark = pytest.mark.executor
+
 DEMO_FUNCTION = "airflow-test"
 # Of the successful run: time enough to see it deferred.
 STEPS = 5

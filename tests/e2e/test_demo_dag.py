@@ -7,6 +7,8 @@ import pytest
 
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 
+pytestmark = pytest.mark.executor
+
 TASK = "demo-task"
 
 

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import AirflowClient
+
+pytestmark = pytest.mark.executor
 
 
 def test_every_example_runs(

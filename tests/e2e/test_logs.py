@@ -11,6 +11,8 @@ from tests.support import StackUnderTest
 from windtunnel.airflow_api.client import AirflowApiError, AirflowClient
 from windtunnel.waiting import wait_until
 
+pytestmark = pytest.mark.executor
+
 DEMO_FUNCTION = "airflow-test"
 TRACEBACK = re.compile(
     r"Traceback \(most recent call last\):\n"

@@ -2,9 +2,13 @@
 
 from functools import partial
 
+import pytest
+
 from tests.support import StackUnderTest
 from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.waiting import wait_until
+
+pytestmark = pytest.mark.executor
 
 DAG = "example-sqs-message"
 

@@ -7,7 +7,11 @@ from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
+import pytest
+
 from windtunnel.waiting import wait_until
+
+pytestmark = pytest.mark.executor
 
 PERIOD = timedelta(seconds=30)
 # A run waits for the scheduler's next loop, and for the run before it, which takes 6 s and more.

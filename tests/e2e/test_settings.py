@@ -50,7 +50,10 @@ def test_status_names_what_came_from_env_and_shows_no_value(airflow_stack: Stack
     assert report.given == [
         "AIRFLOW_CONN_OF_ENV",
         "AIRFLOW_VAR_OF_ENV",
+        "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH",
+        "AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_THRESHOLD",
         "AIRFLOW__CORE__MAX_NUM_RENDERED_TI_FIELDS_PER_TASK",
+        "AIRFLOW__CORE__XCOM_BACKEND",
         "ALL_PROXY",
         "NAME_OF_MY_OWN",
     ]

@@ -18,9 +18,12 @@ def _environment() -> Iterator[None]:
 def _started(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Iterator[StackUnderTest]:
-    overlay = Path(__file__).with_name("overlay.yml")
+    named = pytestconfig.getoption("windtunnel_with") or ()
+    overlays = [Path(__file__).with_name("overlay.yml"), *named]
     folder = tmp_path_factory.mktemp("faults")
-    project = new_project("faults", folder, [overlay], pytestconfig.getoption("windtunnel_engine"))
+    # Of an executor's tasks ten are to be at work at once.
+    more = {"PARALLELISM": "12"} if named else {}
+    project = new_project("faults", folder, overlays, pytestconfig.getoption("windtunnel_engine"), **more)
     with cleaned_up(project) as evidence:
         project.up()
         stack = StackUnderTest(project, evidence)

@@ -27,7 +27,10 @@ from windtunnel_emulator.containers import records
 PAGE = "docs/aws-services.md"
 
 # Services whose work agents run: the modules with their own operations. moto keeps the records of the others.
-RUN_FOR_REAL = {"ecs": "windtunnel_emulator.ecs.operations"}
+RUN_FOR_REAL = {
+    "batch": "windtunnel_emulator.batch.operations",
+    "ecs": "windtunnel_emulator.ecs.operations",
+}
 
 # Of services that sign by the same name: which one it is, by how the path begins. LocalStack takes some of
 # their calls for calls of S3.

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from moto.core.config import default_user_config
 from moto.moto_api import state_manager
 from moto.moto_api._internal.managed_state_model import ManagedState
 
@@ -78,9 +77,6 @@ def prepare(service: str) -> None:
         model = f"{service}::{name}"
         state_manager.set_transition(model, EACH_SECOND)
         setattr(getattr(import_module(f"moto.{module}"), name), attribute, _Passing(model, attribute, steps))
-    if service == "batch":
-        # Otherwise moto wants Docker for each job; so it is done at once, with success.
-        default_user_config["batch"] = {"use_docker": False}
 
 
 class _Passing:

@@ -5,30 +5,38 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from windtunnel.agent.process_table import FRESH, Entry, ProcessTable, exact_memory
 from windtunnel.agent.runtime import CannotStart, Exit
+from windtunnel.waiting import WaitTimeout, wait_until
 
-# How long a process may take to be forked, in seconds.
-PATIENCE = 30.0
+# What is killed is gone at once, unless the kernel holds it; nobody waits longer for it, in seconds.
+KILL_PATIENCE = 10.0
+
+# The agent's own: a container does not see these.
+OWN_VARIABLES = ("AGENT_", "ECS_CLUSTER", "TMPDIR", "HOME")
 
 # What a container has unless its definition says otherwise: this environment is its image.
-IMAGE_ENVIRONMENT = dict(os.environ)
+IMAGE_ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)}
 
 
 class Processes:
     """Runs containers as processes, each in a session of its own."""
 
-    def __init__(self, orders: socket.socket) -> None:
-        """Take the runner's socket for orders."""
+    def __init__(self, orders: socket.socket, identity: str) -> None:
+        """Take the runner's socket for orders, and the name by which this runner is told from earlier ones."""
         self._orders = orders
+        self._ordering = threading.Lock()
+        self._identity = identity
         self._turn = count()
+        self._table = ProcessTable()
 
     def start(self, container: Mapping[str, Any], folder: Path, cpu: int | None) -> None:
         """Start a container.
@@ -38,16 +46,18 @@ class Processes:
         :raises CannotStart: if there is no such program.
         """
         argv = [*container["entry_point"], *container["command"]]
-        temporary = folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        own = {"HOME": str(temporary), "TMPDIR": str(temporary), **container["environment"]}
-        environment = {**IMAGE_ENVIRONMENT, **own}
+        (folder / "tmp").mkdir(exist_ok=True)
+        environment = _environment(container, folder)
         working_directory = container["working_directory"] or os.getcwd()
         if not argv:
             raise CannotStart("CannotStartContainerError: no command specified")
         if not os.path.isdir(working_directory):
-            raise CannotStart(f"CannotStartContainerError: the working directory {working_directory} is not there")
-        if not shutil.which(argv[0], path=environment.get("PATH")):
+            raise CannotStart(
+                f"CannotStartContainerError: the working directory {working_directory} is not there"
+            )
+        # A path with a slash is meant from the container's folder.
+        program = os.path.join(working_directory, argv[0]) if "/" in argv[0] else argv[0]
+        if not shutil.which(program, path=environment.get("PATH")):
             raise CannotStart(
                 "CannotStartContainerError: OCI runtime create failed: runc create failed: unable to start "
                 f'container process: exec: "{argv[0]}": executable file not found in $PATH: unknown'
@@ -58,8 +68,11 @@ class Processes:
             "environment": environment,
             "working_directory": working_directory,
             "cores": self._cores(cpu),
+            "keeps_output": container["logs"] is not None,
         }
-        self._orders.sendall(json.dumps(order).encode() + b"\n")
+        # Tasks have a thread each, and a long order is sent in pieces.
+        with self._ordering:
+            self._orders.sendall(json.dumps(order).encode() + b"\n")
 
     def _cores(self, cpu: int | None) -> list[int]:
         """Return the cores that a container may use: as many whole ones as it has, each container others."""
@@ -70,6 +83,10 @@ class Processes:
         first = next(self._turn) * number
         return [cores[(first + one) % len(cores)] for one in range(number)]
 
+    def has_begun(self, folder: Path) -> bool:
+        """Return whether a container has run or failed to; a process notes this before it does anything."""
+        return any((folder / name).exists() for name in ("pid", "status", "error"))
+
     def exit(self, folder: Path) -> Exit | None:
         """Return how a container has ended; None while it runs or is about to."""
         if (status := folder / "status").exists():
@@ -77,62 +94,96 @@ class Processes:
             return Exit(int(status.read_text()))
         if (error := folder / "error").exists():
             return Exit(None, error.read_text())
-        pid = _pid(folder)
-        if pid and not psutil.pid_exists(pid) and not status.exists():
-            # The runner was killed, and this process with it: it is a new one that sees this.
+        if _first(folder) and not self._is_ours(folder):
+            # The runner was killed, and the container's first process with it.
+            self._end_rest(folder)
             return Exit(128 + signal.SIGKILL, "The agent was killed")
         return None
 
-    def signal(self, folder: Path, number: int) -> None:
-        """Send a signal to the first process of a container; with ``SIGKILL`` all of them end."""
-        pid = _pid(folder)
-        if pid and not (folder / "status").exists():
+    def signal(self, folder: Path, number: int) -> bool:
+        """Send a signal to the first process of a container; with ``SIGKILL`` all of them end.
+
+        :returns: whether there was one.
+        """
+        pid = _first(folder)
+        if not pid or not self._is_ours(folder) or (folder / "status").exists():
+            return False
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+        return True
+
+    def hold(self, folder: Path, held: bool) -> None:
+        """Stand still all processes of a container, or let them go on."""
+        for entry in self._members(folder):
             with suppress(ProcessLookupError):
-                os.kill(pid, number)
+                os.kill(entry.pid, signal.SIGSTOP if held else signal.SIGCONT)
+
+    def check(self, container: Mapping[str, Any], folder: Path, command: list[str], timeout: float) -> bool:
+        """Run a command in a container; return whether it ended well within ``timeout`` seconds."""
+        try:
+            done = subprocess.run(  # noqa: S603 - as the definition says
+                command,
+                env=_environment(container, folder),
+                cwd=container["working_directory"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                timeout=timeout,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
 
     def memory(self, folder: Path, enough: int) -> int:
         """Return the memory of a container in bytes.
 
         :param enough: what is below that need not be exact, which costs less.
         """
-        processes = members(folder)
-        total = sum(_memory(process) for process in processes)
+        entries = self._members(folder, FRESH)
+        total = sum(entry.memory for entry in entries)
         # What processes share, as forks do, is counted once.
-        return total if total < enough else sum(_memory(process, exact=True) for process in processes)
+        return total if total < enough else sum(exact_memory(entry.pid) for entry in entries)
 
     def remove(self, folder: Path) -> None:
-        """Forget a container that has ended."""
+        """Forget a container, and end what may be left of it."""
+        self._end_rest(folder)
         shutil.rmtree(folder, ignore_errors=True)
 
-    @staticmethod
-    def _end_rest(folder: Path) -> None:
+    def _members(self, folder: Path, age: float = 0.0) -> list[Entry]:
+        first = _first(folder)
+        if not first:
+            return []
+        if not self._is_ours(folder):
+            return self._table.left_behind(folder)
+        return self._table.members(first, folder, os.getppid(), age)
+
+    def _is_ours(self, folder: Path) -> bool:
+        """Whether the present runner has started a container: process ids of an earlier one mean nothing."""
+        return (folder / "pid").read_text().split()[1:] == [self._identity]
+
+    def _end_rest(self, folder: Path) -> None:
         """Kill what the first process of a container has left behind: a container ends with it."""
-        while found := members(folder):
-            for process in found:
-                with suppress(psutil.Error):
-                    process.kill()
-            psutil.wait_procs(found, timeout=1)
+
+        def is_alone() -> bool:
+            found = self._members(folder)
+            for entry in found:
+                with suppress(ProcessLookupError):
+                    os.kill(entry.pid, signal.SIGKILL)
+            return not found
+
+        with suppress(WaitTimeout):
+            wait_until("the end of a container", is_alone, timeout=KILL_PATIENCE, interval=0.05)
 
 
-def members(folder: Path) -> list[psutil.Process]:
-    """Return the processes of a container: of its session, or with its temporary folder, and their children."""
-    pid, temporary = _pid(folder), f"{folder}{os.sep}"
-    found: dict[int, psutil.Process] = {}
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, OSError):
-            if process.status() == psutil.STATUS_ZOMBIE:
-                continue
-            if os.getsid(process.pid) == pid or f"{process.environ().get('TMPDIR', '')}{os.sep}".startswith(temporary):
-                found |= {one.pid: one for one in (process, *process.children(recursive=True))}
-    return list(found.values())
+def _environment(container: Mapping[str, Any], folder: Path) -> dict[str, str]:
+    temporary = str(folder / "tmp")
+    return {**IMAGE_ENVIRONMENT, "HOME": temporary, "TMPDIR": temporary, **container["environment"]}
 
 
-def _memory(process: psutil.Process, exact: bool = False) -> int:
-    with suppress(psutil.Error):
-        return int(process.memory_full_info().pss if exact else process.memory_info().rss)
-    return 0
-
-
-def _pid(folder: Path) -> int | None:
-    path = folder / "pid"
-    return int(path.read_text()) if path.exists() else None
+def _first(folder: Path) -> int | None:
+    """Return the id of the first process of a container, once it is there."""
+    try:
+        return int((folder / "pid").read_text().split()[0])
+    except FileNotFoundError:
+        return None

@@ -18,9 +18,13 @@ import shutil
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
+
+from windtunnel.agent.process_table import ProcessTable, with_descendants
 
 # What an executor's container imports.
 MODULES = (
@@ -37,8 +41,19 @@ FORKED = "airflow."
 READ_AT_IMPORT = ("AIRFLOW", "PYTHON", "LD_", "TZ", "LANG", "LC_")
 READ_LATER = ("AIRFLOW_VAR_", "AIRFLOW_CONN_", "AIRFLOW_CTX_")
 
-# prctl(2): the signal that a process gets when its parent ends.
+# prctl(2): the signal that a process gets when its parent ends; and that what comes from a process falls to it
+# when its own parent ends.
 PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+
+# An agent that ends at once is not started again at once, in seconds.
+PAUSE = 1.0
+
+# How often a note that found no room on the disk is tried again, in seconds.
+NOTE_AGAIN = 1.0
+
+# How long the runner waits for what it has killed at its own end, in seconds.
+KILL_PATIENCE = 2.0
 
 
 def preload() -> None:
@@ -51,20 +66,32 @@ def preload() -> None:
 class Runner:
     """Starts what it is told to, and notes how it ends."""
 
-    def __init__(self, agent: Callable[[socket.socket], None]) -> None:
-        """Take the function that is the agent: it gets the end of a socket to write orders to."""
+    def __init__(
+        self, agent: Callable[[socket.socket, str], None], shared: Collection[socket.socket] = ()
+    ) -> None:
+        """Take the function that is the agent: it gets the end of a socket to write orders to, and a name.
+
+        :param agent: the name that it gets tells this runner from earlier ones.
+        :param shared: sockets that all agents are to have, one after the other, and no container.
+        """
         self._agent = agent
+        self._shared = shared
+        self._identity = uuid4().hex
         self._agent_pid = 0
+        self._agent_not_before = 0.0
         self._orders: socket.socket | None = None
         self._pending = b""
         # By process id: the folder of a container.
         self._containers: dict[int, Path] = {}
+        # What is to be noted, by file; a full disk may have kept it from being.
+        self._notes: dict[Path, str] = {}
         # The number of a signal arrives here, so one place waits for everything.
         self._woken, self._wake = socket.socketpair()
         self._ending = False
 
     def run(self) -> int:
         """Go on until this process is told to end; return its exit code."""
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
         for end in (self._woken, self._wake):
             end.setblocking(False)
         signal.set_wakeup_fd(self._wake.fileno())
@@ -72,31 +99,52 @@ class Runner:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         while not self._ending:
-            if not self._agent_pid:
+            wait = self._agent_not_before - time.monotonic()
+            if not self._agent_pid and wait <= 0:
                 self._start_agent()
-            with selectors.DefaultSelector() as selector:
-                selector.register(self._woken, selectors.EVENT_READ)
-                if self._orders:
-                    selector.register(self._orders, selectors.EVENT_READ)
-                for key, _ in selector.select():
-                    if key.fileobj is self._orders:
-                        self._take_orders(self._orders)
-                    else:
-                        self._woken.recv(4096)
+            waits = [NOTE_AGAIN] if self._notes else []
+            waits += [wait] if not self._agent_pid else []
+            self._wait(min(waits, default=None))
             self._reap()
-        for pid in filter(None, (self._agent_pid, *self._containers)):
-            # What it has started in turn ends with the container, or by who starts or stops this service.
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            self._write_notes()
+        self._kill_all()
         return 0
+
+    def _wait(self, timeout: float | None) -> None:
+        """Wait for an order or a signal, and take it."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._woken, selectors.EVENT_READ)
+            if self._orders:
+                selector.register(self._orders, selectors.EVENT_READ)
+            for key, _ in selector.select(timeout):
+                if key.fileobj is self._orders:
+                    self._take_orders(self._orders)
+                else:
+                    self._woken.recv(4096)
 
     def _end(self, *_: object) -> None:
         self._ending = True
 
+    def _kill_all(self) -> None:
+        """Leave no process behind: all that containers have started has fallen to this process."""
+        table = ProcessTable()
+        deadline = time.monotonic() + KILL_PATIENCE
+        while True:
+            found = with_descendants(table.entries(), [os.getpid()]) - {os.getpid()}
+            if not found or time.monotonic() > deadline:
+                return
+            for pid in found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            # One has ended, as all were killed.
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(-1, 0)
+
     def _start_agent(self) -> None:
         self._orders, theirs = socket.socketpair()
         self._pending = b""
-        self._agent_pid = self._fork(lambda: self._agent(theirs))
+        self._agent_not_before = time.monotonic() + PAUSE
+        self._agent_pid = self._fork(lambda: self._agent(theirs, self._identity), is_agent=True)
         theirs.close()
 
     def _take_orders(self, orders: socket.socket) -> None:
@@ -109,15 +157,20 @@ class Runner:
             order = json.loads(line)
             folder = Path(order["folder"])
             try:
-                pid = self._fork(lambda: become(order, folder))  # noqa: B023 - it is called at once
+                pid = self._fork(lambda: self._become(order, folder))  # noqa: B023 - it is called at once
             except OSError as error:
-                _write(folder / "error", f"CannotStartContainerError: {error}")
+                self._notes[folder / "error"] = f"CannotStartContainerError: {error}"
                 continue
             self._containers[pid] = folder
-            _write(folder / "pid", str(pid))
 
-    def _fork(self, work: Callable[[], None]) -> int:
+    def _become(self, order: Mapping[str, Any], folder: Path) -> None:
+        # Before anything else: without this note a container has never run, and may be started.
+        _write(folder / "pid", f"{os.getpid()} {self._identity}")
+        become(order, folder)
+
+    def _fork(self, work: Callable[[], None], is_agent: bool = False) -> int:
         """Run a function in a fork, a session of its own that ends when this process ends; return its id."""
+        runner = os.getpid()
         pid = os.fork()
         if pid:
             return pid
@@ -126,10 +179,11 @@ class Runner:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(number, signal.SIG_DFL)
-            if self._orders:
-                self._orders.close()
+            self._let_go(is_agent)
             os.setsid()
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+            if os.getppid() != runner:  # it has ended already
+                os._exit(1)
             gc.enable()
             work()
             code = 0
@@ -149,6 +203,12 @@ class Runner:
                     code = code or 1
             os._exit(code)
 
+    def _let_go(self, is_agent: bool) -> None:
+        """Close, in a fork, what is the runner's own."""
+        own = [self._woken, self._wake, *([self._orders] if self._orders else [])]
+        for one in own if is_agent else [*own, *self._shared]:
+            one.close()
+
     def _reap(self) -> None:
         while True:
             try:
@@ -160,17 +220,38 @@ class Runner:
             code = os.waitstatus_to_exitcode(status)
             if pid == self._agent_pid:
                 self._agent_pid = 0
+                # Its last orders first: the next agent takes what has not begun for not ordered.
+                while self._orders:
+                    self._take_orders(self._orders)
             elif folder := self._containers.pop(pid, None):
                 # As Docker says it of a process that a signal has ended.
-                _write(folder / "status", str(code if code >= 0 else 128 - code))
+                self._notes[folder / "status"] = str(code if code >= 0 else 128 - code)
+
+    def _write_notes(self) -> None:
+        for path, text in list(self._notes.items()):
+            try:
+                _write(path, text)
+            except FileNotFoundError:
+                pass  # the agent has removed the container
+            except OSError:
+                continue
+            del self._notes[path]
 
 
 def become(order: Mapping[str, Any], folder: Path) -> None:
-    """Become what an order says: ``argv``, ``environment``, ``working_directory``; write into ``output``."""
-    output = os.open(folder / "output", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for number in (1, 2):
-        os.dup2(output, number)
+    """Become what an order says: ``argv``, ``environment``, ``working_directory``; write into ``output``.
+
+    :param order: also ``cores``, numbers of processors, and ``keeps_output``, whether somebody reads the output.
+    :param folder: the container's.
+    """
+    # What goes nowhere is not kept: nobody would ever read it.
+    name = folder / "output" if order["keeps_output"] else os.devnull
+    output = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for opened, number in ((nothing, 0), (output, 1), (output, 2)):
+        os.dup2(opened, number)
+    for opened in {nothing, output} - {0, 1, 2}:
+        os.close(opened)
     argv, environment = order["argv"], order["environment"]
     os.chdir(order["working_directory"])
     if order["cores"]:

@@ -20,19 +20,31 @@ class Exit:
 
 
 class Runtime(Protocol):
-    """Runs containers; a container is known by its folder, and its output is the file ``output`` in there."""
+    """Runs containers; a container is known by its folder, and its output is the file ``output`` in there.
+
+    A container outlives the agent: the next one asks `has_begun` and `exit`. Any thread may call.
+    """
 
     def start(self, container: Mapping[str, Any], folder: Path, cpu: int | None) -> None:
         """Start a container, or raise `CannotStart`."""
 
+    def has_begun(self, folder: Path) -> bool:
+        """Return whether a container was started, by whichever agent; if not, it may be."""
+
     def exit(self, folder: Path) -> Exit | None:
         """Return how a container has ended; None while it runs."""
 
-    def signal(self, folder: Path, number: int) -> None:
-        """Send a signal to a container."""
+    def signal(self, folder: Path, number: int) -> bool:
+        """Send a signal to a container; return whether it was there to get it."""
+
+    def hold(self, folder: Path, held: bool) -> None:
+        """Make a container stand still, or let it go on."""
+
+    def check(self, container: Mapping[str, Any], folder: Path, command: list[str], timeout: float) -> bool:
+        """Run a command in a container; return whether it ended well within ``timeout`` seconds."""
 
     def memory(self, folder: Path, enough: int) -> int:
         """Return the memory of a container in bytes; below ``enough`` it need not be exact."""
 
     def remove(self, folder: Path) -> None:
-        """Remove a container that has ended, and its folder."""
+        """Remove a container and its folder; end it, if it runs."""

@@ -207,6 +207,12 @@ class AirflowClient:
         except (rest.ApiException, urllib3.exceptions.HTTPError):
             return
 
+    def fail(self, run: rest.DAGRunResponse) -> None:
+        """Mark a run as failed, which stops its tasks, as the web page does."""
+        what = f"marking the run {run.dag_run_id} of {run.dag_id} as failed"
+        body = rest.DAGRunPatchBody.from_dict({"state": "failed"})
+        self.ask(what, self._runs.patch_dag_run, run.dag_id, run.dag_run_id, body)
+
     def clear(self, run: rest.DAGRunResponse, *task_ids: str) -> None:
         """Run tasks of a run again: the named ones, or all."""
         options = {"dry_run": False, "only_failed": False, "reset_dag_runs": True}

@@ -26,6 +26,9 @@ _IS_THERE = (
     ),
 )
 
+# Batch has one code for all that is wrong, and says this in the message.
+_IS_THERE_MESSAGE = "Object already exists"
+
 # Service, operation and arguments, as boto3 names them.
 Call = tuple[str, str, dict[str, Any]]
 
@@ -109,8 +112,12 @@ def _create(client: Any, operation: str, arguments: dict[str, Any]) -> None:
             if not updates.is_registered(client, operation, arguments):
                 getattr(client, operation)(**arguments)
         except ClientError as error:
-            if not any(word in error.response["Error"]["Code"] for word in _IS_THERE):
+            if not _says_it_is_there(error.response["Error"]):
                 raise
             updates.update(client, operation, arguments)
     except (BotoCoreError, ClientError) as error:
         raise SeedingError(f"{where}: {error}") from error
+
+
+def _says_it_is_there(error: Mapping[str, str]) -> bool:
+    return any(word in error["Code"] for word in _IS_THERE) or _IS_THERE_MESSAGE in error.get("Message", "")

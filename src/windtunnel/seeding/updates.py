@@ -46,13 +46,19 @@ def is_registered(client: Any, operation: str, arguments: Arguments) -> bool:
 def _contains(there: Any, given: Any) -> bool:
     """Return whether something has all that is given, and perhaps what the service has filled in."""
     if isinstance(given, dict):
-        return isinstance(there, dict) and all(_contains(there.get(key), value) for key, value in given.items())
+        return isinstance(there, dict) and all(_contains(there.get(name), one) for name, one in given.items())
     if isinstance(given, list):
         return isinstance(there, list) and len(there) == len(given) and all(map(_contains, there, given))
     return bool(there == given)
 
 
+def _latest_job_definition(client: Any, arguments: Arguments) -> Any:
+    found = client.describe_job_definitions(jobDefinitionName=arguments["jobDefinitionName"], status="ACTIVE")
+    return max(found["jobDefinitions"], key=lambda one: one["revision"], default={})
+
+
 _LATEST = {
+    ("batch", "register_job_definition"): _latest_job_definition,
     ("ecs", "register_task_definition"): lambda client, arguments: client.describe_task_definition(
         taskDefinition=arguments["family"]
     )["taskDefinition"],
@@ -63,6 +69,22 @@ def _queue(client: Any, arguments: Arguments) -> None:
     if attributes := arguments.get("Attributes"):
         url = client.get_queue_url(QueueName=arguments["QueueName"])["QueueUrl"]
         client.set_queue_attributes(QueueUrl=url, Attributes=attributes)
+
+
+def _compute_environment(client: Any, arguments: Arguments) -> None:
+    resources = arguments.get("computeResources", {})
+    # The kind of machines is for ever.
+    changeable = {key: value for key, value in resources.items() if key in ("maxvCpus", "subnets")}
+    given = {key: arguments[key] for key in ("state", "unmanagedvCpus", "serviceRole") if key in arguments}
+    if changeable:
+        given["computeResources"] = changeable
+    client.update_compute_environment(computeEnvironment=arguments["computeEnvironmentName"], **given)
+
+
+def _job_queue(client: Any, arguments: Arguments) -> None:
+    taken = ("state", "priority", "schedulingPolicyArn", "computeEnvironmentOrder")
+    given = {key: arguments[key] for key in taken if key in arguments}
+    client.update_job_queue(jobQueue=arguments["jobQueueName"], **given)
 
 
 def _event_source_mapping(client: Any, arguments: Arguments) -> None:
@@ -93,6 +115,8 @@ def _secret(client: Any, arguments: Arguments) -> None:
 
 
 _SPECIAL = {
+    ("batch", "create_compute_environment"): _compute_environment,
+    ("batch", "create_job_queue"): _job_queue,
     ("lambda", "add_permission"): _permission,
     ("lambda", "create_event_source_mapping"): _event_source_mapping,
     ("secretsmanager", "create_secret"): _secret,

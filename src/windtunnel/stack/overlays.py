@@ -17,8 +17,8 @@ from windtunnel.stack.settings import PORTS, Settings
 
 SCALE_SETTING = "WINDTUNNEL_SCALE"
 
-# ``x-windtunnel: {provides: executor, needs: ecs-agent}`` in an overlay: two that provide the same thing exclude each
-# other, and what one needs comes with it.
+# ``x-windtunnel: {provides: executor, needs: ecs-agent}`` in an overlay: two that provide the same thing
+# exclude each other, and what one needs comes with it.
 EXTENSION = "x-windtunnel"
 
 
@@ -29,7 +29,8 @@ def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int],
     :param scale: the number of replicas, by service.
     :raises Unmet: if an overlay is not known, with the nearest name, or if two exclude each other.
     """
-    found = {name: _file(name, settings.root, base) for name in _with_what_they_need(names, settings.root, base)}
+    all_names = _with_what_they_need(names, settings.root, base)
+    found = {name: _file(name, settings.root, base) for name in all_names}
     by: dict[str, str] = {}
     for name, path in found.items():
         for provided in _listed(path, "provides"):

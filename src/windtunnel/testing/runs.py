@@ -48,6 +48,8 @@ class TaskInstance:
     def xcom(self, key: str = "return_value") -> Any:
         """Return a value that the task has pushed: its result, unless another key is named.
 
+        Of one that an XCom backend keeps elsewhere this is the address.
+
         :raises windtunnel.AirflowApiError: if there is none.
         """
         return self._stack.airflow.xcom(self._run, self.task_id, key, self.map_index)

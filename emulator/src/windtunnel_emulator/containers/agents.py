@@ -44,13 +44,16 @@ def add_routes(router: Router[Any]) -> None:
 def poll(request: Request, name: str) -> Response:
     """Return the work that an agent is to start, and the ids of what it is to stop.
 
-    The request is ``{"images": [PATTERN, …], "held": [ID, …], "timeout": SECONDS}``.
+    The request is ``{"images": [PATTERN, …], "held": [ID, …], "stopping": [ID, …], "timeout": SECONDS}``, and
+    ``instance`` if the agent is a container instance of ECS.
     """
     asked = request.get_json(force=True)
     timeout = min(float(asked.get("timeout", LONGEST_POLL)), LONGEST_POLL)
-    start, stop = queue().poll(name, asked["images"], set(asked["held"]), timeout)
-    stopping = [{"id": work.id, **(work.stopping or {})} for work in stop]
-    return _json({"start": list(filter(None, map(_ordered, start))), "stop": stopping})
+    stopping = set(asked.get("stopping", ()))
+    start, stop = queue().poll(
+        name, asked["images"], set(asked["held"]), timeout, stopping, asked.get("instance")
+    )
+    return _json({"start": list(filter(None, map(_ordered, start))), "stop": stop})
 
 
 def report(request: Request, name: str, identifier: str) -> Response:
@@ -71,7 +74,7 @@ def _ordered(work: Work) -> dict[str, Any] | None:
         for container in work.containers
     ]
     common = {"id": work.id, "service": work.service, "region": work.region, "account": work.account}
-    return {**common, "memory": work.memory, "cpu": work.cpu, "containers": containers}
+    return {**common, "memory": work.memory, "cpu": work.cpu, "task": work.about, "containers": containers}
 
 
 def _json(content: Mapping[str, Any], status: int = 200) -> Response:

@@ -8,11 +8,12 @@ import pickle
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from localstack import config
 from localstack.aws.api import RequestContext
 from moto.backends import get_backend
+from moto.core.base_backend import BaseBackend
 
 LOG = logging.getLogger(__name__)
 
@@ -26,6 +27,25 @@ _NOT_RECORDS = ("_url_module", "account_id", "region_name")
 _SAVING = threading.Lock()
 
 type Handler = Callable[[RequestContext, Mapping[str, Any]], Any]
+
+
+class _Pickler(pickle.Pickler):
+    """Leaves out backends, which queues and definitions of Batch refer to: LocalStack makes those itself."""
+
+    def persistent_id(self, found: object) -> tuple[str, str] | None:
+        return (found.account_id, found.region_name) if isinstance(found, BaseBackend) else None
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts in the backends of this LocalStack."""
+
+    def __init__(self, file: BinaryIO, service: str) -> None:
+        super().__init__(file)
+        self._backends = get_backend(service)  # type: ignore[call-overload]
+
+    def persistent_load(self, name: tuple[str, str]) -> object:
+        account, region = name
+        return self._backends[account][region]
 
 
 def keeping(service: str, operation: str, handler: Handler) -> Handler:
@@ -47,27 +67,37 @@ def restore(service: str) -> None:
     if not path.exists():
         return
     try:
-        saved = pickle.loads(path.read_bytes())  # noqa: S301 - our own file, in LocalStack's data folder
+        with path.open("rb") as file:
+            saved = _Unpickler(file, service).load()
         for (account, region), attributes in saved.items():
             vars(get_backend(service)[account][region]).update(attributes)  # type: ignore[call-overload]
     except Exception as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
-        LOG.error("%s begins without its records, because %s is damaged (%s). It is now %s.", service, path, error, aside)
+        LOG.error(
+            "%s begins without its records, because %s is damaged (%s). It is now %s.",
+            service,
+            path,
+            error,
+            aside,
+        )
 
 
 def _save(service: str) -> None:
     with _SAVING:
         backends = get_backend(service)  # type: ignore[call-overload]
         found = {
-            (account, region): {name: value for name, value in vars(backend).items() if name not in _NOT_RECORDS}
+            (account, region): {
+                name: value for name, value in vars(backend).items() if name not in _NOT_RECORDS
+            }
             for account, regions in backends.items()
             for region, backend in regions.items()
         }
         path = _path(service)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = path.with_suffix(".new")
-        new.write_bytes(pickle.dumps(found))
+        with new.open("wb") as file:
+            _Pickler(file).dump(found)
         new.replace(path)
 
 

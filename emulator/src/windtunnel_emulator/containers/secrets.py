@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/AmazonECS/latest/developerguide/specifying-sensitive
 import json
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 from localstack.aws.connect import connect_to
 
 from windtunnel_emulator.containers.work import Work
@@ -44,13 +44,17 @@ def _value(origin: str, work: Work) -> str:
     except ClientError as error:
         raise SecretError(_REASON.format(source=source, error=error)) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise SecretError(_REASON.format(source=source, error=f"retrieved secret {origin} has no such key: {error}")) from error
+        reason = f"retrieved secret {origin} has no such key: {error}"
+        raise SecretError(_REASON.format(source=source, error=reason)) from error
+    except BotoCoreError as error:
+        raise SecretError(_REASON.format(source=source, error=error)) from error
 
 
 def _parameter(clients: Any, origin: str) -> str:
     name = origin.partition(":parameter")[2] if origin.startswith("arn:") else origin
-    # The ARN of a parameter with a path has one slash, as has its name.
-    for candidate in dict.fromkeys((name, name.removeprefix("/"))):
+    # The ARN of a parameter with a path has one slash, as has its name. A name with slashes begins with one.
+    bare = name.removeprefix("/")
+    for candidate in (name,) if name == bare or "/" in bare else (name, bare):
         found = clients.ssm.get_parameters(Names=[candidate], WithDecryption=True)["Parameters"]
         if found:
             return str(found[0]["Value"])

@@ -7,8 +7,6 @@ and nothing runs twice.
 """
 
 import json
-import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -17,7 +15,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-LOG = logging.getLogger(__name__)
+from windtunnel_emulator.containers.database import Records
 
 FILE = "work.sqlite"
 
@@ -54,6 +52,10 @@ class Work:
     """What all have together, in units of 1/1024 of a processor."""
     details: dict[str, Any] = field(default_factory=dict)
     """The service's own, which nobody here reads."""
+    about: dict[str, Any] | None = None
+    """What containers may learn about their task, for the agent's metadata endpoint; ``docs/ecs.md`` has the fields."""
+    place: str = ""
+    """The only agent that may take it, if it was placed on one."""
     created: float = field(default_factory=time.time)
     not_before: float = 0.0
     agent: str = ""
@@ -70,7 +72,8 @@ class Work:
 
     def stopped_at_once(self, code: str, reason: str) -> dict[str, Any]:
         """Return the state of work that ends without the help of an agent."""
-        return {**self.state, "status": STOPPED, "code": code, "reason": reason, "stopped": time.time()}
+        given_up = {"code": code, "reason": reason, "stopped": time.time(), "given_up": True}
+        return {**self.state, "status": STOPPED, **given_up}
 
 
 @dataclass
@@ -80,15 +83,28 @@ class Agent:
     images: Collection[str]
     """Patterns of the images that it runs."""
     seen: float
+    question: object
+    """Its last question: an earlier one may still be open when an agent was killed."""
+    instance: Mapping[str, Any] | None = None
+    """What it offers as a container instance of ECS: ``cluster``, ``cpu`` in units, ``memory`` in MiB."""
+    since: float = 0.0
+    """When it asked for the first time."""
 
-    def runs(self, work: Work) -> bool:
-        """Whether it can run all containers of a set."""
-        return all(any(_matches(one["image"], pattern) for pattern in self.images) for one in work.containers)
+    def runs(self, name: str, work: Work) -> bool:
+        """Whether it can run all containers of a set, and may.
+
+        :param name: its own.
+        """
+        return work.place in ("", name) and all(
+            any(_matches(one["image"], pattern) for pattern in self.images) for one in work.containers
+        )
 
 
 def _matches(image: str, pattern: str) -> bool:
     """Compare names of images; one without a tag has the tag ``latest``."""
-    return any(fnmatchcase(name, pattern) for name in (image, image.removesuffix(":latest"), f"{image}:latest"))
+    return any(
+        fnmatchcase(name, pattern) for name in (image, image.removesuffix(":latest"), f"{image}:latest")
+    )
 
 
 class WorkQueue:
@@ -96,19 +112,16 @@ class WorkQueue:
 
     def __init__(self, folder: Path | None = None) -> None:
         """Take up what the folder's database has, if there is one: it outlives LocalStack."""
-        self._changed = threading.Condition(threading.RLock())
+        # For those who look first and add then.
+        self.lock = threading.RLock()
+        self._changed = threading.Condition(self.lock)
         self._work: dict[str, Work] = {}
         self._agents: dict[str, Agent] = {}
         self._listeners: dict[str, Callable[[Work], None]] = {}
         # Agents find a new LocalStack within seconds.
         self._ready = time.time() + GRACE
-        self._database = sqlite3.connect(":memory:", check_same_thread=False)
-        if folder:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._database = _opened(folder / FILE)
-        with self._database:
-            self._database.execute("CREATE TABLE IF NOT EXISTS work (id TEXT PRIMARY KEY, record TEXT NOT NULL)")
-        for (record,) in self._database.execute("SELECT record FROM work ORDER BY rowid"):
+        self._database = Records(folder / FILE if folder else None)
+        for record in self._database:
             work = Work(**json.loads(record))
             self._work[work.id] = work
 
@@ -143,6 +156,11 @@ class WorkQueue:
             mine = (service, account, region)
             return [one for one in self._work.values() if (one.service, one.account, one.region) == mine]
 
+    def placed_on(self, name: str) -> list[Work]:
+        """Return the work that only one agent may take."""
+        with self._changed:
+            return [one for one in self._work.values() if one.place == name]
+
     def save(self, work: Work) -> None:
         """Keep a change of its details."""
         with self._changed:
@@ -160,24 +178,45 @@ class WorkQueue:
             else:
                 self._set_state(work, work.stopped_at_once(code, reason))
 
+    def agents(self) -> dict[str, Agent]:
+        """Return the agents that were seen lately, by their names."""
+        now = time.time()
+        with self._changed:
+            return {name: agent for name, agent in self._agents.items() if now - agent.seen < PATIENCE}
+
     # For agents
 
     def poll(
-        self, name: str, images: Collection[str], held: Collection[str], timeout: float
-    ) -> tuple[list[Work], list[Work]]:
-        """Return what an agent is to start, and what it is to stop; wait until there is something.
+        self,
+        name: str,
+        images: Collection[str],
+        held: Collection[str],
+        timeout: float,
+        stopping: Collection[str] = (),
+        instance: Mapping[str, Any] | None = None,
+    ) -> tuple[list[Work], list[dict[str, Any]]]:
+        """Return what an agent is to start, and what it is to stop: ``id``, ``code`` and ``reason``.
+
+        Waits until there is something. An agent asks one question at a time: a new one ends the earlier.
 
         :param held: the ids of the work that it has.
         :param timeout: how long to wait, in seconds.
+        :param stopping: the ids of what it is about to stop.
+        :param instance: what it offers as a container instance.
         """
         deadline = time.monotonic() + timeout
+        question = object()
         with self._changed:
-            while True:
-                self._agents[name] = Agent(images, time.time())
+            now = time.time()
+            since = self._agents[name].since if name in self._agents else now
+            self._agents[name] = Agent(images, now, question, instance, since)
+            self._changed.notify_all()
+            while self._agents[name].question is question:
+                self._agents[name].seen = time.time()
                 self._settle()
                 self._take_back(name, held)
                 start = [work for work in self._work.values() if self._is_for(work, name, held)]
-                stop = [work for work in self._work.values() if work.id in held and self._is_to_stop(work)]
+                stop = [wish for one in held if one not in stopping and (wish := self._wish_to_stop(one))]
                 left = deadline - time.monotonic()
                 if start or stop or left <= 0:
                     for work in start:
@@ -186,14 +225,18 @@ class WorkQueue:
                     return start, stop
                 delays = [work.not_before - time.time() for work in self._work.values() if not work.agent]
                 self._changed.wait(min([left, 5.0, *(max(delay, 0.01) for delay in delays if delay > 0)]))
+            return [], []
 
     def report(self, identifier: str, state: Mapping[str, Any]) -> bool:
-        """Take an agent's report; return whether the work is known."""
+        """Take an agent's report; return whether the work is known.
+
+        :param state: with the time ``at`` which it is; one that comes late changes nothing.
+        """
         with self._changed:
             work = self._work.get(identifier)
             if not work:
                 return False
-            if not work.stopped:
+            if not work.stopped and state.get("at", 0.0) >= work.state.get("at", 0.0):
                 self._set_state(work, dict(state))
             return True
 
@@ -205,11 +248,22 @@ class WorkQueue:
     def _is_for(self, work: Work, name: str, held: Collection[str]) -> bool:
         if work.stopped or work.id in held or work.agent not in ("", name):
             return False
-        return work.not_before <= time.time() and self._agents[name].runs(work)
+        return work.not_before <= time.time() and self._agents[name].runs(name, work)
 
-    @staticmethod
-    def _is_to_stop(work: Work) -> bool:
-        return bool(work.stopping) and not work.state.get("stopping") and not work.stopped
+    def _wish_to_stop(self, identifier: str) -> dict[str, Any] | None:
+        """Return why an agent is to stop what it holds, if it is."""
+        work = self._work.get(identifier)
+        if not work:
+            return {
+                "id": identifier,
+                "code": "UserInitiated",
+                "reason": "LocalStack knows nothing of this task",
+            }
+        if work.state.get("given_up"):
+            return {"id": identifier, "code": work.state["code"], "reason": work.state["reason"]}
+        if work.stopping and not work.state.get("stopping") and not work.stopped:
+            return {"id": identifier, **work.stopping}
+        return None
 
     def _take_back(self, name: str, held: Collection[str]) -> None:
         """Settle what an agent was given and does not hold: begun, it is lost; else it is given again."""
@@ -217,7 +271,9 @@ class WorkQueue:
             if work.agent != name or work.id in held or work.stopped:
                 continue
             if work.state["status"] not in (PROVISIONING, PENDING):
-                self._set_state(work, work.stopped_at_once("EssentialContainerExited", "The agent has lost it"))
+                self._set_state(
+                    work, work.stopped_at_once("EssentialContainerExited", "The agent has lost it")
+                )
             elif work.stopping:
                 stopping = work.stopping
                 self._set_state(work, work.stopped_at_once(stopping["code"], stopping["reason"]))
@@ -225,29 +281,30 @@ class WorkQueue:
     def _settle(self) -> None:
         """End what no agent can run, and what an agent holds that has not been seen for long."""
         now = time.time()
-        alive = {name: agent for name, agent in self._agents.items() if now - agent.seen < PATIENCE}
+        alive = self.agents()
         for work in list(self._work.values()):
             since = max(work.created, work.not_before, self._ready)
             if work.stopped or now - since < (GRACE if alive else PATIENCE):
                 continue
             if work.agent and work.agent not in alive and now - since > PATIENCE:
-                self._set_state(work, work.stopped_at_once("ServiceSchedulerInitiated", f"The agent {work.agent} does not answer"))
-            elif not work.agent and not any(agent.runs(work) for agent in alive.values()):
+                self._set_state(
+                    work,
+                    work.stopped_at_once(
+                        "ServiceSchedulerInitiated", f"The agent {work.agent} does not answer"
+                    ),
+                )
+            elif not work.agent and not any(agent.runs(name, work) for name, agent in alive.items()):
                 self._set_state(work, work.stopped_at_once("TaskFailedToStart", _unfit(work, alive)))
 
     def _set_state(self, work: Work, state: dict[str, Any]) -> None:
-        work.state = state
+        work.state = {**state, "version": work.state.get("version", 0) + 1}
         self._save(work)
         if listener := self._listeners.get(work.service):
             listener(work)
         self._changed.notify_all()
 
     def _save(self, work: Work) -> None:
-        with self._database:
-            self._database.execute(
-                "INSERT INTO work VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
-                (work.id, json.dumps(asdict(work), default=str)),
-            )
+        self._database.save([(work.id, json.dumps(asdict(work), default=str))])
 
     def _forget_old(self) -> None:
         now = time.time()
@@ -258,8 +315,7 @@ class WorkQueue:
         ]
         for identifier in old:
             del self._work[identifier]
-        with self._database:
-            self._database.executemany("DELETE FROM work WHERE id = ?", [(one,) for one in old])
+        self._database.forget(old)
 
 
 def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
@@ -269,17 +325,3 @@ def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
     able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())
     return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): see docs/ecs.md"
 
-
-def _opened(path: Path) -> sqlite3.Connection:
-    """Open the database; a damaged one is set aside."""
-    try:
-        database = sqlite3.connect(path, check_same_thread=False)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute("SELECT count(*) FROM sqlite_master").fetchall()
-        return database
-    except sqlite3.DatabaseError as error:
-        aside = path.with_suffix(".damaged")
-        path.replace(aside)
-        LOG.error("ECS and Batch begin without tasks, because %s is damaged (%s). It is now %s.", path, error, aside)
-        return sqlite3.connect(path, check_same_thread=False)

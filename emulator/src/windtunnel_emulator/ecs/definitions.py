@@ -1,6 +1,6 @@
 """Task definitions: what AWS refuses to register, which revision a name means, what its containers are."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from windtunnel_emulator.ecs import sizes
@@ -13,6 +13,9 @@ LONGEST_FARGATE_STOP = 120
 # ECS takes so many characters of JSON at most.
 LONGEST_OVERRIDES = 8192
 
+# Of health checks, in seconds and times (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html).
+HEALTH_BOUNDS = {"interval": (5, 300), "timeout": (2, 60), "retries": (1, 10), "startPeriod": (0, 300)}
+
 
 def check(request: Mapping[str, Any]) -> None:
     """Refuse a definition as ECS does.
@@ -24,28 +27,86 @@ def check(request: Mapping[str, Any]) -> None:
     if not containers:
         raise client_exception("Container list cannot be empty.")
     if doubled := next((name for name in names if name and names.count(name) > 1), None):
-        raise client_exception(f"Container name {doubled} is used more than once. Container names must be unique.")
+        raise client_exception(
+            f"Container name {doubled} is used more than once. Container names must be unique."
+        )
     if not any(container.get("essential", True) for container in containers):
         raise client_exception("At least one container must be marked as essential.")
     _check_dependencies(containers)
+    for container in containers:
+        _check_container(container, request)
     if "FARGATE" in request.get("requiresCompatibilities", ()):
         _check_fargate(request)
 
 
 def _check_dependencies(containers: Sequence[Mapping[str, Any]]) -> None:
-    after = {
-        container.get("name"): [one["containerName"] for one in container.get("dependsOn", [])]
-        for container in containers
-    }
-    for name, others in after.items():
-        for other in others:
-            if other not in after:
-                raise client_exception(f"Container '{name}' has a dependency on container '{other}', which does not exist.")
+    by_name = {container.get("name"): container for container in containers}
+    after: dict[Any, list[str]] = {name: [] for name in by_name}
+    for name, container in by_name.items():
+        for one in container.get("dependsOn", []):
+            _check_dependency(name, one["condition"], one["containerName"], by_name.get(one["containerName"]))
+            after[name].append(one["containerName"])
     settled: set[Any] = set()
-    while ready := {name for name, others in after.items() if name not in settled and settled.issuperset(others)}:
+    while ready := {
+        name for name, others in after.items() if name not in settled and settled.issuperset(others)
+    }:
         settled |= ready
     if settled != after.keys():
         raise client_exception("Cyclic dependency detected in the container dependencies.")
+
+
+def _check_dependency(name: Any, condition: str, other: str, found: Mapping[str, Any] | None) -> None:
+    if found is None:
+        raise client_exception(
+            f"Container '{name}' has a dependency on container '{other}', which does not exist."
+        )
+    if condition in ("COMPLETE", "SUCCESS") and found.get("essential", True):
+        raise client_exception(
+            f"Container '{name}' waits for {condition} of container '{other}', which must not be essential then."
+        )
+    if condition == "HEALTHY" and not found.get("healthCheck"):
+        raise client_exception(
+            f"Container '{name}' waits for container '{other}' to be HEALTHY; it has no healthCheck."
+        )
+
+
+def _check_container(container: Mapping[str, Any], request: Mapping[str, Any]) -> None:
+    name = container.get("name")
+    check = container.get("healthCheck")
+    if check and check["command"][:1] not in (["CMD"], ["CMD-SHELL"], ["NONE"]):
+        raise client_exception(
+            f"Container '{name}': healthCheck.command must begin with CMD, CMD-SHELL or NONE."
+        )
+    if check and (outside := _outside(check)):
+        raise client_exception(f"Container '{name}': {outside}.")
+    if container.get("secrets") and not request.get("executionRoleArn"):
+        raise client_exception(
+            "When you are specifying container secrets, you must also specify a value for 'executionRoleArn'."
+        )
+    logs = container.get("logConfiguration", {})
+    if logs.get("logDriver") == "awslogs":
+        lacking = [one for one in ("awslogs-group", "awslogs-region") if one not in logs.get("options", {})]
+        if lacking:
+            raise client_exception(f"Log driver awslogs requires options: {', '.join(lacking)}")
+    for what, read in (("cpu", sizes.cpu_units), ("memory", sizes.memory_mib)):
+        whole = _number(read, request.get(what), what)
+        if whole and (container.get(what) or 0) > whole:
+            raise client_exception(f"'{what}' setting for container '{name}' is greater than for task.")
+
+
+def _outside(check: Mapping[str, Any]) -> str:
+    """Return which number of a health check is not within its bounds."""
+    for name, (least, most) in HEALTH_BOUNDS.items():
+        if name in check and not least <= check[name] <= most:
+            return f"healthCheck.{name} must be between {least} and {most}"
+    return ""
+
+
+def _number(read: Callable[[str], int], text: str | None, what: str) -> int | None:
+    try:
+        return read(text) if text else None
+    except ValueError:
+        raise client_exception(f"Invalid '{what}' setting for task.") from None
 
 
 def _check_fargate(request: Mapping[str, Any]) -> None:
@@ -72,12 +133,11 @@ def check_fargate_size(cpu: str | None, memory: str | None) -> None:
     for name, value in (("cpu", cpu), ("memory", memory)):
         if not value:
             raise client_exception(f"Fargate requires that '{name}' be defined at the task level.")
-    try:
-        units, mib = sizes.cpu_units(str(cpu)), sizes.memory_mib(str(memory))
-    except ValueError:
-        raise client_exception("Invalid 'cpu' or 'memory' setting for task.") from None
-    if not sizes.fits_fargate(units, mib):
-        raise client_exception(f"No Fargate configuration exists for given values: {units} CPU, {mib} memory.")
+    units, mib = _number(sizes.cpu_units, cpu, "cpu"), _number(sizes.memory_mib, memory, "memory")
+    if not units or not mib or not sizes.fits_fargate(units, mib):
+        raise client_exception(
+            f"No Fargate configuration exists for given values: {units} CPU, {mib} memory."
+        )
 
 
 def find(backend: Any, name: str, missing: str, inactive: str = "") -> Any:
@@ -105,16 +165,22 @@ def find(backend: Any, name: str, missing: str, inactive: str = "") -> Any:
     return found
 
 
-def containers(definition: Any, overrides: Mapping[str, Any], task_id: str, region: str) -> list[dict[str, Any]]:
+def containers(
+    definition: Any, overrides: Mapping[str, Any], task_id: str, region: str
+) -> list[dict[str, Any]]:
     """Return the containers of a definition for an agent, with a task's overrides.
 
     :param overrides: as ``RunTask`` takes them.
     """
     own = {one.get("name"): one for one in overrides.get("containerOverrides", [])}
-    return [_container(one, own.get(one["name"], {}), task_id, region) for one in definition.container_definitions]
+    return [
+        _container(one, own.get(one["name"], {}), task_id, region) for one in definition.container_definitions
+    ]
 
 
-def _container(definition: Mapping[str, Any], override: Mapping[str, Any], task_id: str, region: str) -> dict[str, Any]:
+def _container(
+    definition: Mapping[str, Any], override: Mapping[str, Any], task_id: str, region: str
+) -> dict[str, Any]:
     variables = [*definition.get("environment", []), *override.get("environment", [])]
     health = definition.get("healthCheck")
     return {

@@ -14,7 +14,9 @@ def described(work: Work, tags: bool = True) -> Answer:
     :param tags: whether with its tags.
     """
     state = work.state
-    kept = {name: value for name, value in work.details.items() if name not in ("containers", "tags")}
+    kept = {
+        name: value for name, value in work.details.items() if name not in ("containers", "tags", "reserved")
+    }
     reported = state["containers"]
     answer = {
         **kept,
@@ -23,7 +25,8 @@ def described(work: Work, tags: bool = True) -> Answer:
         "lastStatus": _status(work),
         "desiredStatus": "STOPPED" if work.stopping or "stopping" in state or work.stopped else "RUNNING",
         "containers": [
-            _container(work, name, own, reported.get(name, {})) for name, own in work.details["containers"].items()
+            _container(work, name, own, reported.get(name, {}))
+            for name, own in work.details["containers"].items()
         ],
         "connectivity": "CONNECTED" if work.agent else "DISCONNECTED",
         "pullStartedAt": _time(state.get("pull_started")),

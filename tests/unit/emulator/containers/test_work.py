@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ def some_work(name: str = "one", image: str = "windtunnel-airflow", **more: Any)
     return Work(name, "ecs", "0", "here", [{"name": "main", "image": image}], created=1_000.0, **more)
 
 
-def polled(queue: WorkQueue, held: set[str] = frozenset(), images: list[str] = IMAGES) -> tuple[list[str], list[str]]:  # type: ignore[assignment]
+def polled(
+    queue: WorkQueue, held: set[str] = frozenset(), images: list[str] = IMAGES
+) -> tuple[list[str], list[str]]:  # type: ignore[assignment]
     start, stop = queue.poll("agent", images, held, timeout=0)
     return [one.id for one in start], [one.id for one in stop]
 
@@ -95,7 +98,9 @@ def test_an_image_that_no_agent_runs_ends_the_work_with_the_reason(clock: list[f
     found = queue.find("one")
     assert found and found.stopped
     assert found.state["code"] == "TaskFailedToStart"
-    assert found.state["reason"].startswith("CannotPullContainerError: no agent of this stack can run ubuntu (agent runs ")
+    assert found.state["reason"].startswith(
+        "CannotPullContainerError: no agent of this stack can run ubuntu (agent runs "
+    )
 
 
 def test_without_any_agent_work_waits_for_one_to_start_and_then_says_so(clock: list[float]) -> None:
@@ -171,8 +176,8 @@ def test_a_damaged_database_is_set_aside(tmp_path: Path, caplog: pytest.LogCaptu
 
     assert "is damaged" in caplog.text
     assert (tmp_path / FILE).with_suffix(".damaged").exists()
-    with sqlite3.connect(tmp_path / FILE) as database:
-        assert database.execute("SELECT count(*) FROM work").fetchone() == (1,)
+    with closing(sqlite3.connect(tmp_path / FILE)) as database:
+        assert database.execute("SELECT count(*) FROM records").fetchone() == (1,)
 
 
 def test_a_service_is_told_of_each_change() -> None:

@@ -1,0 +1,1 @@
+"""AWS Batch: moto's records of queues and definitions, and jobs that agents run. Runs inside LocalStack."""
