@@ -13,29 +13,30 @@ from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
 from custom.executors.deferral_aware import DeferralAware
+from custom.executors.task_events import TaskEvents
 
 # SQS hands out so many messages at most.
 MOST_MESSAGES = 10
 
-# How often the queues are read while nothing runs, and how often Airflow's database is asked what has ended, in
-# seconds.
+# How often the queues are read while nothing runs, and how often Airflow's database is asked what has ended,
+# in seconds.
 IDLE_INTERVAL = 30.0
 LOOK_INTERVAL = 30.0
 
-# A message that nobody waits for is offered to other schedulers: again after so long, and until it is so old, in
-# seconds. By then a scheduler that takes over tasks has done so.
+# A message that nobody waits for is offered to other schedulers: again after so long, and until it is so old,
+# in seconds. By then a scheduler that takes over tasks has done so.
 OFFERED_AGAIN = 5
 STALE = 120.0
 
 UNDER_WAY = frozenset({TaskInstanceState.QUEUED, TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING})
 
 
-class AwsLambdaExecutor(DeferralAware, ProvidersLambdaExecutor):
+class AwsLambdaExecutor(DeferralAware, TaskEvents, ProvidersLambdaExecutor):
     """Runs each task by a call of Lambda, which may take 15 minutes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take the arguments of the provider's executor."""
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self._last_read = self._last_look = time.monotonic()
         # Tasks that had ended when the database was asked last, and of which no message had come.
         self._ended: Collection[TaskInstanceKey] = ()
@@ -43,21 +44,21 @@ class AwsLambdaExecutor(DeferralAware, ProvidersLambdaExecutor):
     def end(self, heartbeat_interval: int = 10) -> None:
         """Leave tasks to themselves when the scheduler ends: the next one adopts them.
 
-        The provider's waits until all have ended; the grace period of the scheduler's container ends that wait.
+        The provider's waits until all have ended; the grace period of the scheduler's container ends that.
         """
-        self.sync()
+        self.sync()  # type: ignore[no-untyped-call]
 
     def sync_running_workloads(self) -> None:
         """Read both queues, and let go of tasks whose message is lost.
 
-        The provider's reads nothing while it runs nothing. Messages of tasks that have ended between the death of
-        a scheduler and the next one's start would stay in the queues then.
+        The provider's reads nothing while it runs nothing. Messages of tasks that have ended between the
+        death of a scheduler and the next one's start would stay in the queues then.
         """
         now = time.monotonic()
         if not self.running_workloads and now - self._last_read < IDLE_INTERVAL:
             return
         self._last_read = now
-        for queue_url in (self.sqs_queue_url, self.dlq_url):
+        for queue_url in filter(None, (self.sqs_queue_url, self.dlq_url)):
             self.process_queue(queue_url)
         if now - self._last_look >= LOOK_INTERVAL:
             self._last_look = now
@@ -66,8 +67,8 @@ class AwsLambdaExecutor(DeferralAware, ProvidersLambdaExecutor):
     def process_queue(self, queue_url: str) -> None:
         """Take the messages of a queue.
 
-        The provider's drops the reason of a failure. What another scheduler may wait for it shows again at once
-        and for ever, so that ten such messages hide all others.
+        The provider's drops the reason of a failure. What another scheduler may wait for it shows again at
+        once and for ever, so that ten such messages hide all others.
         """
         answer = self.sqs_client.receive_message(
             QueueUrl=queue_url,
@@ -110,12 +111,14 @@ class AwsLambdaExecutor(DeferralAware, ProvidersLambdaExecutor):
             self.log_task_event(event="lambda failure", extra=reason, ti_key=key)
 
     def _release_lost(self) -> None:
-        """Let go of tasks that have ended or go on, as Airflow's database has it, and whose message never came.
+        """Let go of tasks that are over, as Airflow's database has it, and whose message never came.
 
-        A restart of LocalStack loses the queues. Each such task would keep its slot, and one that was deferred
-        would never go on.
+        A restart of LocalStack loses the queues. Each such task would keep its slot, and one that was
+        deferred would never go on.
         """
-        texts = {key: text for text, key in self.running_workloads.items() if isinstance(key, TaskInstanceKey)}
+        texts = {
+            key: text for text, key in self.running_workloads.items() if isinstance(key, TaskInstanceKey)
+        }
         states = _states(texts)
         ended = {
             key
@@ -125,7 +128,9 @@ class AwsLambdaExecutor(DeferralAware, ProvidersLambdaExecutor):
         }
         # At the second look, as the message may be on its way.
         for key in ended.intersection(self._ended):
-            self.log.warning("No result of %s has come, and it is %s: it is let go", key, states.get(key, "over"))
+            self.log.warning(
+                "No result of %s has come, and it is %s: it is let go", key, states.get(key, "over")
+            )
             self._forget(key, texts[key])
         self._ended = ended
 
@@ -142,8 +147,8 @@ class AwsLambdaExecutor(DeferralAware, ProvidersLambdaExecutor):
     def revoke_task(self, *, ti: TaskInstance) -> None:
         """Forget a task that has been queued for too long; Airflow queues it again.
 
-        The provider has no such method, so a task whose call is lost would stay queued for ever. Airflow refuses
-        to let a call run that comes late.
+        The provider has no such method, so a task whose call is lost would stay queued for ever. Airflow
+        refuses to let a call run that comes late.
         """
         self.queued_tasks.pop(ti.key, None)
         for text in [text for text, key in self.running_workloads.items() if key == ti.key]:
@@ -159,7 +164,7 @@ def _reason(content: Mapping[str, Any], message: Mapping[str, Any]) -> str:
     return f"The function has failed: {said or 'Lambda does not say why; see the log of the function'}"
 
 
-def _states(keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, TaskInstanceState | None]:
+def _states(keys: Collection[TaskInstanceKey]) -> dict[TaskInstanceKey, str | None]:
     """Return the states of those tasks that the database knows."""
     condition = TaskInstance.filter_for_tis(keys)
     if condition is None:

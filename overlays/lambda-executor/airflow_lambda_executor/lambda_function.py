@@ -1,7 +1,7 @@
 """Runs a task of Airflow: the function of the overlay ``lambda-executor``; ``docs/lambda-executor.md``.
 
-On AWS such a function is an image that has Airflow. Here it hands the command to ECS, whose agent has this stack's
-Airflow, waits for its end, and sends the result to the queue that the executor reads.
+On AWS such a function is an image that has Airflow. Here it hands the command to ECS, whose agent has this
+stack's Airflow, waits for its end, and sends the result to the queue that the executor reads.
 """
 
 import json
@@ -26,14 +26,21 @@ FIRST_PAUSE, LONGEST_PAUSE, GROWTH = 0.1, 1.0, 1.3
 
 # What an executor_config may change, as RunTask's overrides have it.
 OF_TASK = ("cpu", "memory", "ephemeralStorage")
-OF_CONTAINER = ("environment", "environmentFiles", "cpu", "memory", "memoryReservation", "resourceRequirements")
+OF_CONTAINER = (
+    "environment",
+    "environmentFiles",
+    "cpu",
+    "memory",
+    "memoryReservation",
+    "resourceRequirements",
+)
 
 
 def lambda_handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """Run the command of an event of the executor, and return what was sent to its queue.
 
     :param event: ``task_key``, ``command`` and ``executor_config``.
-    :raises RuntimeError: if ECS does not place the task. Lambda then sends the event to the dead-letter queue.
+    :raises RuntimeError: if ECS does not place the task. Then the event becomes a dead letter.
     """
     ecs = boto3.client("ecs")
     answer = ecs.run_task(
@@ -55,10 +62,10 @@ def lambda_handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
 
 
 def overrides(event: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what RunTask is to change in the definition: the command, and what ``executor_config`` asks for."""
+    """Return what RunTask changes in the definition: the command, and what ``executor_config`` asks for."""
     given = event.get("executor_config") or {}
     asked = given.get("overrides") or {}
-    own = next(iter(asked.get("containerOverrides") or []), {})
+    own: Mapping[str, Any] = next(iter(asked.get("containerOverrides") or []), {})
     ignored = [*(given.keys() - {"overrides"}), *(asked.keys() - {*OF_TASK, "containerOverrides"})]
     ignored += own.keys() - {*OF_CONTAINER, "name"}
     if ignored:
@@ -75,8 +82,8 @@ def _result(ecs: Any, arn: str, context: Any) -> dict[str, Any]:
     """Wait for the end of a task, which is stopped shortly before Lambda's limit."""
     limit = math.ceil(_left(context))
     too_long = (
-        f"The task was stopped, because Lambda's limit was near: the function {context.function_name} may take "
-        f"{limit} s. Give it a longer Timeout, 900 s at most, or give the task another executor."
+        f"The task was stopped, because Lambda's limit was near: the function {context.function_name} may "
+        f"take {limit} s. Give it a longer Timeout, 900 s at most, or give the task another executor."
     )
     is_stopped = False
     pause = FIRST_PAUSE

@@ -111,7 +111,7 @@ def check_steps(stack: Stack) -> Iterator[Step]:
     yield from quick_steps(stack)
     python = [sys.executable, "-m"]
     apart = "|".join(path for beside in BESIDE for path in (*beside.tests, *beside.sources))
-    sources = ["src", "lambdas", "benchmarks", "tests"]
+    sources = ["src", "lambdas", "overlays", "benchmarks", "tests"]
     yield Step("mypy", [*python, "mypy", *sources, "--exclude", f"^({apart})/"])
     # A script without an ending is a module of its own, and has the package's name.
     yield Step("mypy, launcher", [*python, "mypy", "windtunnel"])

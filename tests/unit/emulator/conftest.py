@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from moto.core.config import default_user_config
 from moto.moto_api import state_manager
 
 from windtunnel_emulator import states
@@ -32,7 +31,6 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Call:
     """Calls an operation of a control plane as LocalStack does, and returns status and answer."""
     # What others of LocalStack's process share.
     monkeypatch.setattr(state_manager, "_transitions", {})
-    monkeypatch.setitem(default_user_config, "batch", default_user_config["batch"])
     # Each look moves a state on.
     monkeypatch.setitem(states.EACH_SECOND, "seconds", 0)
     loaded: dict[str, Any] = {}

@@ -15,7 +15,6 @@ from localstack.aws.spec import load_service
 from localstack.http import Request, Response
 from localstack.services.moto import load_moto_routing_table
 from moto.backends import ALT_SERVICE_NAMES, list_of_moto_modules
-from moto.core.config import default_user_config
 
 from windtunnel.dev import aws_services
 from windtunnel_emulator import control_planes, states

@@ -55,7 +55,8 @@ def function(monkeypatch: pytest.MonkeyPatch, aws: Aws) -> Any:
     for name, value in json.loads((folder / "function.json").read_text())["Environment"]["Variables"].items():
         monkeypatch.setenv(name, value)
     spec = importlib.util.spec_from_file_location("lambda_executor_function", folder / "lambda_function.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module.boto3, "client", lambda _: aws)
@@ -100,7 +101,10 @@ def test_a_task_that_ends_well(call: Callable[..., Any], aws: Aws) -> None:
     ("end", "result"),
     [
         ({"containers": [{"exitCode": 1}]}, {"return_code": 1}),
-        ({"containers": [{"exitCode": 137}]}, {"return_code": 137, "reason": "The signal 9 has ended the task."}),
+        (
+            {"containers": [{"exitCode": 137}]},
+            {"return_code": 137, "reason": "The signal 9 has ended the task."},
+        ),
         (
             {"containers": [{"exitCode": 137, "reason": "OutOfMemoryError: too much"}]},
             {"return_code": 137, "reason": "OutOfMemoryError: too much"},
@@ -164,7 +168,10 @@ def test_of_executor_config_what_can_be_applied_is(
 ) -> None:
     variables = [{"name": "GREETING", "value": "hello"}]
     own = {"environment": variables, "cpu": 256, "command": ["another"], "name": "another"}
-    config = {"overrides": {"cpu": "512", "taskRoleArn": "r", "containerOverrides": [own]}, "pod_override": {}}
+    config = {
+        "overrides": {"cpu": "512", "taskRoleArn": "r", "containerOverrides": [own]},
+        "pod_override": {},
+    }
 
     call({**EVENT, "executor_config": config})
 

@@ -13,8 +13,8 @@ from windtunnel_emulator.containers.work import Work
 
 # How ECS begins the reason of a task that could not get a value.
 _REASON = (
-    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed: "
-    "unable to retrieve secret from {source}: service call has been retried 1 time(s): {error}"
+    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+    "failed: unable to retrieve secret from {source}: service call has been retried 1 time(s): {error}"
 )
 
 

@@ -324,4 +324,3 @@ def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
         return f"CannotPullContainerError: no agent runs that could run {images}: add the overlay ecs-agent"
     able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())
     return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): see docs/ecs.md"
-

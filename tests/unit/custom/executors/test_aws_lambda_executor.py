@@ -3,13 +3,15 @@
 import json
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from airflow.models.taskinstancekey import TaskInstanceKey
 from airflow.utils.state import TaskInstanceState
 
-from custom.executors import aws_lambda_executor
+from custom.executors import aws_lambda_executor, task_events
 from custom.executors.aws_lambda_executor import STALE, AwsLambdaExecutor
 
 KEY = TaskInstanceKey("dag", "task", "run", 1, -1)
@@ -56,9 +58,22 @@ def queues() -> Queues:
     return Queues()
 
 
+@pytest.fixture(autouse=True)
+def events(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What would be saved among the events of tasks."""
+    saved: list[Any] = []
+    session = nullcontext(SimpleNamespace(add=saved.append))
+    monkeypatch.setattr(task_events, "create_session", lambda: session)
+    return saved
+
+
 @pytest.fixture
 def executor(monkeypatch: pytest.MonkeyPatch, queues: Queues) -> AwsLambdaExecutor:
-    for name, value in (("FUNCTION_NAME", "f"), ("QUEUE_URL", RESULTS), ("DEAD_LETTER_QUEUE_URL", DEAD_LETTERS)):
+    for name, value in (
+        ("FUNCTION_NAME", "f"),
+        ("QUEUE_URL", RESULTS),
+        ("DEAD_LETTER_QUEUE_URL", DEAD_LETTERS),
+    ):
         monkeypatch.setenv(f"AIRFLOW__AWS_LAMBDA_EXECUTOR__{name}", value)
     monkeypatch.setattr(AwsLambdaExecutor, "load_connections", lambda *_, **__: None)
     made = AwsLambdaExecutor(parallelism=4)
@@ -88,39 +103,50 @@ def test_a_task_that_has_ended_well_is_a_success(executor: AwsLambdaExecutor, qu
 
 
 def test_the_reason_of_a_failure_is_told_to_the_scheduler_and_on_the_tasks_page(
-    executor: AwsLambdaExecutor, queues: Queues
+    executor: AwsLambdaExecutor, queues: Queues, events: list[Any]
 ) -> None:
     queues.put({"task_key": text_of(KEY), "return_code": 1, "reason": "Lambda's limit was near"})
 
     executor.process_queue(RESULTS)
 
     assert told(executor) == {KEY: (TaskInstanceState.FAILED, "Lambda's limit was near")}
-    assert [(event.event, event.task_id, event.extra) for event in executor._task_event_logs] == [
+    assert [(event.event, event.task_id, event.extra) for event in events] == [
         ("lambda failure", "task", "Lambda's limit was near")
     ]
 
 
+def test_a_callback_has_no_page(executor: AwsLambdaExecutor, events: list[Any]) -> None:
+    executor.log_task_event(event="e", extra="x", ti_key="a callback")
+
+    assert not events
+
+
 def test_a_command_that_fails_by_itself_is_no_event_of_its_own(
-    executor: AwsLambdaExecutor, queues: Queues
+    executor: AwsLambdaExecutor, queues: Queues, events: list[Any]
 ) -> None:
     queues.put({"task_key": text_of(KEY), "return_code": 1})
 
     executor.process_queue(RESULTS)
 
     assert told(executor) == {KEY: (TaskInstanceState.FAILED, None)}
-    assert not executor._task_event_logs
+    assert not events
 
 
 def test_a_dead_letter_fails_its_task_with_what_lambda_says(
     executor: AwsLambdaExecutor, queues: Queues
 ) -> None:
-    queues.put({"task_key": text_of(KEY), "command": []}, DEAD_LETTERS, error="Runtime exited: signal: killed")
+    queues.put(
+        {"task_key": text_of(KEY), "command": []}, DEAD_LETTERS, error="Runtime exited: signal: killed"
+    )
     queues.put({"task_key": text_of(OTHER), "command": []}, DEAD_LETTERS)
 
     executor.process_queue(DEAD_LETTERS)
 
     states = told(executor)
-    assert states[KEY] == (TaskInstanceState.FAILED, "The function has failed: Runtime exited: signal: killed")
+    assert states[KEY] == (
+        TaskInstanceState.FAILED,
+        "The function has failed: Runtime exited: signal: killed",
+    )
     assert "see the log of the function" in states[OTHER][1]
 
 
@@ -158,7 +184,7 @@ def test_queues_are_read_at_times_while_nothing_runs(
     assert queues.deleted == []
 
     later = time.monotonic() + aws_lambda_executor.IDLE_INTERVAL
-    monkeypatch.setattr(aws_lambda_executor.time, "monotonic", lambda: later)
+    monkeypatch.setattr("time.monotonic", lambda: later)
     executor.sync_running_workloads()
     assert queues.deleted == ["handle-0"]
 
@@ -228,3 +254,17 @@ def test_the_end_of_the_scheduler_waits_for_no_task(
     executor.end()
 
     assert looks == [None]
+
+
+def test_the_provider_reads_its_queues_as_before(executor: AwsLambdaExecutor, queues: Queues) -> None:
+    """What is overridden here is still what the provider's own loop calls."""
+    executor.IS_BOTO_CONNECTION_HEALTHY = True
+    queues.put({"task_key": text_of(KEY), "return_code": 0})
+    queues.put({"task_key": text_of(OTHER), "command": []}, DEAD_LETTERS, error="killed")
+
+    executor.sync()  # type: ignore[no-untyped-call]
+
+    assert told(executor) == {
+        KEY: (TaskInstanceState.SUCCESS, None),
+        OTHER: (TaskInstanceState.FAILED, "The function has failed: killed"),
+    }

@@ -106,6 +106,20 @@ def test_a_folder_that_is_a_link_out_of_lambdas_is_named(root: Path, target: str
     assert reason in wrong["loop"]
 
 
+def test_functions_of_overlays_come_first_and_keep_their_names(root: Path) -> None:
+    overlay = root / "overlay"
+    for name in ("my_function", "of_overlay"):
+        (overlay / name).mkdir(parents=True)
+        (overlay / name / "lambda_function.py").write_text(HANDLER)
+
+    found, wrong = functions.read_functions(overlay, root / "lambdas")
+
+    assert [function.folder for function in found] == [overlay / "my_function", overlay / "of_overlay"]
+    # Not by the name of the folder, as what is deployed is no longer wrong.
+    assert list(wrong) == ["lambdas/my_function"]
+    assert "is named like the folder of a function that an overlay brings" in wrong["lambdas/my_function"]
+
+
 @pytest.mark.bad_input(63)
 def test_two_folders_cannot_be_one_function(root: Path) -> None:
     other = root / "lambdas/other"

@@ -26,6 +26,21 @@ def test_seeding_goes_on_after_a_failure_and_keeps_account_of_it(lambda_api: Ser
     assert account.read(os.environ)["failures"] == {}
 
 
+def test_an_overlay_brings_functions_by_a_variable(
+    lambda_api: Server, root: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay = root / "overlay"
+    overlay.mkdir()
+    folder.rename(overlay / "my_function")
+
+    watch.seed_functions()
+    assert writes(lambda_api) == []
+
+    monkeypatch.setenv("AWS_FUNCTIONS_MINE", str(overlay))
+    assert watch.seed_functions() == {}
+    assert writes(lambda_api) == [f"POST {PATH}"]
+
+
 def test_deploying_one_function_settles_its_own_account_alone(lambda_api: Server, root: Path) -> None:
     for name in ("broken", "other"):
         (root / "lambdas" / name).mkdir()
