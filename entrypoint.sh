@@ -118,10 +118,14 @@ case $service in
     refuse_real_aws
     exec python -m windtunnel.agent
     ;;
+  docker-agent)
+    refuse_real_aws
+    exec python -m windtunnel.docker_agent
+    ;;
   exec)
     [ $# -gt 0 ] || fail "exec needs a command: entrypoint.sh exec COMMAND [ARGUMENT...]"
     prepare
     exec "$@"
     ;;
-  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, ecs-agent, fork-server" ;;
+  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, ecs-agent, docker-agent, fork-server" ;;
 esac

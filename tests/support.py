@@ -18,7 +18,7 @@ import pytest
 from docker.models.containers import Container
 
 from windtunnel.airflow_api.client import AirflowClient
-from windtunnel.compose.docker import PROJECT_LABEL, SERVICE_LABEL
+from windtunnel.compose.labels import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev.tools import CHROMIUM
 from windtunnel.local import processes
@@ -274,7 +274,7 @@ class StackUnderTest:
         client = docker.from_env()
         labels = [f"{PROJECT_LABEL}={self.stack.project}", f"{SERVICE_LABEL}={service}"]
         (container,) = client.containers.list(
-            all=True, filters={"label": [*labels, "com.docker.compose.oneoff=False"]}
+            all=True, filters={"label": [*labels, f"{ONE_OFF_LABEL}=False"]}
         )
         return container
 

@@ -18,6 +18,8 @@ MIB = 1 << 20
 MOST_BACKLOG = 16 * MIB
 
 # How ECS words it (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html).
+# The file in its folder that says so, which a runtime may make, too.
+OUT_OF_MEMORY_NOTE = "out-of-memory"
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"
 
 
@@ -57,17 +59,18 @@ class Container:
     @property
     def is_out_of_memory(self) -> bool:
         """Whether it was killed for its memory."""
-        return (self.folder / "out-of-memory").exists()
+        return (self.folder / OUT_OF_MEMORY_NOTE).exists()
 
     @property
     def health(self) -> str:
         """``HEALTHY``, ``UNHEALTHY`` or ``UNKNOWN``."""
         return self._health.status if self._health else UNKNOWN
 
-    def start(self, cpu: int | None, variables: Mapping[str, str]) -> None:
+    def start(self, task: Mapping[str, Any], variables: Mapping[str, str]) -> None:
         """Start it; if that fails it has ended with the reason.
 
-        :param cpu: of the task, in units of 1/1024 of a processor.
+        :param task: what its task has: ``cpu`` in units of 1/1024 of a processor, ``memory`` in MiB, and ``size``,
+            the number of its containers.
         :param variables: what it gets beside the definition's environment.
         """
         try:
@@ -76,8 +79,8 @@ class Container:
                 self.output.open()
             (self.folder / "started").write_text(str(time.time()))
             environment = {**variables, **self.definition["environment"]}
-            definition = {**self.definition, "environment": environment}
-            self._runtime.start(definition, self.folder, self.definition["cpu"] or cpu)
+            definition = {**self.definition, "environment": environment, "task": task}
+            self._runtime.start(definition, self.folder, self.definition["cpu"] or task["cpu"])
         except (CannotStart, OSError) as error:
             message = str(error) if isinstance(error, CannotStart) else f"CannotStartContainerError: {error}"
             self.exit = Exit(None, message)
@@ -138,7 +141,7 @@ class Container:
 
     def kill_for_memory(self) -> None:
         """Kill it because the task has too little memory for it."""
-        (self.folder / "out-of-memory").touch()
+        (self.folder / OUT_OF_MEMORY_NOTE).touch()
         self._runtime.signal(self.folder, signal.SIGKILL)
 
     def stop(self) -> None:

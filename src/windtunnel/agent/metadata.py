@@ -20,9 +20,13 @@ VARIABLE = "ECS_CONTAINER_METADATA_URI_V4"
 class Metadata:
     """Answers containers of this machine."""
 
-    def __init__(self, listening: socket.socket) -> None:
-        """Take the socket to listen at: it outlives an agent, as its address is in containers' environments."""
+    def __init__(self, listening: socket.socket, host: str = "127.0.0.1") -> None:
+        """Take the socket to listen at: it outlives an agent, as its address is in containers' environments.
+
+        :param host: the name by which containers reach it.
+        """
         self._listening = listening
+        self._host = host
         self._port = listening.getsockname()[1]
 
     def variables(self, task: Task, container: str) -> dict[str, str]:
@@ -31,7 +35,7 @@ class Metadata:
         if not described:
             return {}
         return {
-            VARIABLE: f"http://127.0.0.1:{self._port}/v4/{task.id}-{container}",
+            VARIABLE: f"http://{self._host}:{self._port}/v4/{task.id}-{container}",
             "AWS_EXECUTION_ENV": f"AWS_ECS_{described['launch_type']}",
         }
 

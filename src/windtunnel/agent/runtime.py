@@ -26,7 +26,11 @@ class Runtime(Protocol):
     """
 
     def start(self, container: Mapping[str, Any], folder: Path, cpu: int | None) -> None:
-        """Start a container, or raise `CannotStart`."""
+        """Start a container, or raise `CannotStart`.
+
+        :param container: its definition, and as ``task`` what its task has: ``cpu``, ``memory``, ``size``.
+        :param cpu: the container's own or else the task's, in units of 1/1024 of a processor.
+        """
 
     def has_begun(self, folder: Path) -> bool:
         """Return whether a container was started, by whichever agent; if not, it may be."""

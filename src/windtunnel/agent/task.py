@@ -180,9 +180,10 @@ class Task:
         return ""
 
     def _start_in_order(self) -> None:
+        whole = {"size": len(self.containers), **{name: self.ordered.get(name) for name in ("cpu", "memory")}}
         for container in self.containers.values():
             if container.started is None and not container.exit and self._may_start(container):
-                container.start(self.ordered.get("cpu"), self._variables(self, container.name))
+                container.start(whole, self._variables(self, container.name))
 
     def _may_start(self, container: Container) -> bool:
         conditions = container.definition["depends_on"].items()

@@ -1,22 +1,23 @@
-"""The Docker Engine that a stack runs on: its version, Compose's labels, sizes as it writes them."""
+"""The Docker Engine that a stack runs on: its version, its socket, sizes as it writes them."""
 
+import os
 import re
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 
 from packaging.version import Version
 
 from windtunnel.stack.base import Stack
 from windtunnel.stack.errors import Finding, StackError
+from windtunnel.stack.settings import GROUP_SETTING, SOCKET_SETTING, Settings
 
 # `start_interval` in a health check came with this Engine, `required` of an `env_file` with this Compose.
 OLDEST_ENGINE = Version("25")
 OLDEST_COMPOSE = Version("2.24.0")
 
-# The labels by which Compose marks what it makes.
-PROJECT_LABEL = "com.docker.compose.project"
-SERVICE_LABEL = "com.docker.compose.service"
-FOLDER_LABEL = "com.docker.compose.project.working_dir"
-NUMBER_LABEL = "com.docker.compose.container-number"
+# Where Docker listens, unless ``DOCKER_HOST`` says otherwise.
+DEFAULT_SOCKET = "/var/run/docker.sock"
 
 # As `docker stats` writes sizes: binary units, and bytes.
 _UNITS = {None: 1, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -49,6 +50,21 @@ def version_findings(stack: Stack) -> Iterator[Finding]:
         return
     if _release(plugin) < OLDEST_COMPOSE:
         yield Finding(f"Docker Compose {plugin} is too old", f"Install {OLDEST_COMPOSE} or newer.")
+
+
+def socket_variables(settings: Settings) -> dict[str, str]:
+    """Return ``DOCKER_SOCKET`` and ``DOCKER_GID``, the group that it belongs to, as far as the user has not set them.
+
+    On other systems than Linux the Engine has a machine of its own, in which the defaults of the compose file hold.
+    """
+    if sys.platform != "linux":
+        return {}
+    scheme, _, path = settings.variables.get("DOCKER_HOST", "").partition("://")
+    own = {SOCKET_SETTING: path} if scheme == "unix" and path else {}
+    socket = settings.get(SOCKET_SETTING) or own.get(SOCKET_SETTING) or DEFAULT_SOCKET
+    with suppress(OSError):
+        own[GROUP_SETTING] = str(os.stat(socket).st_gid)
+    return {name: value for name, value in own.items() if not settings.get(name)}
 
 
 def size(text: str) -> float:

@@ -4,7 +4,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -65,32 +65,35 @@ def unreadable(configuration: Mapping[str, Any]) -> Iterator[Finding]:
         return
     seen: dict[Path, set[str]] = {}
     for name, service in configuration["services"].items():
-        user, group = _user(service)
+        user, groups = _user(service)
         for volume in service.get("volumes", []):
             if volume["type"] == "bind" and user is not None:
-                for path in _closed(Path(volume["source"]), user, group):
+                for path in _closed(Path(volume["source"]), user, groups):
                     seen.setdefault(path, set()).add(name)
     for path, services in seen.items():
         users = ", ".join(sorted(services))
         yield Finding(f"{path} is not readable by the user of {users}", f"chmod -R a+rX {path}")
 
 
-def _user(service: Mapping[str, Any]) -> tuple[int | None, int]:
+def _user(service: Mapping[str, Any]) -> tuple[int | None, set[int]]:
+    """Return the user of a service and its groups."""
+    added = {int(group) for group in map(str, service.get("group_add", [])) if group.isdigit()}
     if "user" not in service:
-        return LOCALSTACK_USER
-    user, _, group = str(service["user"]).partition(":")
+        user, group = LOCALSTACK_USER
+        return user, {group, *added}
+    name, _, number = str(service["user"]).partition(":")
     # A name is known inside the image alone.
-    return (int(user), int(group or 0)) if user.isdigit() else (None, 0)
+    return (int(name), {int(number or 0), *added}) if name.isdigit() else (None, added)
 
 
-def _closed(path: Path, user: int, group: int) -> Iterator[Path]:
+def _closed(path: Path, user: int, groups: Collection[int]) -> Iterator[Path]:
     try:
         info = path.stat()
     except FileNotFoundError:  # a dangling link; Compose itself names a missing mount
         return
     if info.st_uid == user:
         read, execute = stat.S_IRUSR, stat.S_IXUSR
-    elif info.st_gid == group:
+    elif info.st_gid in groups:
         read, execute = stat.S_IRGRP, stat.S_IXGRP
     else:
         read, execute = stat.S_IROTH, stat.S_IXOTH
@@ -101,4 +104,4 @@ def _closed(path: Path, user: int, group: int) -> Iterator[Path]:
     elif is_folder:
         for child in path.iterdir() if os.access(path, os.R_OK) else ():
             if child.name not in ("__pycache__", ".git"):
-                yield from _closed(child, user, group)
+                yield from _closed(child, user, groups)

@@ -17,7 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.compose import docker, images, resources
-from windtunnel.compose.docker import FOLDER_LABEL, NUMBER_LABEL, PROJECT_LABEL, SERVICE_LABEL
+from windtunnel.compose.labels import (
+    FOLDER_LABEL,
+    NUMBER_LABEL,
+    ONE_OFF_LABEL,
+    PROJECT_LABEL,
+    SERVICE_LABEL,
+)
 from windtunnel.compose.images import CA_SETTING
 from windtunnel.services.probes import DEFINITE
 from windtunnel.stack import offline, ports
@@ -45,7 +51,7 @@ class ComposeStack(Stack):
     @cached_property
     def command_variables(self) -> Mapping[str, str]:
         """The variables of every command: the settings, and what else Compose needs."""
-        own = {}
+        own = docker.socket_variables(self.settings)
         # For builds behind a proxy that inspects TLS: they trust what this machine trusts.
         bundle = self.settings.get(CA_SETTING) or self.settings.variables.get("SSL_CERT_FILE", DEBIAN_BUNDLE)
         if self.settings.get(CA_SETTING) or Path(bundle).exists():
@@ -96,7 +102,7 @@ class ComposeStack(Stack):
         return docker.version(self) is not None and next(self._containers(), None) is not None
 
     def _containers(self) -> Iterator[Service]:
-        filters = (f"label={PROJECT_LABEL}={self.project}", "label=com.docker.compose.oneoff=False")
+        filters = (f"label={PROJECT_LABEL}={self.project}", f"label={ONE_OFF_LABEL}=False")
         command = ("docker", "ps", "--all", "--quiet", *(f"--filter={one}" for one in filters))
         found = self.run(*command, what="asking the Docker Engine for containers").split()
         if not found:

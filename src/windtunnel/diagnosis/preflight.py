@@ -35,10 +35,12 @@ def settings_findings(settings: Settings) -> list[Finding]:
 
 
 def engine_findings(stack: Stack) -> list[Finding]:
-    """Return what the engine finds; if that is nothing, what is wrong with other stacks, scale and ports."""
+    """Return what the engine finds; if that is nothing, what is wrong with other stacks, overlays, scale
+    and ports."""
     try:
         return list(stack.findings()) or [
             *choose.on_other_engines(stack),
+            *overlays.engine_findings(stack.settings, stack.engine),
             *overlays.scale_findings(stack.settings.scale, stack.configuration),
             *ports_in_use(stack),
         ]

@@ -125,7 +125,7 @@ def postgres(environment: Mapping[str, str], _: float) -> None:
     _query(environment, "SELECT 1")
 
 
-def ecs_agent(environment: Mapping[str, str], started: float) -> None:
+def agent(environment: Mapping[str, str], started: float) -> None:
     """The agent has had an answer of LocalStack's lately."""
     from windtunnel.agent import heartbeat
 
@@ -144,7 +144,8 @@ PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "scheduler": lambda environment, started: _heartbeat(environment, "SchedulerJob", started),
     "triggerer": lambda environment, started: _heartbeat(environment, "TriggererJob", started),
     "dag-processor": dag_processor,
-    "ecs-agent": ecs_agent,
+    "ecs-agent": agent,
+    "docker-agent": agent,
 }
 
 

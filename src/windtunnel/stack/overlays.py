@@ -17,8 +17,8 @@ from windtunnel.stack.settings import PORTS, Settings
 
 SCALE_SETTING = "WINDTUNNEL_SCALE"
 
-# ``x-windtunnel: {provides: executor, needs: ecs-agent}`` in an overlay: two that provide the same thing
-# exclude each other, and what one needs comes with it.
+# ``x-windtunnel: {provides: executor, needs: ecs-agent, engine: compose}`` in an overlay: two that provide the
+# same thing exclude each other, what one needs comes with it, and no other engine runs it.
 EXTENSION = "x-windtunnel"
 
 
@@ -102,6 +102,17 @@ def _file(name: str, root: Path, base: Path) -> Path:
     if not path.is_file():
         raise Unmet(Finding(f"the overlay {path} is not there", "Correct the path."))
     return path
+
+
+def engine_findings(settings: Settings, engine: str) -> Iterator[Finding]:
+    """Yield the overlays that are for another engine alone."""
+    names = {path: name for name, path in known(settings.root).items()}
+    for path in settings.overlays:
+        engines = _listed(path, "engine")
+        if engines and engine not in engines:
+            name = names.get(path, str(path))
+            problem = f"the overlay {name} needs the engine {engines[0]}: its containers are real ones"
+            yield Finding(problem, f"Use --engine {engines[0]}, or leave it out.")
 
 
 def _with_what_they_need(names: Iterable[str], root: Path, base: Path) -> Iterator[str]:

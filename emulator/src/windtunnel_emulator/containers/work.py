@@ -9,7 +9,7 @@ and nothing runs twice.
 import json
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -81,7 +81,7 @@ class Agent:
     """An agent, as of its last question for work."""
 
     images: Collection[str]
-    """Patterns of the images that it runs."""
+    """Patterns of the images that it runs; after a ``!`` the pattern of some that it does not."""
     seen: float
     question: object
     """Its last question: an earlier one may still be open when an agent was killed."""
@@ -95,9 +95,19 @@ class Agent:
 
         :param name: its own.
         """
-        return work.place in ("", name) and all(
-            any(_matches(one["image"], pattern) for pattern in self.images) for one in work.containers
-        )
+        return work.place in ("", name) and self.fit(one["image"] for one in work.containers) > 0
+
+    def fit(self, images: Iterable[str]) -> int:
+        """Return how closely its patterns name the images that a set of containers has; 0: it cannot run them."""
+        return min((_fit(image, self.images) for image in images), default=1)
+
+
+def _fit(image: str, patterns: Collection[str]) -> int:
+    """Return 1, and 1 for each character of the longest pattern that stands for itself; 0 if none matches."""
+    if any(_matches(image, pattern[1:]) for pattern in patterns if pattern.startswith("!")):
+        return 0
+    fitting = [pattern for pattern in patterns if _matches(image, pattern)]
+    return max((1 + len(pattern) - pattern.count("*") for pattern in fitting), default=0)
 
 
 def _matches(image: str, pattern: str) -> bool:
@@ -248,7 +258,12 @@ class WorkQueue:
     def _is_for(self, work: Work, name: str, held: Collection[str]) -> bool:
         if work.stopped or work.id in held or work.agent not in ("", name):
             return False
-        return work.not_before <= time.time() and self._agents[name].runs(name, work)
+        if work.not_before > time.time() or not self._agents[name].runs(name, work):
+            return False
+        images = [one["image"] for one in work.containers]
+        others = [agent for other, agent in self.agents().items() if agent.runs(other, work)]
+        # An agent that names an image more closely gets it.
+        return self._agents[name].fit(images) >= max((agent.fit(images) for agent in others), default=0)
 
     def _wish_to_stop(self, identifier: str) -> dict[str, Any] | None:
         """Return why an agent is to stop what it holds, if it is."""
@@ -323,4 +338,4 @@ def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
     if not alive:
         return f"CannotPullContainerError: no agent runs that could run {images}: add the overlay ecs-agent"
     able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())
-    return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): see docs/ecs.md"
+    return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): on Compose the overlay docker runs any"

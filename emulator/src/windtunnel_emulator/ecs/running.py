@@ -87,8 +87,12 @@ def _place(
     context: RequestContext, found: Any, definition: Any, details: Answer, able: list[str], answer: Answer
 ) -> None:
     """Start a task on the first instance that has room, or add why each has none."""
+    images = [one["image"] for one in definition.container_definitions]
     with queue().lock:
         failures = []
+        fits = {name: queue().agents()[name].fit(images) for name in able}
+        # Those that cannot run it are asked only if there is no other: then the task ends with the reason.
+        able = sorted(filter(fits.__getitem__, able), key=fits.__getitem__, reverse=True) or able
         for name in able:
             lacking = instances.missing(queue().agents()[name], name, details["reserved"])
             if not lacking:
