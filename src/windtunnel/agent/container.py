@@ -69,8 +69,8 @@ class Container:
     def start(self, task: Mapping[str, Any], variables: Mapping[str, str]) -> None:
         """Start it; if that fails it has ended with the reason.
 
-        :param task: what its task has: ``cpu`` in units of 1/1024 of a processor, ``memory`` in MiB, and ``size``,
-            the number of its containers.
+        :param task: what its task has: ``cpu`` in units of 1/1024 of a processor, ``memory`` in MiB, and
+            ``size``, the number of its containers.
         :param variables: what it gets beside the definition's environment.
         """
         try:

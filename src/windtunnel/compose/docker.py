@@ -53,9 +53,9 @@ def version_findings(stack: Stack) -> Iterator[Finding]:
 
 
 def socket_variables(settings: Settings) -> dict[str, str]:
-    """Return ``DOCKER_SOCKET`` and ``DOCKER_GID``, the group that it belongs to, as far as the user has not set them.
+    """Return ``DOCKER_SOCKET`` and ``DOCKER_GID``, its group, as far as the user has not set them.
 
-    On other systems than Linux the Engine has a machine of its own, in which the defaults of the compose file hold.
+    On other systems than Linux the Engine has a machine of its own, where the compose file's defaults hold.
     """
     if sys.platform != "linux":
         return {}

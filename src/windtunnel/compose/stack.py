@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.compose import docker, images, resources
+from windtunnel.compose.images import CA_SETTING
 from windtunnel.compose.labels import (
     FOLDER_LABEL,
     NUMBER_LABEL,
@@ -24,7 +25,6 @@ from windtunnel.compose.labels import (
     PROJECT_LABEL,
     SERVICE_LABEL,
 )
-from windtunnel.compose.images import CA_SETTING
 from windtunnel.services.probes import DEFINITE
 from windtunnel.stack import offline, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
@@ -242,12 +242,17 @@ class ComposeStack(Stack):
         return chosen
 
     def _remove(self, volumes: bool) -> None:
-        self.run(
-            "docker", "compose", "down", "--remove-orphans",
-            # If nothing is kept, nothing needs time to stop.
-            *(["--volumes", "--timeout", "0"] if volumes else []),
-            what="stopping the stack", next_step=f"See {COMMAND} status.",
-        )  # fmt: skip
+        # If nothing is kept, nothing needs time to stop.
+        options = ["--volumes", "--timeout", "0"] if volumes else []
+        command = ("docker", "compose", "down", "--remove-orphans", *options)
+        what, next_step = "stopping the stack", f"See {COMMAND} status."
+        self.run(*command, what=what, next_step=next_step)
+        # What services have made themselves, and had no time to remove; then nothing holds the network any more.
+        filters = (f"label={PROJECT_LABEL}={self.project}", f"label={ONE_OFF_LABEL}=True")
+        listed = ("docker", "ps", "--all", "--quiet", *(f"--filter={one}" for one in filters))
+        if left := self.run(*listed, what="asking the Docker Engine for containers").split():
+            self.run("docker", "rm", "--force", "--volumes", *left, what=what, next_step=next_step)
+            self.run(*command, what=what, next_step=next_step)
 
     def exec(self, service: str, *argv: str, stdin: str | None = None) -> str:
         """Run a command in a service's container and return its standard output."""

@@ -1,11 +1,15 @@
 """``python -m windtunnel.docker_agent``: the agent with Docker, and the proxy before Docker's socket.
 
-Settings, as environment variables: those of ``windtunnel.agent``. Docker's socket is at ``/var/run/docker.sock``.
+Settings, as environment variables: those of ``windtunnel.agent``. Docker listens at ``/var/run/docker.sock``.
 """
 
 import logging
+import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
+
+from docker import APIClient
 
 from windtunnel.agent import working
 from windtunnel.agent.metadata import Metadata
@@ -36,8 +40,20 @@ def main() -> int:
     runtime = DockerRuntime(api, place, tasks)
     proxy.serve(api, place)
     metadata = Metadata(socket.create_server(("", METADATA_PORT)), place.service)
-    working.Agent(runtime, working.emulator(), working.images(), tasks, metadata).run()
+    agent = working.Agent(runtime, working.emulator(), working.images(), tasks, metadata)
+    # By SIGTERM the service is stopped, and the stack with it, as a rule; what kills it ends no container.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        agent.run()
+    finally:
+        remove_all(api, place)
     return 0
+
+
+def remove_all(api: APIClient, place: places.Place) -> None:
+    """Leave no container behind; the next agent, if there is one, reports what has become of their tasks."""
+    with ThreadPoolExecutor(places.MOST_CALLS // 4) as pool:
+        list(pool.map(lambda found: places.remove(api, found["Id"]), place.made(api)))
 
 
 if __name__ == "__main__":

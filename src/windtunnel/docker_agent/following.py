@@ -1,6 +1,6 @@
 """Follows containers of Docker's to their end: what they write goes into a file, how they end into another.
 
-Both files are in a container's folder and outlive this process; the next one goes on where this one has ended.
+Both files are in a container's folder and outlive this process; the next one goes on where this one ended.
 """
 
 import json
@@ -40,7 +40,7 @@ class Following:
         self._threads: dict[Path, threading.Thread] = {}
 
     def exit(self, name: str, folder: Path) -> Exit | None:
-        """Return how a container has ended and all it has written is there; else see to it that it is followed."""
+        """Return how a container has ended, once all that it has written is there; until then follow it."""
         if (note := folder / "status").exists():
             return Exit(**json.loads(note.read_text()))
         with self._lock:

@@ -1,17 +1,22 @@
 """Where containers are put: the project's network, and what every one of them has and lacks."""
 
+import logging
 import os
 import socket
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import docker
 from docker import APIClient
-from docker.errors import APIError, DockerException
+from docker.errors import APIError, DockerException, NotFound
 
 from windtunnel.compose.labels import NUMBER_LABEL, ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL
+from windtunnel.waiting import WaitTimeout, wait_until
+
+LOG = logging.getLogger(__name__)
 
 SOCKET = Path("/var/run/docker.sock")
 
@@ -32,6 +37,10 @@ CAPABILITIES = (
 
 # Tasks have a thread each, and each container has a call of Docker's that is open.
 MOST_CALLS = 100
+
+
+# How long Docker may take to remove a container, in seconds.
+REMOVE_PATIENCE = 20.0
 
 
 class NoDocker(Exception):
@@ -61,6 +70,22 @@ def explanation(error: APIError) -> str:
     return str(error.explanation or error)
 
 
+def remove(api: APIClient, name: str) -> None:
+    """Remove a container with its volumes, whatever it does; what stays is removed by the next agent."""
+
+    def is_gone() -> bool:
+        try:
+            api.remove_container(name, v=True, force=True)
+        except NotFound:
+            return True
+        except OSError as error:
+            LOG.info("%s: %s", name, error)
+        return False
+
+    with suppress(WaitTimeout):
+        wait_until(f"{name} to be gone", is_gone, timeout=REMOVE_PATIENCE, interval=0.1)
+
+
 @dataclass(frozen=True)
 class Place:
     """The project that this process's container belongs to."""
@@ -88,7 +113,7 @@ class Place:
             ) from error
 
     def labels(self, owner: str) -> dict[str, str]:
-        """Return the labels of a container; with these Compose's ``down`` removes it like the service's own."""
+        """Return the labels of a container: to Compose it is the service's, and not to be looked after."""
         return {
             PROJECT_LABEL: self.project,
             SERVICE_LABEL: self.service,
@@ -96,6 +121,14 @@ class Place:
             NUMBER_LABEL: "1",
             OWNER_LABEL: owner,
         }
+
+    def made(self, api: APIClient, *labels: str) -> list[dict[str, Any]]:
+        """Return the containers that this service has made, whoever asked for them, as Docker lists them.
+
+        :param labels: further ones, as ``name=value``.
+        """
+        own = [f"{PROJECT_LABEL}={self.project}", f"{SERVICE_LABEL}={self.service}", f"{ONE_OFF_LABEL}=True"]
+        return list(api.containers(all=True, filters={"label": [*own, *labels]}))
 
     @property
     def fence(self) -> dict[str, Any]:

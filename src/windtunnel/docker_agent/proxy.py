@@ -1,4 +1,4 @@
-"""A proxy before Docker's socket, for DockerOperator: one call a connection, and only what `rules` let through."""
+"""A proxy before Docker's socket, for DockerOperator: one call a connection, and only what `rules` allow."""
 
 import json
 import logging

@@ -51,7 +51,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Rule:
-    """A call that may be made: a method, a path, the parameters that are handed on, and ones that are always set."""
+    """A call that may be made: method, path, the parameters that are handed on, and those that are added."""
 
     method: str
     path: str
@@ -172,32 +172,50 @@ def _is_one_of(*values: Any) -> Callable[[Any], bool]:
 
 
 def _are_in_memory(mounts: Any) -> bool:
-    return all(isinstance(one, dict) and one.get("Type") == "tmpfs" for one in mounts)
+    # Docker takes names in any spelling, so only these are let through.
+    known = {"Type", "Target", "ReadOnly", "TmpfsOptions"}
+    told = [{name for name in one if _says_something(one[name])} for one in mounts]
+    return all(one["Type"] == "tmpfs" for one in mounts) and all(names <= known for names in told)
 
 
 def _is_plain_log(log: Any) -> bool:
-    return log.get("Type") in ("", None, "json-file", "local", "none") and set(log.get("Config") or ()) <= {
-        "max-size",
-        "max-file",
-    }
+    drivers = (None, "", "json-file", "local", "none")
+    options = set(log.get("Config") or ())
+    return (
+        log.keys() <= {"Type", "Config"}
+        and log.get("Type") in drivers
+        and options <= {"max-size", "max-file"}
+    )
 
 
 # Names of networks that stand for the usual one, which is the project's here.
 OWN_NETWORKS = (None, "", "default", "bridge")
 
 # What a container may have, by field; a value that says nothing is never refused.
-CONTAINER: Mapping[str, Callable[[Any], bool]] = {
-    **dict.fromkeys(
-        "Image Cmd Entrypoint Env WorkingDir User Labels Hostname Domainname Tty OpenStdin StdinOnce AttachStdin"
-        " AttachStdout AttachStderr StopSignal StopTimeout Healthcheck NetworkDisabled Shell HostConfig".split(),
-        _anything,
-    ),
-}
+CONTAINER: Mapping[str, Callable[[Any], bool]] = dict.fromkeys(
+    [
+        *("Image", "Cmd", "Entrypoint", "Env", "WorkingDir", "User", "Labels", "Hostname", "Domainname"),
+        *("Tty", "OpenStdin", "StdinOnce", "AttachStdin", "AttachStdout", "AttachStderr", "Shell"),
+        *("StopSignal", "StopTimeout", "Healthcheck", "NetworkDisabled", "HostConfig"),
+    ],
+    _anything,
+)
 HOST: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(
-        "Memory MemorySwap MemoryReservation MemorySwappiness NanoCpus CpuShares CpuQuota CpuPeriod CpusetCpus"
-        " PidsLimit ShmSize Ulimits Tmpfs AutoRemove ReadonlyRootfs Init CapDrop Dns DnsSearch DnsOptions ExtraHosts"
-        " GroupAdd ConsoleSize NetworkMode".split(),
+        [
+            *(
+                "Memory",
+                "MemorySwap",
+                "MemoryReservation",
+                "MemorySwappiness",
+                "PidsLimit",
+                "ShmSize",
+                "Ulimits",
+            ),
+            *("NanoCpus", "CpuShares", "CpuQuota", "CpuPeriod", "CpusetCpus", "CapDrop", "GroupAdd"),
+            *("Tmpfs", "AutoRemove", "ReadonlyRootfs", "Init", "ConsoleSize"),
+            *("NetworkMode", "Dns", "DnsSearch", "DnsOptions", "ExtraHosts"),
+        ],
         _anything,
     ),
     "Mounts": _are_in_memory,
@@ -205,7 +223,7 @@ HOST: Mapping[str, Callable[[Any], bool]] = {
     "IpcMode": _is_one_of("private", "none"),
     "CgroupnsMode": _is_one_of("private"),
     "SecurityOpt": _is_one_of(["no-new-privileges"], ["no-new-privileges:true"]),
-    "RestartPolicy": lambda policy: policy.get("Name") in ("", "no"),
+    "RestartPolicy": lambda policy: policy["Name"] in ("", "no"),
 }
 
 
@@ -216,7 +234,7 @@ def _check(asked: Mapping[str, Any], allowed: Mapping[str, Callable[[Any], bool]
             continue
         try:
             is_allowed = name in allowed and allowed[name](value)
-        except (AttributeError, TypeError):  # it is of another kind than Docker wants
+        except (AttributeError, LookupError, TypeError):  # it is of another kind than Docker wants
             is_allowed = False
         if not is_allowed:
             shown = json.dumps(value)[:500]

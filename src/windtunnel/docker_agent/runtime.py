@@ -17,7 +17,7 @@ from docker.utils import parse_repository_tag
 from windtunnel.agent.container import MIB
 from windtunnel.agent.runtime import CannotStart, Exit
 from windtunnel.docker_agent.following import Following
-from windtunnel.docker_agent.place import Place, explanation
+from windtunnel.docker_agent.place import OWNER_LABEL, Place, explanation, remove
 from windtunnel.waiting import WaitTimeout, wait_until
 
 LOG = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ LOG = logging.getLogger(__name__)
 OWNER = "agent"
 TASK_LABEL = "windtunnel.task"
 
-# What a container has unless its definition says otherwise: it reaches the emulated AWS as one on AWS reaches AWS.
+# What a container has unless its definition says otherwise, as one on AWS finds AWS without any setting.
 SURROUNDINGS = (
     "AWS_ENDPOINT_URL",
     "AWS_DEFAULT_REGION",
@@ -44,9 +44,6 @@ LEAST_SHARES = 2
 # A container's log is read once, to its end, and must be whole until then: Docker must not begin it anew.
 LOG_OF_DOCKER = {"Type": "json-file", "Config": {"max-size": "1t"}}
 
-# How long Docker may take to remove a container, in seconds.
-REMOVE_PATIENCE = 20.0
-
 
 class DockerRuntime:
     """Runs containers, each of which is known to Docker by the project, the task and its own name."""
@@ -64,24 +61,24 @@ class DockerRuntime:
         for found in self._of_agent():
             if not (tasks / found["Labels"].get(TASK_LABEL, "")).is_dir():
                 LOG.info("removing %s, whose task is gone", found["Names"])
-                self._remove(found["Id"])
+                remove(self._api, found["Id"])
 
     def start(self, container: Mapping[str, Any], folder: Path, cpu: int | None) -> None:
         """Start a container; its image is pulled if it is not there.
 
         :param container: its definition, and as ``task`` what its task has.
         :param folder: its own, which outlives this process.
-        :param cpu: what it may take of the processors at the most if it has no share of its own, in units of 1/1024.
+        :param cpu: as in `Runtime`; the share and the quota come from the definition and the task.
         :raises CannotStart: if Docker cannot do it, with Docker's words.
         """
         name = self._name(folder)
-        self._remove(name)  # what is left of an agent that was killed in this moment
+        remove(self._api, name)  # what is left of an agent that was killed in this moment
         configuration = self._configuration(container, folder)
         self._create(name, configuration)
         try:
             self._api.start(name)
         except APIError as error:
-            self._remove(name)
+            remove(self._api, name)
             reason = f"CannotStartContainerError: Error response from daemon: {explanation(error)}"
             raise CannotStart(reason) from error
         (folder / "begun").touch()
@@ -210,40 +207,24 @@ class DockerRuntime:
 
     def remove(self, folder: Path) -> None:
         """Remove a container and its folder, and with the last one of a task what holds its network."""
-        self._remove(self._name(folder))
+        remove(self._api, self._name(folder))
         self._following.forget(folder)
         shutil.rmtree(folder, ignore_errors=True)
         with suppress(OSError):
             left = self._of_agent(f"{TASK_LABEL}={folder.parent.name}")
             if [one["Names"] for one in left] == [[f"/{self._place.project}-{folder.parent.name}"]]:
-                self._remove(left[0]["Id"])
+                remove(self._api, left[0]["Id"])
 
     def _name(self, folder: Path) -> str:
         return f"{self._place.project}-{folder.parent.name}-{folder.name}"
 
     def _of_agent(self, *labels: str) -> list[dict[str, Any]]:
-        """Return the containers that agents of this project have made."""
-        own = [f"{name}={value}" for name, value in self._place.labels(OWNER).items()]
-        return list(self._api.containers(all=True, filters={"label": [*own, *labels]}))
-
-    def _remove(self, name: str) -> None:
-        """Remove a container with its volumes, whatever it does; what stays is removed by the next agent."""
-
-        def is_gone() -> bool:
-            try:
-                self._api.remove_container(name, v=True, force=True)
-            except NotFound:
-                return True
-            except OSError as error:
-                LOG.info("%s: %s", name, error)
-            return False
-
-        with suppress(WaitTimeout):
-            wait_until(f"{name} to be gone", is_gone, timeout=REMOVE_PATIENCE, interval=0.1)
+        """Return the containers that agents of this project have made for tasks."""
+        return self._place.made(self._api, f"{OWNER_LABEL}={OWNER}", *labels)
 
 
 def _limits(container: Mapping[str, Any]) -> dict[str, int]:
-    """Return the limits of a container: its own or the task's memory, its own share and the task's quota of cpu."""
+    """Return the limits of a container: its own or the task's memory, its own share, the task's quota."""
     task = container["task"]
     memory = (container["memory"] or task["memory"] or 0) * MIB
     limits = {

@@ -17,8 +17,8 @@ from windtunnel.stack.settings import PORTS, Settings
 
 SCALE_SETTING = "WINDTUNNEL_SCALE"
 
-# ``x-windtunnel: {provides: executor, needs: ecs-agent, engine: compose}`` in an overlay: two that provide the
-# same thing exclude each other, what one needs comes with it, and no other engine runs it.
+# ``x-windtunnel: {provides: executor, needs: ecs-agent, engine: compose}`` in an overlay: two that provide
+# the same thing exclude each other, what one needs comes with it, and no other engine runs it.
 EXTENSION = "x-windtunnel"
 
 

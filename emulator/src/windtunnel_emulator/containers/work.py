@@ -98,7 +98,7 @@ class Agent:
         return work.place in ("", name) and self.fit(one["image"] for one in work.containers) > 0
 
     def fit(self, images: Iterable[str]) -> int:
-        """Return how closely its patterns name the images that a set of containers has; 0: it cannot run them."""
+        """Return how closely its patterns name the images of a set of containers; 0: it cannot run them."""
         return min((_fit(image, self.images) for image in images), default=1)
 
 
@@ -338,4 +338,7 @@ def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
     if not alive:
         return f"CannotPullContainerError: no agent runs that could run {images}: add the overlay ecs-agent"
     able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())
-    return f"CannotPullContainerError: no agent of this stack can run {images} ({able}): on Compose the overlay docker runs any"
+    return (
+        f"CannotPullContainerError: no agent of this stack can run {images} ({able}): "
+        "on Compose the overlay docker runs any"
+    )

@@ -276,13 +276,30 @@ def test_build_shows_its_output_and_ends_with_the_last_of_it(compose: ComposeSta
 
 def test_down_deletes_data_only_when_asked(compose: ComposeStack, docker: Docker) -> None:
     docker.answers("compose down", "")
+    docker.answers("ps --all --quiet", "")
 
     compose.down()
     compose.down(volumes=True)
 
-    assert docker.calls[-2:] == [
+    assert [call for call in docker.calls if call.startswith(("compose down", "rm"))] == [
         "compose down --remove-orphans",
         "compose down --remove-orphans --volumes --timeout 0",
+    ]
+
+
+def test_down_removes_what_services_have_made_and_then_the_network(
+    compose: ComposeStack, docker: Docker
+) -> None:
+    docker.answers("compose down", "")
+    docker.answers("rm --force --volumes one two", "")
+    docker.answers("ps --all --quiet", "one\ntwo\n")
+
+    compose.down()
+
+    assert [call for call in docker.calls if call.startswith(("compose down", "rm"))] == [
+        "compose down --remove-orphans",
+        "rm --force --volumes one two",
+        "compose down --remove-orphans",
     ]
 
 
