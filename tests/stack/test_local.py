@@ -144,8 +144,15 @@ def test_every_service_is_started_through_the_entrypoint(
 def test_every_service_that_stays_has_a_health_check(stack: ProcessStack) -> None:
     stay = {name for name, service in stack.configuration["services"].items() if service["restart"] != "no"}
 
-    agent = yaml.safe_load((ROOT / "overlays" / "ecs-agent.yml").read_text())
-    assert set(probes.PROBES) == stay | set(agent["services"])
+    agents = (
+        name
+        for overlay in ("ecs-agent", "docker")
+        for name, service in yaml.safe_load((ROOT / "overlays" / f"{overlay}.yml").read_text())[
+            "services"
+        ].items()
+        if "healthcheck" in service
+    )
+    assert set(probes.PROBES) == stay | set(agents)
 
 
 # At places of this machine

@@ -57,6 +57,26 @@ def test_an_agent_gets_what_it_can_run(queue: WorkQueue) -> None:
     assert polled(queue) == (["one", "tagged"], [])
 
 
+def test_the_agent_that_names_an_image_more_closely_gets_it(queue: WorkQueue) -> None:
+    queue.poll("any", ["*", "!windtunnel-airflow"], set(), timeout=0)
+    polled(queue)
+    for name, image in (("stack", "windtunnel-airflow"), ("own", "own/report:3"), ("other", "ubuntu")):
+        queue.add(some_work(name, image))
+
+    start, _ = queue.poll("any", ["*", "!windtunnel-airflow"], set(), timeout=0)
+    assert [one.id for one in start] == ["other"]
+    assert polled(queue)[0] == ["stack", "own"]
+
+
+def test_an_image_that_an_agent_is_not_to_run_waits_for_another_agent(
+    queue: WorkQueue, clock: list[float]
+) -> None:
+    clock[0] += work_module.GRACE
+    queue.add(some_work())
+    assert queue.poll("any", ["*", "!windtunnel-airflow"], set(), timeout=0) == ([], [])
+    assert polled(queue)[0] == ["one"]
+
+
 def test_work_is_given_again_until_it_is_held(queue: WorkQueue) -> None:
     queue.add(some_work())
 

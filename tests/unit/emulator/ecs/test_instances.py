@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
+from windtunnel_emulator.containers.work import WorkQueue
 from windtunnel_emulator.ecs.clusters import spread
 
 from ..calls import Call
 from .conftest import StandInAgent
-from .requests import INSTANCE, NETWORK, container, definition, on_ec2, task, task_on_ec2
+from .requests import IMAGE, INSTANCE, NETWORK, container, definition, on_ec2, task, task_on_ec2
 
 PROVIDER = {"autoScalingGroupProvider": {"autoScalingGroupArn": "arn:aws:autoscaling:it"}}
 
@@ -44,6 +45,17 @@ def test_an_agent_is_an_instance_of_the_cluster_that_it_names(ecs: Call, instanc
         ecs("DescribeClusters", clusters=["airflow"])[1]["clusters"][0]["registeredContainerInstancesCount"]
         == 1
     )
+
+
+def test_a_task_is_placed_where_its_image_runs(ecs: Call, queue: WorkQueue, instance: str) -> None:
+    queue.poll("any", ["*", f"!{IMAGE}"], set(), timeout=0, instance=INSTANCE)
+    foreign_image = container(image="python:3", memory=512, cpu=100)
+    ecs("RegisterTaskDefinition", **on_ec2(foreign_image, family="other"))
+
+    (own,) = ecs("RunTask", **task_on_ec2())[1]["tasks"]
+    (foreign,) = ecs("RunTask", **task_on_ec2(taskDefinition="other"))[1]["tasks"]
+    assert own["containerInstanceArn"] == instance
+    assert foreign["containerInstanceArn"] != instance
 
 
 def test_a_task_takes_room_until_it_has_stopped(ecs: Call, agent: StandInAgent, instance: str) -> None:

@@ -57,6 +57,15 @@ def test_owner_and_group_are_told_apart(tree: Path) -> None:
     assert list(resources.unreadable(mounted(tree, f"50000:{my_group}"))) == []
 
 
+def test_so_are_the_groups_that_a_service_has_beside_its_own(tree: Path) -> None:
+    (tree / "dag.py").chmod(0o640)
+    service = mounted(tree, "50000:99")
+    assert len(list(resources.unreadable(service))) == 1
+
+    service["services"]["it"]["group_add"] = [str((tree / "dag.py").stat().st_gid)]
+    assert list(resources.unreadable(service)) == []
+
+
 def test_a_closed_folder_is_named_once_for_all_its_services(tree: Path) -> None:
     tree.chmod(0o700)
     configuration = mounted(tree, "50000:99")

@@ -1,9 +1,11 @@
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from windtunnel.compose import docker as docker_module
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.services.probes import DEFINITE
 from windtunnel.stack.base import ignore
@@ -83,6 +85,28 @@ def test_builds_trust_what_the_machine_trusts(checkout: Path, tmp_path: Path) ->
         Settings.of(root=checkout, variables={"SSL_CERT_FILE": str(bundle), "CA_BUNDLE": "/mine"})
     )
     assert own.command_variables["CA_BUNDLE"] == "/mine"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere Docker has a machine of its own")
+def test_an_overlay_is_told_of_dockers_socket_and_its_group(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = tmp_path / "own.sock", tmp_path / "other.sock"
+    for path in (own, other):
+        path.touch()
+    group = str(own.stat().st_gid)
+
+    def variables(**given: str) -> dict[str, str]:
+        found = ComposeStack(Settings.of(root=checkout, variables=given)).command_variables
+        return {name: found[name] for name in ("DOCKER_SOCKET", "DOCKER_GID") if name in found}
+
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr(docker_module, "DEFAULT_SOCKET", str(own))
+    assert variables() == {"DOCKER_GID": group}
+    assert variables(DOCKER_HOST=f"unix://{other}") == {"DOCKER_SOCKET": str(other), "DOCKER_GID": group}
+    assert variables(DOCKER_SOCKET=str(own), DOCKER_GID="7") == {"DOCKER_SOCKET": str(own), "DOCKER_GID": "7"}
+    assert variables(DOCKER_SOCKET="/nowhere") == {"DOCKER_SOCKET": "/nowhere"}
+    assert variables(DOCKER_HOST="tcp://far.test") == {"DOCKER_GID": group}
 
 
 # What there is

@@ -1,6 +1,7 @@
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -225,6 +226,14 @@ def test_check_refuses_with_all_that_needs_no_engine(compose: ComposeStack, dock
         "WEBSERVER_PORT is 'abc'",
     ]
     assert docker.calls == [], "nothing was asked of an engine"
+
+
+def test_the_local_engine_hands_out_no_socket(local: ProcessStack) -> None:
+    with_docker = type(local)(replace(local.settings, overlays=[ROOT / "overlays" / "docker.yml"]))
+
+    (problem,) = problems(preflight.engine_findings(with_docker))
+
+    assert "needs the engine compose" in problem
 
 
 def test_the_local_engine_needs_no_docker(local: ProcessStack, docker: Docker) -> None:

@@ -53,7 +53,7 @@ def test_a_container_is_run_through_it(caller: APIClient, engine: Engine) -> Non
 
 def test_a_refusal_is_an_error_of_dockers_with_the_reason(caller: APIClient, engine: Engine) -> None:
     host = caller.create_host_config(binds=["/:/host"])
-    with pytest.raises(APIError, match="HostConfig.Binds is not for containers of DAGs") as raised:
+    with pytest.raises(APIError, match=r"HostConfig\.Binds is not for containers of DAGs") as raised:
         caller.create_container("it", host_config=host)
 
     assert raised.value.status_code == 403

@@ -177,8 +177,8 @@ def test_what_describes_no_container_is_refused(rules: Rules, body: bytes) -> No
 
 def test_the_refusal_of_a_mount_names_its_source(rules: Rules) -> None:
     """By which DockerOperator knows that it has to do without its temporary folder."""
-    mount = {"Type": "bind", "Source": "/tmp/airflowtmp123", "Target": "/tmp/airflow"}
-    with pytest.raises(Refused, match="/tmp/airflowtmp123"):
+    mount = {"Type": "bind", "Source": "/folder/airflowtmp123", "Target": "/it"}
+    with pytest.raises(Refused, match="/folder/airflowtmp123"):
         create(rules, HostConfig={"Mounts": [mount]})
 
 

@@ -8,6 +8,7 @@ import pytest
 from docker import APIClient
 
 from windtunnel.agent.runtime import CannotStart, Exit
+from windtunnel.docker_agent.__main__ import remove_all
 from windtunnel.docker_agent.following import REMOVED
 from windtunnel.docker_agent.runtime import DockerRuntime
 from windtunnel.waiting import wait_until
@@ -59,7 +60,9 @@ def test_a_container_is_what_its_definition_says(
     assert (made["Image"], made["Entrypoint"], made["Cmd"]) == ("it", ["sh", "-c"], ["exit 0"])
     assert (made["WorkingDir"], made["User"]) == ("/work", "1000:1000")
     given = dict(one.split("=", 1) for one in made["Env"])
-    assert {name: given.get(name) for name in ("A", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AGENT_NAME")} == {
+    assert {
+        name: given.get(name) for name in ("A", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION", "AGENT_NAME")
+    } == {
         "A": "1",
         "AWS_ENDPOINT_URL": "http://localstack:4566",
         "AWS_DEFAULT_REGION": "there",
@@ -183,10 +186,24 @@ def test_containers_of_tasks_that_are_gone_are_removed_by_the_next_agent(
     assert list(engine.containers) == [NAME]
 
 
+def test_a_service_that_is_stopped_leaves_no_container(
+    runtime: DockerRuntime, api: APIClient, folder: Path, engine: Engine
+) -> None:
+    start(runtime, folder)
+    for name, labels in {"of-a-dag": PLACE.labels("proxy"), "of-another": {"mine": "1"}}.items():
+        body = {"Image": "it", "Labels": labels, "HostConfig": {}}
+        engine.answer("POST", "/containers/create", {"name": name}, body)
+    remove_all(api, PLACE)
+
+    assert list(engine.containers) == ["of-another"]
+
+
 def test_what_was_made_and_not_started_is_made_again(
     runtime: DockerRuntime, folder: Path, engine: Engine
 ) -> None:
-    engine.answer("POST", "/containers/create", {"name": NAME}, {"Image": "it", "Labels": {}, "HostConfig": {}})
+    engine.answer(
+        "POST", "/containers/create", {"name": NAME}, {"Image": "it", "Labels": {}, "HostConfig": {}}
+    )
     assert not runtime.has_begun(folder)
     start(runtime, folder, "exit 6")
 

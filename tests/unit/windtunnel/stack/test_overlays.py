@@ -48,6 +48,16 @@ def test_what_cannot_be_is_refused(settings: Settings, names: list[str], problem
     assert remedy in caught.value.findings[0].remedy
 
 
+def test_an_overlay_may_be_for_one_engine_alone(settings: Settings, checkout: Path) -> None:
+    (checkout / "overlays" / "docker.yml").write_text("x-windtunnel: {engine: compose}\nservices: {}\n")
+    found = select(settings, "emr", "docker")
+
+    assert list(overlays.engine_findings(found, "compose")) == []
+    (finding,) = overlays.engine_findings(found, "local")
+    assert finding.problem.startswith("the overlay docker needs the engine compose")
+    assert "--engine compose" in finding.remedy
+
+
 def test_an_overlay_that_is_no_yaml_is_named(settings: Settings, checkout: Path) -> None:
     for text in ("services: [", "- a list\n"):
         (checkout / "mine.yml").write_text(text)

@@ -100,7 +100,7 @@ class Engine:
         self.containers[name] = {
             "Id": identifier,
             "Name": f"/{name}",
-            "Config": body,
+            "Config": {"Tty": False, **body},
             "HostConfig": body["HostConfig"],
             "State": state,
         }
