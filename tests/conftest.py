@@ -41,4 +41,4 @@ def is_left_out(item: pytest.Item, chosen: str, *, rare: bool) -> bool:
 def lacks_overlay(item: pytest.Item, overlays: Collection[str]) -> bool:
     """Whether a test is about overlays of which the stack under test has none."""
     wanted = item.get_closest_marker("overlay")
-    return bool(wanted) and not set(wanted.args) & set(overlays)
+    return wanted is not None and not set(wanted.args) & set(overlays)

@@ -35,9 +35,9 @@ with DAG("test-executor", schedule=None, is_paused_upon_creation=False):
         }
 
     @task
-    def add(one: dict[str, Any], other: dict[str, Any]) -> list[Any]:
-        """Take what both have returned, whoever ran them."""
-        return [one["variable"], other["variable"]]
+    def add(seen: list[dict[str, Any]]) -> list[Any]:
+        """Take what all have returned, whoever ran them."""
+        return [one["variable"] for one in seen]
 
     @task(retries=1, retry_delay=timedelta(0))
     def fail_once() -> int:
@@ -49,7 +49,8 @@ with DAG("test-executor", schedule=None, is_paused_upon_creation=False):
 
     # Only an overlay gives the stack a second executor.
     other = "local" if "local:" in conf.get("core", "executor") else None
-    add(where("HOME"), where.override(task_id="elsewhere", executor=other)("HOME"))
+    seen = [where("HOME"), where.override(task_id="elsewhere", executor=other)("HOME")]
+    add(seen)  # type: ignore[arg-type]
     fail_once()
 
 with DAG("test-executor-fails", schedule=None, is_paused_upon_creation=False):

@@ -15,7 +15,7 @@ MIB = 1 << 20
 
 # A container whose output CloudWatch does not take fast enough stands still, as with a blocking log driver,
 # from so many bytes on; and it goes on below half of them.
-MOST_BACKLOG = 64 * MIB
+MOST_BACKLOG = 16 * MIB
 
 # How ECS words it (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html).
 OUT_OF_MEMORY = "OutOfMemoryError: Container killed due to memory usage"

@@ -13,7 +13,10 @@ from custom.executors.deferral_aware import DeferralAware
 
 
 class Executor(DeferralAware, BaseExecutor):
-    """Keeps what it is to run."""
+    """Keeps what it is to run, by any key."""
+
+    running: set[Any]
+    queued_tasks: dict[Any, Any]
 
     def _process_workloads(self, workload_items: Any) -> None:
         for workload in workload_items:
@@ -23,7 +26,7 @@ class Executor(DeferralAware, BaseExecutor):
     def queue(self, *keys: str) -> None:
         for key in keys:
             ti = SimpleNamespace(key=key, priority_weight=1)
-            self.queued_tasks[key] = SimpleNamespace(ti=ti)  # type: ignore[index,assignment]
+            self.queued_tasks[key] = SimpleNamespace(ti=ti)
 
 
 @pytest.fixture
@@ -38,7 +41,7 @@ def test_a_task_that_still_runs_is_held_back(executor: Executor) -> None:
     executor.heartbeat()
 
     assert list(executor.queued_tasks) == ["deferred"]
-    executor.running.discard("deferred")  # type: ignore[arg-type]
+    executor.running.discard("deferred")
     executor.heartbeat()
     assert list(executor.queued_tasks) == []
 

@@ -69,7 +69,11 @@ class RunnerProcess(Processes):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         program = [sys.executable, str(Path(__file__).with_name("a_runner.py")), str(folder)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "FROM_AGENT": "1"}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+            "AGENT_NAME": "it",
+        }
         self.process = subprocess.Popen(program, env=environment)
         self.agent = 0
         self._ordered = 0

@@ -56,6 +56,7 @@ def test_a_container_has_its_own_environment_and_nothing_of_the_agents(
     lines = output.splitlines()
     assert "A=1" in lines
     assert f"TMPDIR={folder}/tmp" in lines
+    assert not any(line.startswith("AGENT_") for line in lines)
     assert lines[-1] == "/"
 
 

@@ -1,0 +1,31 @@
+"""The amazon provider's operators and sensors of ECS, against containers that really run."""
+
+from tests.run_logs import raised
+from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowClient
+
+FAILING = {"red", "missing", "deferrable_red"}
+
+
+def test_the_providers_operators_and_sensors_of_ecs(
+    airflow: AirflowClient, airflow_stack: StackUnderTest
+) -> None:
+    parameters = airflow_stack.aws("ssm")
+    parameters.put_parameter(Name="/test/ecs/secret", Value="hunter", Type="SecureString", Overwrite=True)
+    run = airflow.wait(airflow.trigger("test-ecs"), timeout=120)
+
+    states = {task.task_id: str(task.state.value) for task in airflow.task_instances(run) if task.state}
+    assert {name for name, state in states.items() if state == "failed"} == FAILING
+    assert {state for name, state in states.items() if name not in FAILING} == {"success"}
+
+    green = airflow.task_log(run, "green")
+    assert "the secret is hunter" in green
+    places = [green.index(f"] {number}\n") for number in range(1, 21)]
+    assert places == sorted(places)
+
+    red = raised(airflow.task_log(run, "red"))
+    assert "last 10 logs from Cloudwatch" in red
+    assert red.split()[-10:] == [str(number) for number in range(11, 21)]
+    assert "executable file not found" in raised(airflow.task_log(run, "missing"))
+    assert "'exitCode': 4" in raised(airflow.task_log(run, "deferrable_red"))
+    assert "deferred" in airflow.task_log(run, "deferrable")
