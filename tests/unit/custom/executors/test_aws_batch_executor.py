@@ -58,7 +58,7 @@ def test_why_a_job_failed_is_told_and_the_task_is_given_up_in_any_case(
         AwsBatchExecutor, "log_task_event", lambda self, event, extra, ti_key: said.append(extra)
     )
     executor = object.__new__(AwsBatchExecutor)
-    executor.active_workers = BatchJobCollection()
+    executor.active_workers = BatchJobCollection()  # type: ignore[no-untyped-call]
     executor.max_submit_job_attempts = "1"
     executor.batch = Batch(answers)
     key: Any = "key"
