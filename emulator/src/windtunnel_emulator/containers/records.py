@@ -49,7 +49,7 @@ def restore(service: str) -> None:
     try:
         saved = pickle.loads(path.read_bytes())  # noqa: S301 - our own file, in LocalStack's data folder
         for (account, region), attributes in saved.items():
-            vars(get_backend(service)[account][region]).update(attributes)  # type: ignore[call-overload]
+            get_backend(service)[account][region].__dict__.update(attributes)  # type: ignore[call-overload]
     except Exception as error:
         aside = path.with_suffix(".damaged")
         path.replace(aside)
