@@ -2,8 +2,8 @@
 
 An Airflow task by itself needs 5 to 9 s of a busy core before its own code, a fork about 1 s. This process
 has one thread, so that it may be forked, and does nothing else: it is the parent of the agent, which tells it
-what to start, and of all containers. What it has to say stands in files of a container's folder, which outlive
-the agent: ``pid`` once it runs, or ``error``; ``status``, the exit code, once it has ended.
+what to start, and of all containers. What it has to say stands in files of a container's folder, which
+outlive the agent: ``pid`` once it runs, or ``error``; ``status``, the exit code, once it has ended.
 """
 
 import contextlib
