@@ -21,7 +21,7 @@ class Metadata:
     """Answers containers of this machine."""
 
     def __init__(self, listening: socket.socket) -> None:
-        """Take the socket to listen at: it outlives an agent, as its address is in containers' environments."""
+        """Take the socket to listen at: it outlives an agent, as containers know its address."""
         self._listening = listening
         self._port = listening.getsockname()[1]
 
