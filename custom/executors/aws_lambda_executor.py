@@ -12,8 +12,7 @@ from airflow.utils.session import create_session
 from airflow.utils.state import TaskInstanceState
 from sqlalchemy import select
 
-from custom.executors.deferral_aware import DeferralAware
-from custom.executors.task_events import TaskEvents
+from custom.executors.aws_executor import AwsExecutor
 
 # SQS hands out so many messages at most.
 MOST_MESSAGES = 10
@@ -31,7 +30,7 @@ STALE = 120.0
 UNDER_WAY = frozenset({TaskInstanceState.QUEUED, TaskInstanceState.RUNNING, TaskInstanceState.RESTARTING})
 
 
-class AwsLambdaExecutor(DeferralAware, TaskEvents, ProvidersLambdaExecutor):
+class AwsLambdaExecutor(AwsExecutor, ProvidersLambdaExecutor):
     """Runs each task by a call of Lambda, which may take 15 minutes."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -40,13 +39,6 @@ class AwsLambdaExecutor(DeferralAware, TaskEvents, ProvidersLambdaExecutor):
         self._last_read = self._last_look = time.monotonic()
         # Tasks that had ended when the database was asked last, and of which no message had come.
         self._ended: Collection[TaskInstanceKey] = ()
-
-    def end(self, heartbeat_interval: int = 10) -> None:
-        """Leave tasks to themselves when the scheduler ends: the next one adopts them.
-
-        The provider's waits until all have ended; the grace period of the scheduler's container ends that.
-        """
-        self.sync()  # type: ignore[no-untyped-call]
 
     def sync_running_workloads(self) -> None:
         """Read both queues, and let go of tasks whose message is lost.

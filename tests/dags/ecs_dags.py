@@ -20,7 +20,8 @@ from airflow.sdk import DAG, TriggerRule
 
 CLUSTER = "test-ecs"
 GROUP = "/ecs/test"
-IMAGE = os.environ.get("ECS_TEST_IMAGE") or f"{os.environ['COMPOSE_PROJECT_NAME']}-airflow"
+# The stack's own: overlays/ecs-agent.yml sets the variable.
+IMAGE = "{{ var.value.remote_image }}"
 REGION = os.environ["AWS_DEFAULT_REGION"]
 ROLE = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole"
 LOGS = {

@@ -144,15 +144,13 @@ def test_every_service_is_started_through_the_entrypoint(
 def test_every_service_that_stays_has_a_health_check(stack: ProcessStack) -> None:
     stay = {name for name, service in stack.configuration["services"].items() if service["restart"] != "no"}
 
-    agents = (
+    of_overlays = {
         name
-        for overlay in ("ecs-agent", "docker")
-        for name, service in yaml.safe_load((ROOT / "overlays" / f"{overlay}.yml").read_text())[
-            "services"
-        ].items()
-        if "healthcheck" in service
-    )
-    assert set(probes.PROBES) == stay | set(agents)
+        for overlay in OVERLAYS
+        for name, service in yaml.safe_load(overlay.read_text())["services"].items()
+        if service.get("restart", "no") != "no"
+    }
+    assert set(probes.PROBES) == stay | of_overlays
 
 
 # At places of this machine

@@ -1,8 +1,8 @@
 """The agent: runs the containers of ECS and Batch, as Amazon's ECS container agent does.
 
-It asks the emulator for work, runs it, ships its output to CloudWatch Logs and reports each state. Containers
-are processes of the Airflow environment, or real ones with Docker. Nobody calls the agent, and it needs neither
-the database nor the stack's secrets.
+It asks the emulator for work, runs it, ships its output to CloudWatch Logs and reports each state.
+Containers are processes of the Airflow environment, or real ones with Docker. Nobody calls the agent, and it
+needs neither the database nor the stack's secrets.
 """
 
 from collections.abc import Mapping

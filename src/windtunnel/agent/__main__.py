@@ -1,8 +1,8 @@
 """``python -m windtunnel.agent``: the runner, and in a fork of it the agent.
 
 Settings, as environment variables: ``AGENT_NAME``; ``AGENT_IMAGES``, patterns of the images that it runs,
-separated by commas; ``AWS_ENDPOINT_URL``; ``ECS_CLUSTER``, the cluster for whose tasks of launch type EC2 it is a
-container instance (``default``).
+separated by commas; ``AWS_ENDPOINT_URL``; ``ECS_CLUSTER``, the cluster for whose tasks of launch type EC2 it
+is a container instance (``default``).
 """
 
 import gc

@@ -25,8 +25,8 @@ class Emulator:
     def __init__(self, endpoint: str, name: str, instance: Mapping[str, Any] | None = None) -> None:
         """Talk to ``endpoint``, the address of AWS, as the agent of that name.
 
-        :param instance: what it has to offer as a container instance: the name of a ``cluster``, ``cpu`` in units
-            of 1/1024 of a processor and ``memory`` in MiB.
+        :param instance: what it has to offer as a container instance: the name of a ``cluster``, ``cpu`` in
+            units of 1/1024 of a processor and ``memory`` in MiB.
         """
         self._address = f"{endpoint}/_windtunnel/agents/{name}"
         self._instance = instance
@@ -34,7 +34,7 @@ class Emulator:
     def poll(
         self, images: Collection[str], held: Collection[str], stopping: Collection[str], timeout: float
     ) -> Mapping[str, Any]:
-        """Return what is to be started and stopped: ``{"start": […], "stop": […]}``; wait until there is something.
+        """Return what is to ``start`` and to ``stop``, two lists; wait until there is something.
 
         :param images: patterns of the images that this agent runs.
         :param held: the ids of the work that it has.

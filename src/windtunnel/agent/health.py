@@ -23,7 +23,7 @@ class Health:
         """Take what the definition says.
 
         :param check: ``healthCheck`` of a container definition.
-        :param run: runs a command in the container for so many seconds at most, and returns whether it ended well.
+        :param run: runs a command in the container for so many seconds; returns whether it ended well.
         """
         self.status = UNKNOWN
         self._command = command_of(check)

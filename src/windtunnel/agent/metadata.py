@@ -21,7 +21,7 @@ class Metadata:
     """Answers containers of this machine."""
 
     def __init__(self, listening: socket.socket, host: str = "127.0.0.1") -> None:
-        """Take the socket to listen at: it outlives an agent, as its address is in containers' environments.
+        """Take the socket to listen at: it outlives an agent, as containers know its address.
 
         :param host: the name by which containers reach it.
         """

@@ -35,7 +35,7 @@ MULTILINE_PATIENCE = 1.0
 READ = 1 << 20
 LEFT_ON_DISK = 8 << 20
 
-# fallocate(2): give back the blocks of a part of a file, whose size remains; what is shipped need not be kept.
+# fallocate(2): give back the blocks of a part of a file, whose size remains: what is shipped is not needed.
 _PUNCH_HOLE, _KEEP_SIZE = 0x02, 0x01
 
 # How ECS begins the reason of a task whose log stream cannot be made.
@@ -60,11 +60,11 @@ class Output:
         self._logs = logs
         self._client = client_of(logs["region"])
         self._multiline = re.compile(logs["multiline_pattern"]) if logs.get("multiline_pattern") else None
-        noted = json.loads(self._note.read_text()) if self._note.exists() else {"offset": 0}
+        noted: dict[str, Any] = json.loads(self._note.read_text()) if self._note.exists() else {"offset": 0}
         # Up to where the output was shipped, in bytes.
         self._offset: int = noted["offset"]
         # A call of which nobody knows whether it arrived: its end in the output and the time of its events.
-        self._unsure: Mapping[str, int] | None = noted.get("unsure")
+        self._unsure: dict[str, int] | None = noted.get("unsure")
         self._freed = 0
         self._timestamp = 0
         self._over = threading.Event()
@@ -94,7 +94,11 @@ class Output:
             self._thread.start()
 
     def finish(self, timeout: float) -> bool:
-        """Ship what is left when the container has ended; return whether all arrived within ``timeout`` seconds."""
+        """Ship what is left when the container has ended.
+
+        :param timeout: how long that may take, in seconds.
+        :returns: whether all has arrived.
+        """
         self._over.set()
         if self._thread:
             self._thread.join(timeout)
@@ -210,7 +214,7 @@ class Output:
         self._advance(end)
 
     def _settle(self) -> bool:
-        """Find out whether the last call arrived, if nobody knows; return False if that cannot be found out."""
+        """Find out whether the last call arrived, if nobody knows; return False if that cannot be done."""
         if not self._unsure:
             return True
         try:
@@ -259,7 +263,10 @@ class Output:
 
 
 def _next_line(data: bytes, begin: int, is_end: bool) -> tuple[str | None, int]:
-    """Return the line, or as much of it as an event holds, and where what follows begins; None: it is not whole yet."""
+    """Return a line, or as much of it as an event holds, and where what follows begins.
+
+    The line is None if it is not whole yet.
+    """
     newline = data.find(b"\n", begin)
     end = newline if newline >= 0 else len(data)
     if newline < 0 and end - begin < LONGEST_EVENT and not is_end:

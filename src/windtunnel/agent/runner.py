@@ -1,9 +1,9 @@
 """Starts the processes that stand for containers, most of them as forks of one that has imported Airflow.
 
-An Airflow task by itself needs 5 to 9 s of a busy core before its own code, a fork about 1 s. This process has one
-thread, so that it may be forked, and does nothing else: it is the parent of the agent, which tells it what to
-start, and of all containers. What it has to say stands in files of a container's folder, which outlive the agent:
-``pid`` once it runs, or ``error``; ``status``, the exit code, once it has ended.
+An Airflow task by itself needs 5 to 9 s of a busy core before its own code, a fork about 1 s. This process
+has one thread, so that it may be forked, and does nothing else: it is the parent of the agent, which tells it
+what to start, and of all containers. What it has to say stands in files of a container's folder, which
+outlive the agent: ``pid`` once it runs, or ``error``; ``status``, the exit code, once it has ended.
 """
 
 import contextlib
@@ -41,8 +41,8 @@ FORKED = "airflow."
 READ_AT_IMPORT = ("AIRFLOW", "PYTHON", "LD_", "TZ", "LANG", "LC_")
 READ_LATER = ("AIRFLOW_VAR_", "AIRFLOW_CONN_", "AIRFLOW_CTX_")
 
-# prctl(2): the signal that a process gets when its parent ends; and that what comes from a process falls to it
-# when its own parent ends.
+# prctl(2): the signal that a process gets when its parent ends; and that what comes from a process falls to
+# it when its own parent ends.
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -241,7 +241,7 @@ class Runner:
 def become(order: Mapping[str, Any], folder: Path) -> None:
     """Become what an order says: ``argv``, ``environment``, ``working_directory``; write into ``output``.
 
-    :param order: also ``cores``, numbers of processors, and ``keeps_output``, whether somebody reads the output.
+    :param order: also ``cores``, numbers of processors, and ``keeps_output``, whether somebody reads that.
     :param folder: the container's.
     """
     # What goes nowhere is not kept: nobody would ever read it.
@@ -270,7 +270,7 @@ def become(order: Mapping[str, Any], folder: Path) -> None:
 
 
 def can_be_forked(argv: list[str], environment: Mapping[str, str], own: Mapping[str, str]) -> bool:
-    """Return whether a command is a module of Airflow, with nothing else set that Airflow reads when imported."""
+    """Return whether a command is a module of Airflow, with nothing set that Airflow reads when imported."""
     if len(argv) < 3 or argv[1] != "-m" or not argv[2].startswith(FORKED):
         return False
     program = shutil.which(argv[0], path=environment.get("PATH"))

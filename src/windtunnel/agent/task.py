@@ -17,12 +17,12 @@ from windtunnel.agent.runtime import Exit, Runtime
 
 LOG = logging.getLogger(__name__)
 
-# Between two looks at the containers, at their memory, and two reports while the emulator does not answer, in seconds.
+# Between two looks at the containers, two at their memory, and two reports that do not arrive, in seconds.
 INTERVAL = 0.1
 MEMORY_INTERVAL = 0.5
 REPORT_INTERVAL = 1.0
 
-# How long a container's exit may wait for its output to be shipped while CloudWatch does not answer, in seconds.
+# How long a task's end may wait for its output to be shipped while CloudWatch does not answer, in seconds.
 SHIPPING_PATIENCE = 300.0
 
 # How ECS words it (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html).
@@ -173,7 +173,8 @@ class Task:
                 if _meets(other, condition):
                     continue
                 if other.exit:
-                    return f"Container {container.name} waits for {name} to be {condition}, and {name} has ended with exit code {other.exit.code}"
+                    end = f"{name} has ended with exit code {other.exit.code}"
+                    return f"Container {container.name} waits for {name} to be {condition}, and {end}"
                 timeout = other.definition["start_timeout"]
                 if timeout and other.started and time.time() - other.started > timeout:
                     return f"Container {container.name} has waited {timeout} s for {name} to be {condition}"

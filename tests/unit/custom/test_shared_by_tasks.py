@@ -6,9 +6,10 @@ import inspect
 import ssl
 import weakref
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import attrs
 import botocore.hooks
 import botocore.session
 import pytest
@@ -16,6 +17,7 @@ from airflow.providers.amazon.aws.hooks import base_aws
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
 from airflow.sdk.api.client import Client
 from airflow.sdk.execution_time import comms
+from airflow.sdk.execution_time.supervisor import WatchedSubprocess
 from airflow.sdk.listener import get_listener_manager
 
 ROOT = Path(__file__).parents[3]
@@ -32,7 +34,36 @@ def settings(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setattr(botocore.hooks, "accepts_kwargs", botocore.hooks.accepts_kwargs)
     monkeypatch.setattr(comms, "TypeAdapter", vars(comms)["TypeAdapter"])
     monkeypatch.setattr(base_aws, "inspect", inspect)
+    monkeypatch.setattr(
+        WatchedSubprocess, "_service_subprocess", vars(WatchedSubprocess)["_service_subprocess"]
+    )
     return module
+
+
+@pytest.mark.parametrize(("sockets", "wait"), [({}, 0.01), ({"a socket": "logs"}, 1.0)])
+def test_a_process_that_has_closed_its_streams_is_looked_at_soon(
+    settings: ModuleType, monkeypatch: pytest.MonkeyPatch, sockets: dict[str, str], wait: float
+) -> None:
+    """While it writes, its streams say so; once they are closed, nothing does."""
+    waits: list[float] = []
+    monkeypatch.setattr(
+        WatchedSubprocess,
+        "_service_subprocess",
+        lambda _, max_wait_time, **options: waits.append(max_wait_time),
+    )
+    settings.notice_the_end_of_a_task_at_once()
+    supervisor: Any = SimpleNamespace(_open_sockets=sockets)
+
+    WatchedSubprocess._service_subprocess(supervisor, max_wait_time=1.0, raise_on_timeout=True)
+
+    assert waits == [wait]
+
+
+def test_airflows_supervisor_is_as_that_expects() -> None:
+    looks = inspect.signature(WatchedSubprocess._service_subprocess).parameters
+
+    assert "max_wait_time" in looks
+    assert "_open_sockets" in {field.name for field in attrs.fields(WatchedSubprocess)}
 
 
 def test_tasks_share_the_schema_of_what_they_are_sent(settings: ModuleType) -> None:

@@ -1,7 +1,6 @@
 """Where agents ask for work and report: ``/_windtunnel/agents/NAME`` at LocalStack's address.
 
-The calls go from the agent to LocalStack, as those of Amazon's ECS agent go to ECS, so nobody can call an
-agent.
+The calls go from the agent to LocalStack, as those of Amazon's ECS agent go to ECS: nobody can call an agent.
 """
 
 import json

@@ -13,8 +13,9 @@ from windtunnel_emulator.containers.work import Work
 
 # How ECS begins the reason of a task that could not get a value.
 _REASON = (
-    "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
-    "failed: unable to retrieve secret from {source}: service call has been retried 1 time(s): {error}"
+    "ResourceInitializationError: unable to pull secrets or registry auth: "
+    "execution resource retrieval failed: unable to retrieve secret from {source}: "
+    "service call has been retried 1 time(s): {error}"
 )
 
 
@@ -59,7 +60,7 @@ def _parameter(clients: Any, origin: str) -> str:
         if found:
             return str(found[0]["Value"])
     error = {"Error": {"Code": "InvalidParameters", "Message": f"invalid ssm parameters: {name}"}}
-    raise ClientError(error, "GetParameters")  # type: ignore[arg-type]
+    raise ClientError(error, "GetParameters")
 
 
 def _secret(clients: Any, origin: str) -> str:

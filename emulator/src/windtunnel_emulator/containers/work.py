@@ -1,9 +1,9 @@
 """Work for agents: sets of containers, what was ordered and what has become of them.
 
-A service (ECS, Batch) adds *work* and describes it to its callers. An *agent*, a process outside of LocalStack,
-takes what it can run, and reports the state of the whole set whenever it changes. Work is handed out again
-until the agent says that it holds it, and a report may come twice: so either side may be killed at any moment,
-and nothing runs twice.
+A service (ECS, Batch) adds *work* and describes it to its callers. An *agent*, a process outside of
+LocalStack, takes what it can run, and reports the state of the whole set whenever it changes. Work is handed
+out again until the agent says that it holds it, and a report may come twice: so either side may be killed at
+any moment, and nothing runs twice.
 """
 
 import json
@@ -25,8 +25,8 @@ PENDING = "PENDING"
 RUNNING = "RUNNING"
 STOPPED = "STOPPED"
 
-# For so long work waits for an agent that can run it, and an agent that holds work may be away, in seconds: an
-# agent starts in 10 s on a busy machine, and is started again if it ends.
+# For so long work waits for an agent that can run it, and an agent that holds work may be away, in seconds:
+# an agent starts in 10 s on a busy machine, and is started again if it ends.
 PATIENCE = 60.0
 # Work that none of the agents at hand can run ends sooner, as another agent may be about to start.
 GRACE = 5.0
@@ -45,7 +45,7 @@ class Work:
     account: str
     region: str
     containers: list[dict[str, Any]]
-    """For the agent; ``docs/ecs.md`` has the fields."""
+    """For the agent; `windtunnel_emulator.ecs.definitions.containers` has the fields."""
     memory: int | None = None
     """The limit of all together, in MiB."""
     cpu: int | None = None
@@ -53,7 +53,7 @@ class Work:
     details: dict[str, Any] = field(default_factory=dict)
     """The service's own, which nobody here reads."""
     about: dict[str, Any] | None = None
-    """What containers may learn about their task, for the agent's metadata endpoint; ``docs/ecs.md`` has the fields."""
+    """What containers may learn about their task from the agent's metadata endpoint."""
     place: str = ""
     """The only agent that may take it, if it was placed on one."""
     created: float = field(default_factory=time.time)

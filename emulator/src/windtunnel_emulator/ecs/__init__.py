@@ -1,1 +1,1 @@
-"""Amazon ECS: moto's records of clusters and task definitions, and tasks that agents run. Runs inside LocalStack."""
+"""Amazon ECS: moto's records of clusters and definitions, tasks that agents run. Runs inside LocalStack."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from localstack.aws.api import CommonServiceException, RequestContext
-from localstack.services.moto import call_moto, call_moto_with_request
+from localstack.services.moto import call_moto
 
 from windtunnel_emulator.containers.work import RUNNING
 from windtunnel_emulator.ecs import instances
@@ -87,7 +87,7 @@ def describe_capacity_providers(context: RequestContext, request: Request) -> An
     others = [name for name in asked or backend(context).capacity_providers if name not in FARGATE]
     if not others:
         return {"capacityProviders": built_in, "failures": []}
-    answer = call_moto_with_request(context, {**request, "capacityProviders": others})
+    answer = ask_moto(context, "DescribeCapacityProviders", {**request, "capacityProviders": others})
     return {**answer, "capacityProviders": [*built_in, *answer["capacityProviders"]]}
 
 
@@ -113,8 +113,8 @@ def launch_types(
     for one in strategy:
         if last_part(one["capacityProvider"]) not in able:
             raise invalid_parameter(
-                f"The capacity provider {one['capacityProvider']} is not associated with the cluster {found.name}. "
-                "Associate it by PutClusterCapacityProviders and try again."
+                f"The capacity provider {one['capacityProvider']} is not associated with the cluster "
+                f"{found.name}. Associate it by PutClusterCapacityProviders and try again."
                 if last_part(one["capacityProvider"]) in {*FARGATE, *backend(context).capacity_providers}
                 else NO_PROVIDER
             )

@@ -62,7 +62,7 @@ def _check_dependency(name: Any, condition: str, other: str, found: Mapping[str,
         )
     if condition in ("COMPLETE", "SUCCESS") and found.get("essential", True):
         raise client_exception(
-            f"Container '{name}' waits for {condition} of container '{other}', which must not be essential then."
+            f"Container '{name}' waits for {condition} of container '{other}', which must not be essential."
         )
     if condition == "HEALTHY" and not found.get("healthCheck"):
         raise client_exception(
@@ -121,7 +121,8 @@ def _check_fargate(request: Mapping[str, Any]) -> None:
             )
         if container.get("stopTimeout", 0) > LONGEST_FARGATE_STOP:
             raise client_exception(
-                f"The stopTimeout of container '{container.get('name')}' must be at most {LONGEST_FARGATE_STOP} seconds on Fargate."
+                f"The stopTimeout of container '{container.get('name')}' must be at most "
+                f"{LONGEST_FARGATE_STOP} seconds on Fargate."
             )
 
 

@@ -43,8 +43,7 @@ def named(context: RequestContext, found: Any, instance: str) -> str | None:
 
 def remaining(agent: Agent, name: str) -> dict[str, int]:
     """Return what is left of an instance: ``CPU`` in units and ``MEMORY`` in MiB."""
-    assert agent.instance
-    left = {"CPU": agent.instance["cpu"], "MEMORY": agent.instance["memory"]}
+    left = _registered(agent)
     for work in _tasks_on(name):
         left["CPU"] -= work.details["reserved"]["CPU"]
         left["MEMORY"] -= work.details["reserved"]["MEMORY"]
@@ -52,10 +51,15 @@ def remaining(agent: Agent, name: str) -> dict[str, int]:
 
 
 def missing(agent: Agent, name: str, wanted: Answer) -> str:
-    """Return what an instance has too little of, as the failures of ``RunTask`` say it; nothing if there is room."""
+    """Return what an instance has too little of, as ``RunTask`` says it; nothing if it has room."""
     left = remaining(agent, name)
     lacking = [resource for resource in ("MEMORY", "CPU") if left[resource] < wanted[resource]]
     return f"RESOURCE:{lacking[0]}" if lacking else ""
+
+
+def _registered(agent: Agent) -> dict[str, int]:
+    offer = agent.instance or {"cpu": 0, "memory": 0}
+    return {"CPU": offer["cpu"], "MEMORY": offer["memory"]}
 
 
 def _tasks_on(name: str) -> list[Work]:
@@ -90,15 +94,13 @@ def describe_container_instances(context: RequestContext, request: Request) -> A
 
 def _described(context: RequestContext, found: Any, name: str) -> Answer:
     agent = of(context, found)[name]
-    assert agent.instance
-    registered = {"CPU": agent.instance["cpu"], "MEMORY": agent.instance["memory"]}
     running = [work.state["status"] == RUNNING for work in _tasks_on(name)]
     return {
         "containerInstanceArn": arn_of(context, found, name),
         "ec2InstanceId": f"i-{uuid5(NAMESPACE_URL, name).hex[:17]}",
         "version": 1,
         "versionInfo": {"agentVersion": "1.0.0"},
-        "registeredResources": _resources(registered),
+        "registeredResources": _resources(_registered(agent)),
         "remainingResources": _resources(remaining(agent, name)),
         "status": "ACTIVE",
         "agentConnected": time.time() - agent.seen < PATIENCE,

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localstack.aws.api import RequestContext
+from localstack.aws.spec import load_service
 from localstack.services.moto import call_moto_with_request
 from moto.ecs.models import ecs_backends
 
@@ -21,7 +22,7 @@ LARGEST_PAGE = 100
 def ask_moto(context: RequestContext, operation: str, request: Request) -> Answer:
     """Return moto's answer to another operation than the caller's."""
     other = copy.copy(context)
-    other.operation = context.service.operation_model(operation)
+    other.operation = load_service("ecs").operation_model(operation)
     return call_moto_with_request(other, request)  # type: ignore[no-any-return, arg-type]
 
 

@@ -1,4 +1,4 @@
-"""ECS's operations as far as moto's are not taken as they are: all that has to do with tasks, and what AWS checks.
+"""ECS's operations as far as moto's are not taken as they are: all about tasks, and what AWS checks.
 
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Operations.html
 """

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from localstack.aws.api import RequestContext
-from localstack.services.moto import call_moto, call_moto_with_request
+from localstack.services.moto import call_moto
 
 from windtunnel_emulator.ecs import definitions
 from windtunnel_emulator.ecs.errors import client_exception, invalid_parameter
@@ -31,7 +31,7 @@ def describe_task_definition(context: RequestContext, request: Request) -> Answe
     """Describe a revision; of a family the latest that is active."""
     name = request["taskDefinition"]
     found = definitions.find(backend(context), name, "Unable to describe task definition.")
-    return call_moto_with_request(context, {**request, "taskDefinition": found.arn})  # type: ignore[no-any-return]
+    return ask_moto(context, "DescribeTaskDefinition", {**request, "taskDefinition": found.arn})
 
 
 def deregister_task_definition(context: RequestContext, request: Request) -> Answer:
@@ -56,11 +56,8 @@ def delete_task_definitions(context: RequestContext, request: Request) -> Answer
     answer: Answer = {"taskDefinitions": [], "failures": []}
     for name in asked:
         family, _, revision = last_part(name).partition(":")
-        found = (
-            backend(context).task_definitions.get(family, {}).get(int(revision))
-            if revision.isdecimal()
-            else None
-        )
+        number = int(revision) if revision.isdecimal() else 0
+        found: Any = backend(context).task_definitions.get(family, {}).get(number)
         reason = _why_not_deleted(revision, found)
         if reason:
             answer["failures"].append({"arn": name, "reason": reason})
@@ -79,7 +76,10 @@ def _why_not_deleted(revision: str, found: Any) -> str:
     if not found:
         return UNKNOWN
     if found.status == "ACTIVE":
-        return "The specified task definition is still in ACTIVE status. Please deregister the target and try again."
+        return (
+            "The specified task definition is still in ACTIVE status. "
+            "Please deregister the target and try again."
+        )
     return ""
 
 

@@ -212,7 +212,8 @@ def _check_overrides(overrides: Request, definition: Any) -> None:
     for override in overrides.get("containerOverrides", ()):
         if override.get("name") not in names:
             raise invalid_parameter(
-                f"Override for container named {override.get('name')} is not a container in the TaskDefinition."
+                f"Override for container named {override.get('name')} is not a container in the "
+                "TaskDefinition."
             )
     for what, whole in zip(("cpu", "memory"), _size(overrides, definition), strict=True):
         for override in overrides.get("containerOverrides", ()):

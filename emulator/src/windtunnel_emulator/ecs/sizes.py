@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-# Units of 1/1024 of a processor and the memory, in MiB, that Fargate has for it: the least, the most, the step.
+# Units of 1/1024 of a processor, and the memory in MiB that Fargate has for it: least, most and step.
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html#task_size
 _GIB = 1024
 FARGATE: Mapping[int, range] = {

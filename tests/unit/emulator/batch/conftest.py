@@ -100,7 +100,7 @@ class Agent:
 
     def asked_to_stop(self) -> list[str]:
         _, stop = self._queue.poll("agent", IMAGES, set(self.held), timeout=0)
-        return [work.id for work in stop]
+        return [wish["id"] for wish in stop]
 
     def run(self, work: Work) -> None:
         started = time.time()

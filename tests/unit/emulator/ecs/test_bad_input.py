@@ -89,7 +89,8 @@ RUN: dict[str, tuple[dict[str, Any], str, str]] = {
     "launch type and strategy": (
         task(capacityProviderStrategy=[{"capacityProvider": "FARGATE"}]),
         PARAMETER,
-        "Specifying both a launch type and capacity provider strategy is not supported. Remove one and try again.",
+        "Specifying both a launch type and capacity provider strategy is not supported. "
+        "Remove one and try again.",
     ),
     "unknown capacity provider": (
         task(launchType=None, capacityProviderStrategy=[{"capacityProvider": "none"}]),
@@ -155,7 +156,7 @@ DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "wait for the end of an essential container": (
         definition(waits("main", "other", "SUCCESS"), container("other")),
-        "Container 'main' waits for SUCCESS of container 'other', which must not be essential then.",
+        "Container 'main' waits for SUCCESS of container 'other', which must not be essential.",
     ),
     "wait for health that nobody checks": (
         definition(waits("main", "other", "HEALTHY"), container("other")),
@@ -205,7 +206,8 @@ DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "no memory on EC2": (
         on_ec2(container()),
-        "Invalid setting for container 'main'. At least one of 'memory' or 'memoryReservation' must be specified.",
+        "Invalid setting for container 'main'. "
+        "At least one of 'memory' or 'memoryReservation' must be specified.",
     ),
 }
 

@@ -76,7 +76,7 @@ def test_a_task_takes_room_until_it_has_stopped(ecs: Call, agent: StandInAgent, 
     ("lacking", "more"), [("MEMORY", {"memory": 1025}), ("CPU", {"memory": 8, "cpu": 2049})]
 )
 def test_a_task_for_which_there_is_no_room_is_a_failure(
-    ecs: Call, instance: str, lacking: str, more: dict[str, int]
+    ecs: Call, instance: str, lacking: str, more: dict[str, Any]
 ) -> None:
     ecs("RegisterTaskDefinition", **on_ec2(container(**more)))
     status, answer = ecs("RunTask", **task_on_ec2())

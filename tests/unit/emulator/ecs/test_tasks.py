@@ -188,7 +188,8 @@ def test_tasks_are_listed_by_what_is_asked_for(ecs: Call) -> None:
 def test_a_list_comes_in_pages(ecs: Call) -> None:
     _, ran = ecs("RunTask", **task(count=5))
     arns = [one["taskArn"] for one in ran["tasks"]]
-    pages, token = [], {}
+    pages = []
+    token: dict[str, str] = {}
     while True:
         _, page = ecs("ListTasks", cluster="airflow", maxResults=2, **token)
         pages.append(page["taskArns"])

@@ -42,8 +42,7 @@ def test_what_a_container_is_after_checks(answers: list[bool], check: dict[str, 
     statuses: list[str] = []
 
     def given() -> Iterator[bool]:
-        for answer in answers:
-            yield answer
+        yield from answers
         statuses.append(health.status)
 
     health, made = watched(given(), **check)

@@ -130,7 +130,7 @@ def test_a_cloudwatch_that_has_forgotten_all_gets_the_rest(tmp_path: Path, cloud
 
 def test_a_group_that_is_missing_fails_the_start(tmp_path: Path, cloudwatch: CloudWatch) -> None:
     with pytest.raises(
-        CannotStart, match="failed to create Cloudwatch log stream: .*ResourceNotFoundException"
+        CannotStart, match=r"failed to create Cloudwatch log stream: .*ResourceNotFoundException"
     ):
         make(tmp_path, cloudwatch, group="other").open()
 

@@ -30,9 +30,11 @@ def ran(
 
 def read(path: Path) -> str:
     """What a container writes into a file, which it may be about to make."""
-    return (
-        wait_until(f"{path.name} to be written", lambda: path.exists() and path.read_text(), timeout=30) or ""
-    )
+
+    def content() -> str:
+        return path.read_text() if path.exists() else ""
+
+    return wait_until(f"{path.name} to be written", content, timeout=30)
 
 
 def test_output_and_exit_code(runner: RunnerProcess, tmp_path: Path) -> None:
@@ -55,7 +57,7 @@ def test_a_container_has_its_own_environment_and_nothing_of_the_agents(
 
     lines = output.splitlines()
     assert "A=1" in lines
-    assert f"TMPDIR={folder}/tmp" in lines
+    assert f"TMPDIR={folder / 'tmp'}" in lines
     assert not any(line.startswith("AGENT_") for line in lines)
     assert lines[-1] == "/"
 
@@ -95,7 +97,8 @@ def test_output_that_nobody_reads_is_not_kept(runner: RunnerProcess, tmp_path: P
 
 def test_a_container_ends_with_its_first_process(runner: RunnerProcess, tmp_path: Path) -> None:
     """Its child, and a daemon, which has left session and parent."""
-    script = "sleep 100 & echo $! > child; setsid sh -c 'sleep 100 & echo $! > daemon'; while [ ! -s daemon ]; do :; done"
+    daemon = "setsid sh -c 'sleep 100 & echo $! > daemon'"
+    script = f"sleep 100 & echo $! > child; {daemon}; while [ ! -s daemon ]; do :; done"
     folder = tmp_path / "one"
     runner.start(shell(script, working_directory=str(tmp_path)), folder, None)
 

@@ -1,4 +1,4 @@
-"""Tasks of one and several containers: started in order, bounded, stopped, reported; over restarts of either side."""
+"""Tasks of one and several containers: in order, bounded, stopped, reported; over restarts of either side."""
 
 import json
 import signal
