@@ -6,7 +6,6 @@ from airflow.providers.amazon.aws.operators.batch import BatchOperator
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
 from airflow.providers.docker.operators.docker import DockerOperator
 from airflow.sdk import DAG
-from docker.types import Mount
 
 NAME = "test-docker"
 IMAGE = os.environ.get("DOCKER_TEST_IMAGE") or "python:3.13-slim-trixie"
@@ -57,7 +56,7 @@ with DAG(dag_id=NAME, schedule=None, is_paused_upon_creation=False):
         task_id="mount",
         image=IMAGE,
         command=["ls", "/host"],
-        mounts=[Mount("/host", "/", type="bind")],
+        mounts=[{"target": "/host", "source": "/", "type": "bind"}],
         mount_tmp_dir=False,
     )
     DockerOperator(task_id="privileged", image=IMAGE, command=["true"], privileged=True, mount_tmp_dir=False)

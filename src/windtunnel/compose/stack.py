@@ -247,7 +247,7 @@ class ComposeStack(Stack):
         command = ("docker", "compose", "down", "--remove-orphans", *options)
         what, next_step = "stopping the stack", f"See {COMMAND} status."
         self.run(*command, what=what, next_step=next_step)
-        # What services have made themselves, and had no time to remove; then nothing holds the network any more.
+        # What services have made and had no time to remove; then nothing holds the network any more.
         filters = (f"label={PROJECT_LABEL}={self.project}", f"label={ONE_OFF_LABEL}=True")
         listed = ("docker", "ps", "--all", "--quiet", *(f"--filter={one}" for one in filters))
         if left := self.run(*listed, what="asking the Docker Engine for containers").split():

@@ -35,7 +35,7 @@ def settings_findings(settings: Settings) -> list[Finding]:
 
 
 def engine_findings(stack: Stack) -> list[Finding]:
-    """Return what the engine finds; if nothing, what is wrong with other stacks, overlays, scale and ports."""
+    """Return what the engine finds; if nothing, what is wrong with others, overlays, scale and ports."""
     try:
         return list(stack.findings()) or [
             *choose.on_other_engines(stack),
