@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from windtunnel.stack.settings import ROOT
 
@@ -15,6 +16,7 @@ from windtunnel.stack.settings import ROOT
 pytestmark = pytest.mark.engine("compose")
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
+DOCKER_OVERLAY = ROOT / "overlays" / "docker.yml"
 OVERLAYS = sorted((ROOT / "overlays").glob("*.yml"))
 
 # The services that users may rely on, by their names.
@@ -37,7 +39,12 @@ SECRET_NAME = re.compile(r"PASSWORD|PASSWD|SECRET|TOKEN|FERNET|_KEY$|KEY_ID$|SQL
 SECRET_VALUE = re.compile(r"://[^/\s]*:[^/\s]*@")
 # Where a secret can be read, and not the secret itself.
 SECRET_PLACE = re.compile(r"(_FILE|_FOLDER|_CMD|_SECRET)$")
-DUMMY_KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
+DUMMY_KEYS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    # Of what has no database.
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg2://none@localhost/none",
+}
 
 
 def variables(*files: Path) -> set[str]:
@@ -49,6 +56,12 @@ def variables(*files: Path) -> set[str]:
 def required(file: Path) -> set[str]:
     """The variables without which Compose refuses the file."""
     return set(re.findall(r"\$\{([A-Z_]+):\?", file.read_text()))
+
+
+def needed(overlay: Path) -> list[Path]:
+    """The overlays that come with another one."""
+    names = yaml.safe_load(overlay.read_text()).get("x-windtunnel", {}).get("needs", [])
+    return [overlay.with_name(f"{name}.yml") for name in ([names] if isinstance(names, str) else names)]
 
 
 def compose_config(files: list[Path], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -78,7 +91,7 @@ def _cases() -> dict[str, tuple[list[Path], set[str]]]:
     cases: dict[str, tuple[list[Path], set[str]]] = {"as it is": ([COMPOSE_FILE], set())}
     cases |= {name: ([COMPOSE_FILE], {name}) for name in sorted(variables(COMPOSE_FILE))}
     for overlay in OVERLAYS:
-        files = [COMPOSE_FILE, overlay]
+        files = [COMPOSE_FILE, *needed(overlay), overlay]
         least = required(overlay)
         cases[overlay.name] = (files, least)
         optional = variables(overlay) - least
@@ -167,7 +180,25 @@ def test_no_service_can_control_docker_or_the_host(services: dict[str, Any]) -> 
         assert not service.get("devices"), name
         for namespace in ("network_mode", "pid", "ipc", "userns_mode", "cgroup"):
             assert service.get(namespace) != "host", (name, namespace)
-        assert "docker.sock" not in json.dumps(service), name
+        # One is made for that, and comes with its overlay alone.
+        assert "docker.sock" not in json.dumps(service) or name == "docker-agent", name
+
+
+def test_the_service_with_dockers_socket_has_nothing_else_to_hand_out() -> None:
+    files = [COMPOSE_FILE, *needed(DOCKER_OVERLAY), DOCKER_OVERLAY]
+    service = json.loads(compose_config(files, {"DOCKER_GID": "105"}).stdout)["services"]["docker-agent"]
+
+    assert service["group_add"] == ["105"]
+    assert (service["cap_drop"], service["security_opt"]) == (["ALL"], ["no-new-privileges"])
+    # No DAG, no plugin, nothing of the user's own; no secret; no port.
+    assert {volume["target"] for volume in service["volumes"]} == {
+        "/entrypoint.sh",
+        "/opt/windtunnel/windtunnel",
+        "/var/run/docker.sock",
+        "/var/lib/windtunnel",
+    }
+    assert not service.get("env_file")
+    assert not service.get("ports")
 
 
 def test_no_mount_reaches_into_the_home_folder(services: dict[str, Any]) -> None:
