@@ -1,8 +1,12 @@
 """The amazon provider's operators and sensors of ECS, against containers that really run."""
 
+import pytest
+
 from tests.run_logs import raised
 from tests.support import StackUnderTest
 from windtunnel.airflow_api.client import AirflowClient
+
+pytestmark = pytest.mark.overlay("ecs")
 
 FAILING = {"red", "missing", "deferrable_red"}
 
@@ -32,3 +36,15 @@ def test_the_providers_operators_and_sensors_of_ecs(
     assert "executable file not found" in raised(airflow.task_log(run, "missing"))
     assert "'exitCode': 4" in raised(airflow.task_log(run, "deferrable_red"))
     assert any(message.endswith("] deferred") for message in messages("deferrable"))
+
+
+def test_a_remote_operator_runs_its_container_and_registers_it_once(
+    airflow: AirflowClient, airflow_stack: StackUnderTest
+) -> None:
+    airflow.unpause("example-remote")
+    for _ in range(2):
+        run = airflow.wait(airflow.trigger("example-remote"), timeout=90)
+        assert run.state == "success", "\n".join(airflow.failures(run))
+
+    revisions = airflow_stack.aws("ecs").list_task_definitions(familyPrefix="example-remote-report")
+    assert len(revisions["taskDefinitionArns"]) == 1
