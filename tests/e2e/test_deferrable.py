@@ -59,7 +59,8 @@ def test_lines_come_while_the_task_is_deferred(
         return 0 < len(lines) < STEPS
 
     what = "the first lines of a deferred task's function in its log"
-    wait_until(what, partly_there, timeout=30, retry_on=(AirflowApiError,))
+    # Many other runs are under way.
+    wait_until(what, partly_there, timeout=90, retry_on=(AirflowApiError,))
 
 
 @pytest.mark.parametrize(

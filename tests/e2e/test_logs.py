@@ -53,7 +53,8 @@ def test_lines_come_while_the_function_runs(
     wait_until(
         "the first lines of a running function in the task log",
         partly_there,
-        timeout=30,
+        # Many other runs are under way.
+        timeout=90,
         retry_on=(AirflowApiError,),
     )
 
