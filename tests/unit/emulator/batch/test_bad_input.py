@@ -62,6 +62,7 @@ JOBS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.bad_input(72)
 @pytest.mark.parametrize(("given", "message"), JOBS)
 def test_jobs(batch: Batch, agent: Agent, given: dict[str, Any], message: str) -> None:
     nodes = {
@@ -100,6 +101,7 @@ DEFINITIONS: list[tuple[dict[str, Any], str]] = [
 ]
 
 
+@pytest.mark.bad_input(73)
 @pytest.mark.parametrize(("given", "message"), DEFINITIONS)
 def test_definitions(batch: Batch, given: dict[str, Any], message: str) -> None:
     asked = {"jobDefinitionName": "new", "type": "container", "containerProperties": CONTAINER, **given}
@@ -178,6 +180,7 @@ BASE: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.bad_input(74)
 @pytest.mark.parametrize(("operation", "given", "message"), QUEUES)
 def test_queues_and_questions(batch: Batch, operation: str, given: dict[str, Any], message: str) -> None:
     batch.environment("serverless", kind="FARGATE")

@@ -116,6 +116,7 @@ def test_work_that_nobody_has_stops_at_once(queue: WorkQueue) -> None:
     assert polled(queue) == ([], [])
 
 
+@pytest.mark.bad_input(75)
 def test_an_image_that_no_agent_runs_ends_the_work_with_the_reason(
     queue: WorkQueue, clock: list[float]
 ) -> None:

@@ -111,6 +111,7 @@ RUN: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+@pytest.mark.bad_input(69)
 @pytest.mark.parametrize(("request_", "code", "message"), RUN.values(), ids=RUN)
 def test_a_task_that_cannot_run_is_refused_and_none_begins(
     ecs: Call, queue: WorkQueue, request_: dict[str, Any], code: str, message: str
@@ -212,6 +213,7 @@ DEFINITIONS: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
+@pytest.mark.bad_input(70)
 @pytest.mark.parametrize(("request_", "message"), DEFINITIONS.values(), ids=DEFINITIONS)
 def test_a_definition_that_cannot_run_is_refused_and_not_registered(
     ecs: Call, request_: dict[str, Any], message: str
@@ -315,6 +317,7 @@ OTHERS: dict[str, tuple[str, dict[str, Any], str, str]] = {
 }
 
 
+@pytest.mark.bad_input(71)
 @pytest.mark.parametrize(("operation", "request_", "code", "message"), OTHERS.values(), ids=OTHERS)
 def test_what_makes_no_sense_is_refused(
     ecs: Call, operation: str, request_: dict[str, Any], code: str, message: str
