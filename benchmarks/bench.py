@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import harness, lambda_operator, stack, throughput
+from benchmarks import executors, harness, lambda_operator, stack, throughput
 from benchmarks.report import Report, own_stack
 from windtunnel.stack import choose
 from windtunnel.stack.settings import ROOT
 
-PARTS = ("stack", "operator", "throughput", "harness")
+PARTS = ("stack", "operator", "throughput", "executors", "harness")
 # The name of a part that was measured on the local engine.
 ON_LOCAL = "{}, local engine"
 RESULTS = Path(__file__).parent / "results.json"
@@ -33,6 +33,13 @@ def measured(part: str, times: int, cycles: int) -> Report:
         slots = {"PARALLELISM": str(throughput.SLOTS)}
         with own_stack(throughput.DAGS, throughput.LAMBDAS, slots) as running:
             throughput.measure(running, report)
+    elif part == "executors":
+        before = None
+        for overlay in executors.OVERLAYS:
+            more = {"PARALLELISM": str(executors.SLOTS)}
+            with own_stack(executors.DAGS, executors.LAMBDAS, more, overlay) as running:
+                median = executors.measure(running, report, overlay, before)
+            before = median if before is None else before
     else:
         with own_stack(harness.DAGS, harness.LAMBDAS) as running:
             harness.measure(running, report)

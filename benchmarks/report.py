@@ -51,7 +51,9 @@ class Report:
 
 
 @contextmanager
-def own_stack(dags: Path, lambdas: Path, more: Mapping[str, str] | None = None) -> Iterator[Stack]:
+def own_stack(
+    dags: Path, lambdas: Path, more: Mapping[str, str] | None = None, *overlays: str
+) -> Iterator[Stack]:
     """A project of its own on free ports, not started yet; removed with its volumes at the end.
 
     Two benchmarks do not meet, nor do two checkouts.
@@ -59,6 +61,7 @@ def own_stack(dags: Path, lambdas: Path, more: Mapping[str, str] | None = None) 
     :param dags: a folder or one file; copied, as a benchmark may add to it.
     :param lambdas: a folder of functions.
     :param more: other settings.
+    :param overlays: names of overlays; an empty one is none.
     """
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-bench-"))
     folder.chmod(0o755)
@@ -72,7 +75,8 @@ def own_stack(dags: Path, lambdas: Path, more: Mapping[str, str] | None = None) 
         "WINDTUNNEL_IMAGE": os.environ.get("WINDTUNNEL_IMAGE", ROOT.name),
         **(more or {}),
     }
-    stack = choose.choose(project=f"windtunnel-bench-{os.getpid()}", variables=settings).stack
+    project = f"windtunnel-bench-{os.getpid()}"
+    stack = choose.choose(project=project, variables=settings, with_=[*filter(None, overlays)]).stack
     try:
         yield stack
     finally:

@@ -114,7 +114,8 @@ def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
 )
 def bench(
     arguments: Annotated[
-        list[str] | None, typer.Argument(help="stack, operator, throughput or harness; all if none is given.")
+        list[str] | None,
+        typer.Argument(help="stack, operator, throughput, executors or harness; all if none is given."),
     ] = None,
     engine_name: EngineName = None,
 ) -> None:
