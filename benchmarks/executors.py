@@ -20,11 +20,6 @@ OVERLAYS = ("", "ecs", "batch", "lambda-executor")
 BAR = 2.0
 
 
-def name_of(overlay: str) -> str:
-    """Return what the figures of an overlay are called."""
-    return overlay or "LocalExecutor"
-
-
 def measure(stack: Stack, report: Report, overlay: str, before: float | None) -> float:
     """Start a stack, run all tasks together twice, the second time to be measured, then single ones.
 
@@ -41,7 +36,7 @@ def measure(stack: Stack, report: Report, overlay: str, before: float | None) ->
         if alone.start_date and alone.queued_when:
             waits.append((alone.start_date - alone.queued_when).total_seconds())
     median = statistics.median(waits)
-    name = name_of(overlay)
+    name = overlay or "LocalExecutor"
     report.add(f"{name}: from queued to start, median of {len(waits)}", median, "s")
     if before is not None:
         report.add(f"{name}: later than LocalExecutor", median - before, "s", BAR)

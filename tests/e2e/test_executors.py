@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from tests.executor_runs import starts
+from tests.executor_runs import at_work, starts
 from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.testing.stack import RunningStack
 from windtunnel.waiting import wait_until
@@ -92,6 +92,15 @@ def _unfinished(airflow: AirflowClient, run: DAGRunResponse) -> list[str]:
 
 
 @pytest.mark.overlay("ecs", "batch", "lambda-executor")
+def test_nothing_is_left_at_work(ended: Any, aws_client: Callable[[str], Any]) -> None:
+    """Nor of the run that was stopped, whose tasks would wait for ever."""
+    for dag_id in DAGS:
+        ended(dag_id)
+
+    wait_until("tasks and jobs to have ended", lambda: not at_work(aws_client), timeout=60)
+
+
+@pytest.mark.overlay("ecs", "batch", "lambda-executor")
 def test_a_task_has_neither_secrets_nor_the_database(airflow: AirflowClient, ended: Any) -> None:
     seen = airflow.xcom(ended("test-executor"), "where")
 
@@ -120,13 +129,3 @@ class TestEcs:
         stream = f"airflow/airflow/{arns['where'].rpartition('/')[2]}"
         events = logs.get_log_events(logGroupName="/ecs/airflow", logStreamName=stream, startFromHead=True)
         assert any("Executing workload" in event["message"] for event in events["events"])
-
-    def test_none_is_left(self, airflow: AirflowClient, ended: Any, aws_client: Callable[[str], Any]) -> None:
-        for dag_id in DAGS:
-            ended(dag_id)
-        ecs = aws_client("ecs")
-        wait_until(
-            "all tasks of ECS to have stopped",
-            lambda: not ecs.list_tasks(cluster="airflow", desiredStatus="RUNNING")["taskArns"],
-            timeout=60,
-        )

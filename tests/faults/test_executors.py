@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
-from tests.executor_runs import release, starts
+from tests.executor_runs import at_work, release, starts
 from tests.support import StackUnderTest
 from windtunnel.waiting import wait_until
 
@@ -76,15 +76,5 @@ def test_a_killed_localstack_takes_up_what_runs(
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left(stack: StackUnderTest) -> None:
-    """Before each test: no task of an earlier one is at work."""
-    ecs = stack.aws("ecs")
-    wait_until(
-        "all tasks of ECS to have stopped",
-        lambda: (
-            not any(
-                ecs.list_tasks(cluster=cluster, desiredStatus="RUNNING")["taskArns"]
-                for cluster in ecs.list_clusters()["clusterArns"]
-            )
-        ),
-        timeout=60,
-    )
+    """Before each test: nothing of an earlier one is at work."""
+    wait_until("what ran before to have ended", lambda: not at_work(stack.aws), timeout=60)

@@ -131,6 +131,36 @@ def test_our_overlays_add_to_a_service_and_take_nothing_away(
                 assert kept == value or value.items() <= kept.items(), (name, key)
 
 
+# What the agent has beside what Airflow's services have, and what it must not have.
+OF_THE_AGENT = {
+    "AGENT_NAME",
+    "AGENT_IMAGES",
+    "AIRFLOW_IS_EXECUTOR_CONTAINER",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+}
+NOT_FOR_TASKS = {"SECRETS_FOLDER", "POSTGRES_ADDRESS"}
+
+
+def test_the_agent_has_what_airflows_services_have_but_secrets_and_the_database(stack: ProcessStack) -> None:
+    """A compose file cannot refer to another one's anchors, so what both say is written in both."""
+    overlay = ROOT / "overlays" / "ecs-agent.yml"
+    services = ProcessStack(
+        Settings.of("tunnel", stack.settings.variables, overlays=[overlay])
+    ).configuration["services"]
+    agent, airflow = services["ecs-agent"], services["triggerer"]
+
+    own = set(agent["environment"]) - set(airflow["environment"])
+    assert own == OF_THE_AGENT
+    missing = set(airflow["environment"]) - set(agent["environment"])
+    # The port is the web server's, the slots are the scheduler's.
+    assert missing == NOT_FOR_TASKS | {"AIRFLOW__API__PORT", "PARALLELISM"}
+    for name in set(agent["environment"]) & set(airflow["environment"]):
+        assert agent["environment"][name] == airflow["environment"][name], name
+    assert [one for one in airflow["volumes"] if one not in agent["volumes"]] == [
+        {"type": "volume", "source": "secrets", "target": "/run/secrets/windtunnel"}
+    ]
+
+
 def test_every_service_is_started_through_the_entrypoint(
     stack: ProcessStack, definitions: Definitions
 ) -> None:

@@ -93,6 +93,22 @@ def test_the_environment_is_made_once(
     assert sync.endswith("locks/cli.txt")
 
 
+def test_another_command_may_make_the_state_folder_meanwhile(
+    checkout: Path, launcher: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that begin at once in a fresh clone: the other one is first by a moment."""
+    make = os.makedirs
+
+    def make_second(path: str, **options: bool) -> None:
+        make(path)
+        make(path, **options)
+
+    monkeypatch.setattr(os, "makedirs", make_second)
+    monkeypatch.setattr(launcher, "is_installed", lambda: True)
+
+    launcher.install()
+
+
 def test_a_changed_lock_file_or_a_lost_python_makes_it_again(checkout: Path, launcher: ModuleType) -> None:
     environment(checkout)
     assert launcher.is_installed()

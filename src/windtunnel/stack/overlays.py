@@ -111,7 +111,7 @@ def engine_findings(settings: Settings, engine: str) -> Iterator[Finding]:
         engines = _listed(path, "engine")
         if engines and engine not in engines:
             name = names.get(path, str(path))
-            problem = f"the overlay {name} needs the engine {engines[0]}: its containers are real ones"
+            problem = f"the overlay {name} is for the engine {engines[0]} alone"
             yield Finding(problem, f"Use --engine {engines[0]}, or leave it out.")
 
 

@@ -11,9 +11,7 @@ from localstack.constants import DEFAULT_AWS_ACCOUNT_ID
 from windtunnel_emulator.containers.agents import queue
 from windtunnel_emulator.containers.work import PATIENCE, RUNNING, Agent, Work
 from windtunnel_emulator.ecs.errors import invalid_parameter
-from windtunnel_emulator.ecs.lookup import Answer, Request, arn, cluster, last_part, page
-
-MOST_DESCRIBED = 100
+from windtunnel_emulator.ecs.lookup import Answer, Request, arn, asked_for, cluster, last_part, page
 
 
 def of(context: RequestContext, found: Any) -> dict[str, Agent]:
@@ -77,13 +75,8 @@ def list_container_instances(context: RequestContext, request: Request) -> Answe
 def describe_container_instances(context: RequestContext, request: Request) -> Answer:
     """Describe instances; those that are not known are among the failures."""
     found = cluster(context, request.get("cluster"))
-    asked = request["containerInstances"]
-    if not asked:
-        raise invalid_parameter("Container instances cannot be empty.")
-    if len(asked) > MOST_DESCRIBED:
-        raise invalid_parameter(f"Container instances cannot have more than {MOST_DESCRIBED} elements.")
     answer: Answer = {"containerInstances": [], "failures": []}
-    for instance in asked:
+    for instance in asked_for(request, "containerInstances", "Container instances"):
         if name := named(context, found, instance):
             answer["containerInstances"].append(_described(context, found, name))
         else:

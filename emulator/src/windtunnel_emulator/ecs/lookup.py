@@ -17,6 +17,7 @@ type Request = Mapping[str, Any]
 type Answer = dict[str, Any]
 
 LARGEST_PAGE = 100
+MOST_DESCRIBED = 100
 
 
 def ask_moto(context: RequestContext, operation: str, request: Request) -> Answer:
@@ -59,6 +60,20 @@ def tasks_of(context: RequestContext, found: Any) -> list[Work]:
 def last_part(name: str) -> str:
     """Return the name that an ARN ends with, or the name itself."""
     return name.rpartition("/")[2]
+
+
+def asked_for(request: Request, key: str, what: str) -> list[str]:
+    """Return the names of what is to be described.
+
+    :param what: what they name, as the message begins.
+    :raises CommonServiceException: ``InvalidParameterException``, if there are none or too many.
+    """
+    names: list[str] = request[key]
+    if not names:
+        raise invalid_parameter(f"{what} cannot be empty.")
+    if len(names) > MOST_DESCRIBED:
+        raise invalid_parameter(f"{what} cannot have more than {MOST_DESCRIBED} elements.")
+    return names
 
 
 def page(key: str, names: list[str], request: Request) -> Answer:

@@ -12,9 +12,7 @@ from windtunnel_emulator.containers.agents import queue
 from windtunnel_emulator.containers.work import Work
 from windtunnel_emulator.ecs import clusters, instances, registering, running, tasks
 from windtunnel_emulator.ecs.errors import invalid_parameter
-from windtunnel_emulator.ecs.lookup import Answer, Request, arn, cluster, last_part, page, tasks_of
-
-MOST_DESCRIBED = 100
+from windtunnel_emulator.ecs.lookup import Answer, Request, arn, asked_for, cluster, last_part, page, tasks_of
 
 
 def stop_task(context: RequestContext, request: Request) -> Answer:
@@ -30,11 +28,7 @@ def stop_task(context: RequestContext, request: Request) -> Answer:
 def describe_tasks(context: RequestContext, request: Request) -> Answer:
     """Describe tasks; those that are not known are among the failures."""
     found = cluster(context, request.get("cluster"))
-    asked = request["tasks"]
-    if not asked:
-        raise invalid_parameter("Tasks cannot be empty.")
-    if len(asked) > MOST_DESCRIBED:
-        raise invalid_parameter(f"Tasks cannot have more than {MOST_DESCRIBED} elements.")
+    asked = asked_for(request, "tasks", "Tasks")
     known = {name: _find(context, found, name) for name in asked}
     tags = "TAGS" in request.get("include", ())
     return {

@@ -233,7 +233,7 @@ def test_the_local_engine_hands_out_no_socket(local: ProcessStack) -> None:
 
     (problem,) = problems(preflight.engine_findings(with_docker))
 
-    assert "needs the engine compose" in problem
+    assert "is for the engine compose alone" in problem
 
 
 def test_the_local_engine_needs_no_docker(local: ProcessStack, docker: Docker) -> None:

@@ -48,13 +48,22 @@ def test_what_cannot_be_is_refused(settings: Settings, names: list[str], problem
     assert remedy in caught.value.findings[0].remedy
 
 
+def test_what_an_overlay_needs_comes_with_it_and_before_it(settings: Settings, checkout: Path) -> None:
+    (checkout / "overlays" / "agent.yml").write_text("services: {}\n")
+    (checkout / "overlays" / "batch.yml").write_text("x-windtunnel: {needs: agent}\nservices: {}\n")
+
+    for names in (["batch"], ["batch", "agent"], ["agent", "batch"]):
+        found = select(settings, *names)
+        assert found.overlays == (checkout / "overlays/agent.yml", checkout / "overlays/batch.yml")
+
+
 def test_an_overlay_may_be_for_one_engine_alone(settings: Settings, checkout: Path) -> None:
     (checkout / "overlays" / "docker.yml").write_text("x-windtunnel: {engine: compose}\nservices: {}\n")
     found = select(settings, "emr", "docker")
 
     assert list(overlays.engine_findings(found, "compose")) == []
     (finding,) = overlays.engine_findings(found, "local")
-    assert finding.problem.startswith("the overlay docker needs the engine compose")
+    assert finding.problem.startswith("the overlay docker is for the engine compose alone")
     assert "--engine compose" in finding.remedy
 
 
