@@ -1,6 +1,7 @@
 """DAGs, runs and tasks through Airflow's REST API, on top of Airflow's own client package."""
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -27,6 +28,10 @@ REQUEST_TIMEOUT = 30.0
 
 # The states in which a run stays.
 FINISHED = frozenset({"success", "failed"})
+
+# Events of a run that say why a task failed: the scheduler's, and those that executors name after what has
+# failed: "ecs task submit failure", "batch job failed". "failed" alone is the state of a task.
+NOTES = re.compile(r"state mismatch|.+ (failure|failed)")
 
 
 class AirflowApiError(Exception):
@@ -268,11 +273,13 @@ class AirflowClient:
         return lines + [f"scheduler: {note}" for note in self.notes(run)]
 
     def notes(self, run: rest.DAGRunResponse) -> list[str]:
-        """Return what the scheduler noted when it failed tasks itself, which their own logs do not say."""
+        """Return why tasks failed if their own logs do not say it: by the scheduler and by its executor."""
         what = f"reading the audit log of the run {run.dag_run_id}"
         call = rest.EventLogApi(self.api).get_event_logs
-        answer = self.ask(what, call, dag_id=run.dag_id, run_id=run.dag_run_id, event="state mismatch")
-        return [str(event.extra) for event in answer.event_logs]
+        # The latest: each task has some events of its states, too.
+        of = {"dag_id": run.dag_id, "run_id": run.dag_run_id, "limit": PAGE, "order_by": ["-id"]}
+        events = reversed(self.ask(what, call, **of).event_logs)
+        return [str(event.extra) for event in events if NOTES.fullmatch(event.event)]
 
 
 def _content(what: str, response: urllib3.HTTPResponse) -> Any:

@@ -122,9 +122,12 @@ class Supervisor:
             raise StackError(what, tail(self._log()), f"{COMMAND} up") from error
 
     def update(self) -> None:
-        """Let it know of changed settings; the processes that they concern are stopped first."""
+        """Let it know of changed settings; the processes that they concern are stopped first.
+
+        The fork server is the last of them: its forks end with it, as if they were killed.
+        """
         ((added, changed, removed),) = self.calls.reloadConfig()
-        for label in [*changed, *removed]:
+        for label in sorted([*changed, *removed], key=lambda label: bool(label == FORK_SERVER)):
             self.call("stopProcess", label)
             self.call("removeProcessGroup", label)
         for label in [*changed, *added]:

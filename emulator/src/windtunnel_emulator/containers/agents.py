@@ -11,6 +11,7 @@ from typing import Any
 from localstack import config
 from localstack.http import Request, Response, Router
 from localstack.runtime.hooks import on_infra_start
+from localstack.runtime.shutdown import SHUTDOWN_HANDLERS
 from localstack.services.edge import ROUTER
 
 from windtunnel_emulator.containers.secrets import SecretError, secrets_of
@@ -26,7 +27,9 @@ LONGEST_POLL = 20.0
 @once
 def queue() -> WorkQueue:
     """Return the one queue, which outlives LocalStack with ``PERSISTENCE=1``."""
-    return WorkQueue(Path(config.dirs.data) / "containers" if config.PERSISTENCE else None)
+    made = WorkQueue(Path(config.dirs.data) / "containers" if config.PERSISTENCE else None)
+    SHUTDOWN_HANDLERS.register(made.end_questions)
+    return made
 
 
 @on_infra_start()  # type: ignore[untyped-decorator]
@@ -45,8 +48,10 @@ def poll(request: Request, name: str) -> Response:
     """Return the work that an agent is to start, and the ids of what it is to stop.
 
     The request is ``{"images": [PATTERN, …], "held": [ID, …], "stopping": [ID, …], "timeout": SECONDS}``, and
-    ``instance`` if the agent is a container instance of ECS.
+    ``instance`` if the agent is a container instance of ECS. While LocalStack ends, the answer is 503.
     """
+    if queue().is_ending:
+        return _json({}, 503)
     asked = request.get_json(force=True)
     timeout = min(float(asked.get("timeout", LONGEST_POLL)), LONGEST_POLL)
     stopping = set(asked.get("stopping", ()))

@@ -128,6 +128,8 @@ class WorkQueue:
         self._work: dict[str, Work] = {}
         self._agents: dict[str, Agent] = {}
         self._listeners: dict[str, Callable[[Work], None]] = {}
+        self.is_ending = False
+        """Whether LocalStack ends: questions for work are not held open any more."""
         # Agents find a new LocalStack within seconds.
         self._ready = time.time() + GRACE
         self._database = Records(folder / FILE if folder else None)
@@ -138,6 +140,12 @@ class WorkQueue:
     def close(self) -> None:
         """Let go of the database; nothing depends on it."""
         self._database.close()
+
+    def end_questions(self) -> None:
+        """Answer all questions that are held open: LocalStack waits for them when it ends."""
+        with self._changed:
+            self.is_ending = True
+            self._changed.notify_all()
 
     # For services
 
@@ -228,7 +236,7 @@ class WorkQueue:
                 start = [work for work in self._work.values() if self._is_for(work, name, held)]
                 stop = [wish for one in held if one not in stopping and (wish := self._wish_to_stop(one))]
                 left = deadline - time.monotonic()
-                if start or stop or left <= 0:
+                if start or stop or left <= 0 or self.is_ending:
                     for work in start:
                         work.agent = name
                         self._save(work)

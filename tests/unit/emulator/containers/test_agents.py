@@ -96,3 +96,10 @@ def test_work_that_nobody_knows_is_to_be_stopped_until_the_agent_stops_it(queue:
 
     assert [one["id"] for one in answer["stop"]] == ["two"]
     assert call("POST", "airflow/poll", {**asked, "stopping": ["two"]})[1]["stop"] == []
+
+
+def test_an_agent_is_to_ask_later_while_localstack_ends(queue: WorkQueue) -> None:
+    queue.add(some_work())
+    queue.end_questions()
+
+    assert call("POST", "airflow/poll", ASKED)[0] == 503

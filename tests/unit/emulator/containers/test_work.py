@@ -293,3 +293,16 @@ def test_nobody_else_reads_what_tasks_are_given(tmp_path: Path) -> None:
     queue.close()
 
     assert stat.S_IMODE((tmp_path / "containers").stat().st_mode) == 0o700
+
+
+def test_questions_are_answered_when_localstack_ends(queue: WorkQueue) -> None:
+    """It would wait for them, up to twenty seconds, and be killed."""
+    asking = threading.Thread(target=lambda: queue.poll("agent", IMAGES, set(), timeout=60))
+    asking.start()
+    wait_until("the question to be held open", lambda: queue.agents().get("agent"), timeout=5)
+
+    queue.end_questions()
+
+    asking.join(timeout=5)
+    assert not asking.is_alive()
+    assert queue.is_ending

@@ -236,25 +236,26 @@ def test_clear_runs_the_named_tasks_again(server: Server, airflow: AirflowClient
     assert body["only_failed"] is False
 
 
-def test_failures_are_the_ends_of_logs_and_what_the_scheduler_noted(
+def test_failures_are_the_ends_of_logs_and_what_scheduler_and_executor_noted(
     server: Server, airflow: AirflowClient, started: Any
 ) -> None:
     tasks = [task("failed", 2), {**task("success"), "task_id": "other"}]
     server.answers(f"GET {TASKS_PATH}", {"task_instances": tasks, "total_entries": 2})
     content = [{"event": f"line {number}"} for number in range(11)]
     server.answers(f"GET {TASKS_PATH}/demo-task/logs/2", {"content": content, "continuation_token": None})
-    noted = {
-        "event_log_id": 1,
-        "when": "2026-01-01T00:00:00Z",
-        "event": "state mismatch",
-        "extra": "is queued",
-    }
-    server.answers("GET /api/v2/eventLogs", {"event_logs": [noted], "total_entries": 1})
+    events = ["state mismatch", "failed", "ecs task submit failure", "running", "batch job failed"]
+    noted = [
+        {"event_log_id": number, "when": "2026-01-01T00:00:00Z", "event": event, "extra": f"why: {event}"}
+        for number, event in enumerate(events)
+    ]
+    server.answers("GET /api/v2/eventLogs", {"event_logs": noted[::-1], "total_entries": len(noted)})
 
     assert airflow.failures(started) == [
         "demo-task, try 2, failed:",
         *(f"  line {number}" for number in range(1, 11)),
-        "scheduler: is queued",
+        "scheduler: why: state mismatch",
+        "scheduler: why: ecs task submit failure",
+        "scheduler: why: batch job failed",
     ]
 
 

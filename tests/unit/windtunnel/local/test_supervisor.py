@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from windtunnel.local.definitions import FORK_SERVER
 from windtunnel.local.fork_server import WARNING
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.supervisor import STOP_SIGNALS
@@ -120,3 +121,36 @@ def test_what_the_fork_server_warns_of_is_said(root: Path) -> None:
     assert lines == ["fork-server begins", f"{WARNING}old versions"]
     stack.down()
     assert stack.warnings() == []
+
+
+class Calls:
+    """supervisord's interface, of which a reload says that these processes have changed."""
+
+    def __init__(self, changed: list[str]) -> None:
+        self._changed = changed
+        self.made: list[tuple[str, str]] = []
+
+    def reloadConfig(self) -> list[list[list[str]]]:
+        return [[["added"], self._changed, ["removed"]]]
+
+    def __getattr__(self, method: str) -> Any:
+        return lambda label: self.made.append((method, label))
+
+
+def test_what_has_changed_is_stopped_before_the_fork_server(
+    stack: ProcessStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fork ends with it: the scheduler's tasks would be killed."""
+    calls = Calls(["dag-processor", FORK_SERVER, "scheduler"])
+    monkeypatch.setattr(type(stack.supervisor), "calls", calls)
+
+    stack.supervisor.update()
+
+    stopped = [label for method, label in calls.made if method == "stopProcess"]
+    assert stopped == ["dag-processor", "scheduler", "removed", FORK_SERVER]
+    assert [label for method, label in calls.made if method == "addProcessGroup"] == [
+        "dag-processor",
+        FORK_SERVER,
+        "scheduler",
+        "added",
+    ]
