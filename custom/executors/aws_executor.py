@@ -2,9 +2,10 @@
 
 from custom.executors.deferral_aware import DeferralAware
 from custom.executors.task_events import TaskEvents
+from custom.executors.unread_events import UnreadEvents
 
 
-class AwsExecutor(DeferralAware, TaskEvents):
+class AwsExecutor(DeferralAware, TaskEvents, UnreadEvents):
     """To be put before an executor of the provider's among the bases of a class."""
 
     def end(self, heartbeat_interval: int = 10) -> None:
