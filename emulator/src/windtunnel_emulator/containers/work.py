@@ -126,6 +126,8 @@ class WorkQueue:
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)
         self._work: dict[str, Work] = {}
+        # What has not stopped, which is all that each question for work looks through.
+        self._open: dict[str, Work] = {}
         self._agents: dict[str, Agent] = {}
         self._listeners: dict[str, Callable[[Work], None]] = {}
         self.is_ending = False
@@ -134,8 +136,7 @@ class WorkQueue:
         self._ready = time.time() + GRACE
         self._database = Records(folder / FILE if folder else None)
         for record in self._database:
-            work = Work(**json.loads(record))
-            self._work[work.id] = work
+            self._know(Work(**json.loads(record)))
 
     def close(self) -> None:
         """Let go of the database; nothing depends on it."""
@@ -156,7 +157,7 @@ class WorkQueue:
     def add(self, work: Work) -> None:
         """Hand over work to whichever agent takes it."""
         with self._changed:
-            self._work[work.id] = work
+            self._know(work)
             self._save(work)
             self._forget_old()
             self._changed.notify_all()
@@ -175,9 +176,9 @@ class WorkQueue:
             return [one for one in self._work.values() if (one.service, one.account, one.region) == mine]
 
     def placed_on(self, name: str) -> list[Work]:
-        """Return the work that only one agent may take."""
+        """Return the work that only this agent may take, and that has not stopped."""
         with self._changed:
-            return [one for one in self._work.values() if one.place == name]
+            return [one for one in self._open.values() if one.place == name]
 
     def save(self, work: Work) -> None:
         """Keep a change of its details."""
@@ -233,7 +234,7 @@ class WorkQueue:
                 self._agents[name].seen = time.time()
                 self._settle()
                 self._take_back(name, held)
-                start = [work for work in self._work.values() if self._is_for(work, name, held)]
+                start = [work for work in self._open.values() if self._is_for(work, name, held)]
                 stop = [wish for one in held if one not in stopping and (wish := self._wish_to_stop(one))]
                 left = deadline - time.monotonic()
                 if start or stop or left <= 0 or self.is_ending:
@@ -241,7 +242,7 @@ class WorkQueue:
                         work.agent = name
                         self._save(work)
                     return start, stop
-                delays = [work.not_before - time.time() for work in self._work.values() if not work.agent]
+                delays = [work.not_before - time.time() for work in self._open.values() if not work.agent]
                 self._changed.wait(min([left, 5.0, *(max(delay, 0.01) for delay in delays if delay > 0)]))
             return [], []
 
@@ -264,7 +265,7 @@ class WorkQueue:
             self._set_state(work, work.stopped_at_once(code, reason))
 
     def _is_for(self, work: Work, name: str, held: Collection[str]) -> bool:
-        if work.stopped or work.id in held or work.agent not in ("", name):
+        if work.id in held or work.agent not in ("", name):
             return False
         if work.not_before > time.time() or not self._agents[name].runs(name, work):
             return False
@@ -290,8 +291,8 @@ class WorkQueue:
 
     def _take_back(self, name: str, held: Collection[str]) -> None:
         """Settle what an agent was given and does not hold: begun, it is lost; else it is given again."""
-        for work in list(self._work.values()):
-            if work.agent != name or work.id in held or work.stopped:
+        for work in list(self._open.values()):
+            if work.agent != name or work.id in held:
                 continue
             if work.state["status"] not in (PROVISIONING, PENDING):
                 self._set_state(
@@ -305,9 +306,9 @@ class WorkQueue:
         """End what no agent can run, and what an agent holds that has not been seen for long."""
         now = time.time()
         alive = self.agents()
-        for work in list(self._work.values()):
+        for work in list(self._open.values()):
             since = max(work.created, work.not_before, self._ready)
-            if work.stopped or now - since < (GRACE if alive else PATIENCE):
+            if now - since < (GRACE if alive else PATIENCE):
                 continue
             if work.agent and work.agent not in alive and now - since > PATIENCE:
                 self._set_state(
@@ -321,10 +322,17 @@ class WorkQueue:
 
     def _set_state(self, work: Work, state: dict[str, Any]) -> None:
         work.state = {**state, "version": work.state.get("version", 0) + 1}
+        if work.stopped:
+            self._open.pop(work.id, None)
         self._save(work)
         if listener := self._listeners.get(work.service):
             listener(work)
         self._changed.notify_all()
+
+    def _know(self, work: Work) -> None:
+        self._work[work.id] = work
+        if not work.stopped:
+            self._open[work.id] = work
 
     def _save(self, work: Work) -> None:
         self._database.save([(work.id, json.dumps(asdict(work), default=str))])

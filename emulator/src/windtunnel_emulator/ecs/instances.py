@@ -9,7 +9,7 @@ from localstack.aws.api import CommonServiceException, RequestContext
 from localstack.constants import DEFAULT_AWS_ACCOUNT_ID
 
 from windtunnel_emulator.containers.agents import queue
-from windtunnel_emulator.containers.work import PATIENCE, RUNNING, Agent, Work
+from windtunnel_emulator.containers.work import PATIENCE, RUNNING, Agent
 from windtunnel_emulator.ecs.errors import invalid_parameter
 from windtunnel_emulator.ecs.lookup import Answer, Request, arn, asked_for, cluster, last_part, page
 
@@ -42,7 +42,7 @@ def named(context: RequestContext, found: Any, instance: str) -> str | None:
 def remaining(agent: Agent, name: str) -> dict[str, int]:
     """Return what is left of an instance: ``CPU`` in units and ``MEMORY`` in MiB."""
     left = _registered(agent)
-    for work in _tasks_on(name):
+    for work in queue().placed_on(name):
         left["CPU"] -= work.details["reserved"]["CPU"]
         left["MEMORY"] -= work.details["reserved"]["MEMORY"]
     return left
@@ -58,10 +58,6 @@ def missing(agent: Agent, name: str, wanted: Answer) -> str:
 def _registered(agent: Agent) -> dict[str, int]:
     offer = agent.instance or {"cpu": 0, "memory": 0}
     return {"CPU": offer["cpu"], "MEMORY": offer["memory"]}
-
-
-def _tasks_on(name: str) -> list[Work]:
-    return [work for work in queue().placed_on(name) if not work.stopped]
 
 
 def list_container_instances(context: RequestContext, request: Request) -> Answer:
@@ -87,7 +83,7 @@ def describe_container_instances(context: RequestContext, request: Request) -> A
 
 def _described(context: RequestContext, found: Any, name: str) -> Answer:
     agent = of(context, found)[name]
-    running = [work.state["status"] == RUNNING for work in _tasks_on(name)]
+    running = [work.state["status"] == RUNNING for work in queue().placed_on(name)]
     return {
         "containerInstanceArn": arn_of(context, found, name),
         "ec2InstanceId": f"i-{uuid5(NAMESPACE_URL, name).hex[:17]}",
