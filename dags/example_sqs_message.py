@@ -1,4 +1,4 @@
-"""A run for each message of an SQS queue. It is paused at first: unpause it, then send a message.
+"""Starts on the messages of an SQS queue. It is paused at first: unpause it, then send a message.
 
 `aws --endpoint-url http://127.0.0.1:4566 sqs send-message --queue-url QUEUE --message-body hello`
 """
@@ -12,7 +12,8 @@ from airflow.sdk import DAG, Asset, AssetWatcher, task
 QUEUE = "https://sqs.ap-southeast-2.amazonaws.com/000000000000/example-messages"
 
 # While the DAG is paused nobody asks the queue, and messages wait in it. Messages that are received together
-# make one asset event, and so one run: hence one at a time.
+# make one asset event: hence one at a time. Events that come between two looks of Airflow's scheduler, or
+# while the DAG has as many runs as it may (`max_active_runs`), share a run: hence a list below.
 messages = Asset(
     "example-messages",
     watchers=[
