@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from airflow_relay import contract
+from airflow_relay import contract, naming
 from tests.support import BUCKET
 from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.airflow_api.task_log import TaskLog
@@ -38,7 +38,7 @@ class Try:
     @property
     def stream_key(self) -> str:
         """The part of the log stream's name that says whose it is."""
-        return contract.idempotency_key(self.dag_id, self.run_id, self.task_id, self.map_index, self.number)
+        return naming.idempotency_key(self.dag_id, self.run_id, self.task_id, self.map_index, self.number)
 
     @property
     def path(self) -> str:

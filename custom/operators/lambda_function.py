@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from airflow.sdk import BaseOperator
 
-from airflow_relay import contract
+from airflow_relay import contract, naming
 from custom.arguments import check_arguments, short_name
 from custom.call import Call
 from custom.errors import LambdaAbandoned, RelayIncomplete
@@ -166,8 +166,8 @@ class LambdaOperator(BaseOperator):
     def _destination(self, context: "Context") -> contract.Destination:
         ti = context["ti"]
         map_index = -1 if ti.map_index is None else ti.map_index
-        key = contract.idempotency_key(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number)
-        stream = contract.stream_name(datetime.now(UTC), self.qualifier, key, uuid.uuid4().hex)
+        key = naming.idempotency_key(ti.dag_id, ti.run_id, ti.task_id, map_index, ti.try_number)
+        stream = naming.stream_name(datetime.now(UTC), self.qualifier, key, uuid.uuid4().hex)
         return contract.Destination(self.awslogs_group, stream, key, asynchronous=self.deferrable)
 
     def _link(self, context: "Context", group: str, stream: str, filter_pattern: str = "") -> None:

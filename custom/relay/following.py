@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from typing import Any
 
 from airflow_relay import contract
@@ -46,7 +45,7 @@ class Follower:
     def position(self) -> dict[str, Any]:
         """Return what another follower needs to go on from here, as JSON; only after :meth:`flush`."""
         return {
-            "end": asdict(self.end.without_result()) if self.end else None,
+            "end": self.end.without_result()._asdict() if self.end else None,
             "lines": self.lines,
             "last": self._last,
             "awaited": _ranges(self._awaited),

@@ -34,12 +34,8 @@ no line can pass for an end marker, and an empty line is a valid event (CloudWat
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
 from decimal import Decimal
-from hashlib import sha256
-from typing import Any
-from urllib.parse import quote
+from typing import Any, NamedTuple
 
 VERSION = 1
 
@@ -86,11 +82,10 @@ class ContractError(ValueError):
     """A payload block, a name or a result that the two sides cannot work with."""
 
 
-@dataclass(frozen=True)
-class Destination:
+class Destination(NamedTuple):
     """Where a function's log lines go.
 
-    :param idempotency_key: names the try that asks; see :func:`idempotency_key`.
+    :param idempotency_key: names the try that asks; see :func:`airflow_relay.naming.idempotency_key`.
     :param asynchronous: the caller does not wait for Lambda's answer, but for the end marker.
     :param is_marked: the caller knows of end markers; False for one that sends no block.
     """
@@ -133,8 +128,7 @@ class Destination:
         return {GROUP_KEY: self.group_name, STREAM_KEY: self.stream_name, RELAY_KEY: block}
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One decoded log event: a line, or a piece of a line too long for one event."""
 
     level: int
@@ -144,8 +138,7 @@ class Event:
     parts: int = 1
 
 
-@dataclass(frozen=True)
-class EndMarker:
+class EndMarker(NamedTuple):
     """The last event of a stream: how the call ended, and what became of its lines.
 
     :param status: ``succeeded`` or ``failed``: whether the handler returned or raised.
@@ -172,7 +165,7 @@ class EndMarker:
 
     def without_result(self) -> "EndMarker":
         """Return a copy for places that the result is too long or too private for."""
-        return replace(self, result=None)
+        return self._replace(result=None)
 
 
 def check_group_name(name: object) -> str:
@@ -192,32 +185,6 @@ def check_stream_name(name: object) -> str:
             f"log stream name {name!r:.100} is not usable: 1 to 512 characters without ':' and '*'"
         )
     return name
-
-
-def idempotency_key(dag_id: str, run_id: str, task_id: str, map_index: int, try_number: int) -> str:
-    """Name one try of one task. Each part is percent-encoded, so the key can be split at ``/``."""
-    return "/".join(_escape(str(part)) for part in (dag_id, run_id, task_id, map_index, try_number))
-
-
-def stream_name(day: datetime, qualifier: str | None, key: str, unique_id: str) -> str:
-    """Name the log stream of one try: ``2025/11/20/[$LATEST]<dag>/<run>/<task>/<map>/<try>/<unique id>``.
-
-    It begins as Lambda's own streams do. What CloudWatch does not allow (``:`` and ``*``) is percent-encoded.
-    A name over 512 characters is cut in the middle, and a hash of the front keeps it distinct.
-
-    :param key: the try, from :func:`idempotency_key`.
-    :param unique_id: makes the name new for each execution, also if a try is run again.
-    """
-    front = f"{day:%Y/%m/%d}/[{_escape(qualifier or '$LATEST')}]{key}"
-    name = f"{front}/{unique_id}"
-    if len(name) <= MAX_STREAM_NAME_CHARS:
-        return name
-    tail = f"~{sha256(front.encode()).hexdigest()[:16]}/{unique_id}"
-    return front[: MAX_STREAM_NAME_CHARS - len(tail)] + tail
-
-
-def _escape(part: str) -> str:
-    return quote(part, safe="$+@ ()", errors="replace")
 
 
 def encode_line(level: int, text: str, first_number: int) -> list[str]:
@@ -249,7 +216,7 @@ def _split(data: bytes) -> Iterator[str]:
 
 def encode_end(marker: EndMarker) -> str:
     """Turn an end marker into the message of the last event."""
-    body = asdict(marker)
+    body = marker._asdict()
     number = body.pop("number")
     body["error"] = marker.error[:_MAX_ERROR_CHARS]
     if not marker.result_bytes:
@@ -292,7 +259,7 @@ def decode(message: str) -> Event | EndMarker | None:
 def _decode_end(text: str, number: int) -> EndMarker | None:
     try:
         body = json.loads(text)
-        known = {field.name for field in fields(EndMarker)} - {"number"}
+        known = set(EndMarker._fields) - {"number"}
         # Keys of a later version are passed over: an older operator still finds the end.
         return EndMarker(number=number, **{key: body[key] for key in known if key in body})
     except (ValueError, TypeError):

@@ -5,7 +5,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, TypedDict
 
 from airflow_relay import contract
@@ -226,7 +225,7 @@ class Shipper:
         if self._marker is None:
             raise RuntimeError("the end marker exists only once the call has ended")
         lost = self._lost + len(self._pending)
-        return replace(self._marker, rejected=self._rejected, lost=lost, clamped=self._clamped)
+        return self._marker._replace(rejected=self._rejected, lost=lost, clamped=self._clamped)
 
     def _run(self) -> None:
         if not self._is_nested:

@@ -1,7 +1,6 @@
 """What may be sent to a function, and what is refused before anything is sent."""
 
 import json
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -93,7 +92,7 @@ def test_six_megabytes_are_measured_after_encoding() -> None:
 
 @pytest.mark.bad_input(12)
 def test_an_asynchronous_call_takes_one_megabyte() -> None:
-    asynchronous = replace(DESTINATION, asynchronous=True)
+    asynchronous = DESTINATION._replace(asynchronous=True)
     room = 1024 * 1024 - len(encode_payload({"data": ""}, asynchronous))
 
     assert len(encode_payload({"data": "x" * room}, asynchronous)) == 1024 * 1024

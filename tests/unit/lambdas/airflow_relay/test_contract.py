@@ -3,9 +3,7 @@
 import json
 import logging
 import re
-from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import unquote
 
 import pytest
 
@@ -66,39 +64,6 @@ def test_names_alone_ask_for_the_lines_without_an_end_marker() -> None:
 def test_block_that_cannot_be_followed_is_refused(change: dict[str, object]) -> None:
     with pytest.raises(contract.ContractError):
         Destination.from_event({**DESTINATION.as_payload(), **change})
-
-
-@pytest.mark.bad_input(17)
-def test_idempotency_key_can_be_decoded() -> None:
-    key = contract.idempotency_key("d/ä", "manual__2025-11-20T00:00:00+00:00", "t*", 3, 2)
-
-    parts = [unquote(part) for part in key.split("/")]
-    assert parts == ["d/ä", "manual__2025-11-20T00:00:00+00:00", "t*", "3", "2"]
-
-
-@pytest.mark.bad_input(17)
-def test_stream_name_is_valid_and_names_the_try() -> None:
-    key = contract.idempotency_key("demo-dag", "manual__2025-11-20T00:00:00+00:00", "demo*task", -1, 1)
-
-    name = contract.stream_name(datetime(2025, 11, 20, tzinfo=UTC), "$LATEST", key, "abc")
-
-    assert name == "2025/11/20/[$LATEST]demo-dag/manual__2025-11-20T00%3A00%3A00+00%3A00/demo%2Atask/-1/1/abc"
-    assert contract.check_stream_name(name) == name
-
-
-@pytest.mark.bad_input(17)
-def test_long_stream_names_are_cut_and_stay_distinct() -> None:
-    day = datetime(2025, 11, 20, tzinfo=UTC)
-    names = {
-        contract.stream_name(day, None, contract.idempotency_key("ü" * 250, "r" * 250, task, -1, 1), "uid")
-        for task in ("a", "b")
-    }
-
-    assert len(names) == 2
-    for name in names:
-        assert len(name) == 512
-        assert name.endswith("/uid")
-        contract.check_stream_name(name)
 
 
 @pytest.mark.parametrize(
