@@ -19,11 +19,11 @@ ROLE = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole"
 
 def test_a_service_is_in_use_once_it_was_called(windtunnel: RunningStack) -> None:
     # Nothing else calls it.
-    assert "ce" not in aws.in_use(windtunnel.stack)
+    assert "ce" not in aws.Emulator.of(windtunnel.stack).in_use()
 
     windtunnel.aws("ce").list_cost_category_definitions()
 
-    assert "ce" in aws.in_use(windtunnel.stack)
+    assert "ce" in aws.Emulator.of(windtunnel.stack).in_use()
 
 
 def test_queues_are_listed_with_what_waits_in_them(windtunnel: RunningStack) -> None:

@@ -223,7 +223,7 @@ def _queues(stack: RunningStack, path: Path) -> None:
 
 def _held(stack: RunningStack, path: Path, of: Any) -> Mapping[str, Any] | None:
     """Write what a service holds, and return it; None if it is not in use, or holds nothing."""
-    if path.stem not in aws.in_use(stack.stack):
+    if path.stem not in aws.Emulator.of(stack.stack).in_use():
         return None
     found: Mapping[str, Any] = of.held(stack.aws(path.stem))
     if not any(found.values()):

@@ -1,6 +1,7 @@
 """What runs, what is in it, and what is wrong with it."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -78,14 +79,10 @@ class Report:
             warnings=stack.warnings(),
         )
         running = {service.name for service in report.services if service.state == "running"}
-        for name, *questions in (
-            ("webserver", report._ask_airflow),
-            ("localstack", report._ask_lambda, report._ask_what_is_in_use),
-        ):
+        for name, ask in (("webserver", report._ask_airflow), ("localstack", report._ask_localstack)):
             if name in running:
                 report.addresses[name] = stack.address(name)
-                for ask in questions:
-                    ask(stack)
+                ask(stack)
         return report
 
     def _ask_airflow(self, stack: Stack) -> None:
@@ -109,34 +106,30 @@ class Report:
         except (AirflowApiError, StackError) as error:
             self.silent["Airflow"] = str(error)
 
-    def _ask_lambda(self, stack: Stack) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _ask_localstack(self, stack: Stack) -> None:
+        from windtunnel.stack.aws import PATIENCE, Emulator
 
-        from windtunnel.stack import aws
-
-        try:
-            client = aws.client(stack, "lambda", **aws.PATIENCE)
+        with self._silence_noted("LocalStack"):
+            emulator = Emulator.of(stack)
+            client = emulator.client("lambda", **PATIENCE)
             for name in client.get_paginator("list_functions").paginate().search("Functions[].FunctionName"):
                 found = client.get_function_configuration(FunctionName=name)
                 self.functions.append((name, *state_of(found, stack)))
-        except (BotoCoreError, ClientError, StackError) as error:
-            self.silent["LocalStack"] = str(error)
+            in_use = emulator.in_use()
+            for service, (title, module) in LISTED_OF_AWS.items():
+                if service in in_use:
+                    with self._silence_noted(title):
+                        self.aws[title] = list(module.rows(emulator.client(service, **PATIENCE)))
+            self.warnings.extend(unstarted.of_services(stack, emulator, in_use))
 
-    def _ask_what_is_in_use(self, stack: Stack) -> None:
+    @contextmanager
+    def _silence_noted(self, who: str) -> Iterator[None]:
         from botocore.exceptions import BotoCoreError, ClientError
 
-        from windtunnel.stack import aws
-
-        what = "LocalStack"
         try:
-            in_use = aws.in_use(stack)
-            for service, (what, module) in LISTED_OF_AWS.items():
-                if service in in_use:
-                    self.aws[what] = list(module.rows(aws.client(stack, service, **aws.PATIENCE)))
-            what = "LocalStack"
-            self.warnings.extend(unstarted.findings(stack))
+            yield
         except (BotoCoreError, ClientError, StackError) as error:
-            self.silent[what] = str(error)
+            self.silent[who] = str(error)
 
 
 def state_of(configuration: Mapping[str, Any], stack: Stack) -> tuple[str, str]:

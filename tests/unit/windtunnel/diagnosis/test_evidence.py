@@ -325,7 +325,7 @@ def with_containers(
     given: Any, monkeypatch: pytest.MonkeyPatch, in_use: Collection[str], **clients: Any
 ) -> None:
     """Let a stack have these clients, and containers that have written more than a bundle takes."""
-    monkeypatch.setattr(aws, "in_use", lambda _: in_use)
+    monkeypatch.setattr(aws.Emulator, "of", lambda _: SimpleNamespace(in_use=lambda: in_use))
 
     def get_log_events(asked: Any) -> Any:
         if asked["logStreamName"].endswith("/404"):

@@ -348,7 +348,7 @@ def test_what_services_in_use_hold_is_listed_and_others_are_not_asked(
     running: ComposeStack, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     in_use(server, "ecs", "sqs")
-    monkeypatch.setattr(unstarted, "findings", lambda _: [])
+    monkeypatch.setattr(unstarted, "of_services", lambda *_: [])
     monkeypatch.setattr(ecs, "rows", lambda _: iter([("airflow", "ACTIVE", "2 running [1]")]))
     monkeypatch.setattr(sqs, "rows", lambda _: iter([]))
 
@@ -386,7 +386,7 @@ def test_what_keeps_tasks_from_beginning_is_a_warning(
     running: ComposeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     waiting = Finding("no agent asks for work", "./windtunnel up --with ecs-agent")
-    monkeypatch.setattr(unstarted, "findings", lambda _: [waiting])
+    monkeypatch.setattr(unstarted, "of_services", lambda *_: [waiting])
 
     report = status.Report.of(running)
 

@@ -18,7 +18,7 @@ def test_in_use_are_the_services_that_were_called(running: ComposeStack, server:
     states = {"ecs": "running", "batch": "available", "glue": "starting", "sqs": "running"}
     server.answers("GET /_localstack/health", {"services": states})
 
-    assert aws.in_use(running) == {"ecs", "sqs"}
+    assert aws.Emulator.of(running).in_use() == {"ecs", "sqs"}
 
 
 @pytest.mark.parametrize(("answer", "status"), [({}, 503), ("no JSON", 200)])
@@ -28,7 +28,7 @@ def test_what_is_no_answer_is_an_error_that_names_the_address(
     server.answers("GET /_localstack/health", answer, status=status)
 
     with pytest.raises(StackError, match=f"{server.address}/_localstack/health"):
-        aws.in_use(running)
+        aws.Emulator.of(running).in_use()
 
 
 def test_an_emulator_that_is_gone_is_an_error_that_names_the_address(
@@ -37,4 +37,4 @@ def test_an_emulator_that_is_gone_is_an_error_that_names_the_address(
     server.stop()
 
     with pytest.raises(StackError, match=r"no answer from http://127\.0\.0\.1"):
-        aws.in_use(running)
+        aws.Emulator.of(running).in_use()
