@@ -96,8 +96,11 @@ class TestEcs:
         (cluster, state, _), *rows = status.Report.of(windtunnel.stack).aws["ECS"]
         assert (cluster, state) == ("airflow", "ACTIVE")
         failed = [note for name, _, note in rows if name.startswith("  test-diagnosis:")][:2]
-        assert f"the test: CannotPullContainerError: no agent of this stack can run {NO_IMAGE}" in failed[0]
-        assert failed[1].endswith("the test: Essential container in task exited, exit code 3")
+        assert (
+            f"started by the test: CannotPullContainerError: no agent of this stack can run {NO_IMAGE}"
+            in failed[0]
+        )
+        assert failed[1].endswith("started by the test: Essential container in task exited, exit code 3")
 
         evidence.write(windtunnel, tmp_path / "bundle")
         found = json.loads((tmp_path / "bundle" / "ecs.json").read_text())

@@ -118,7 +118,11 @@ def waiting(batch: Any) -> int | None:
     """Return how many jobs an agent has yet to start; None if there are no jobs at all."""
     queues = [queue["jobQueueArn"] for queue in _queues(batch)]
     number = sum(len(_jobs(batch, "STARTING", jobQueue=queue)) for queue in queues)
-    is_any = number or any(_jobs(batch, status, jobQueue=queue) for queue in queues for status in STATUSES)
+    is_any = number or any(
+        batch.list_jobs(jobQueue=queue, jobStatus=status, maxResults=1)["jobSummaryList"]
+        for queue in queues
+        for status in STATUSES
+    )
     return number if is_any else None
 
 

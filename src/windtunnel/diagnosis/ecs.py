@@ -24,7 +24,7 @@ type Described = Mapping[str, Any]
 MOST_DESCRIBED = 100
 
 # How many of the latest stopped tasks of a cluster are looked at for those that have failed.
-LOOKED_AT = 1000
+LOOKED_AT = 200
 
 
 def clusters(ecs: Any) -> list[Described]:
@@ -115,7 +115,8 @@ def _owner(task: Described) -> str:
     """Return the task of Airflow that this one is, or who has started it, if it says so."""
     overrides = task.get("overrides", {}).get("containerOverrides", [])
     command = [argument for one in overrides for argument in one.get("command", ())]
-    return airflow_task(command) or str(task.get("startedBy", ""))
+    by = task.get("startedBy")
+    return airflow_task(command) or (f"started by {by}" if by else "")
 
 
 def waiting(ecs: Any) -> int | None:
@@ -123,7 +124,9 @@ def waiting(ecs: Any) -> int | None:
     found = clusters(ecs)
     number = sum(one["pendingTasksCount"] for one in found)
     is_any = number or any(
-        _arns(ecs, one["clusterName"], status) for one in found for status in ("RUNNING", "STOPPED")
+        ecs.list_tasks(cluster=one["clusterName"], desiredStatus=status, maxResults=1)["taskArns"]
+        for one in found
+        for status in ("RUNNING", "STOPPED")
     )
     return number if is_any else None
 

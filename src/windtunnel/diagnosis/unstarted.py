@@ -69,5 +69,5 @@ def _findings(stack: Stack, emulator: "Emulator", in_use: Collection[str]) -> It
 
 def _remedy(stack: Stack) -> str:
     if AGENT in stack.service_names:
-        return f"Why: {COMMAND} logs {AGENT}. It is started again by {COMMAND} up"
+        return f"Its log: {COMMAND} logs {AGENT}. If it does not run: {COMMAND} up"
     return f"{COMMAND} up --with {AGENT}"

@@ -1,3 +1,4 @@
+import base64
 import json
 from typing import Any
 
@@ -5,8 +6,9 @@ import pytest
 
 from windtunnel.diagnosis.redaction import redacted, without_tokens
 
-# Of the form of a token: three parts of base64.
-TOKEN = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIwMTlhYmMifQ.c2lnbmF0dXJlLXNpZ25hdHVyZQ-_"  # noqa: S105
+# Of the form of a token: three parts in base64.
+PARTS = (b'{"alg": "HS512"}', b'{"sub": "019abc"}', b"a signature \xff\xfe\xfb")
+TOKEN = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in PARTS)
 
 
 @pytest.mark.parametrize(
