@@ -21,7 +21,8 @@ def test_a_service_is_in_use_once_it_was_called(windtunnel: RunningStack) -> Non
     # Nothing else calls it.
     assert "ce" not in aws.Emulator.of(windtunnel.stack).in_use()
 
-    windtunnel.aws("ce").list_cost_category_definitions()
+    day = {"Start": "2026-01-01", "End": "2026-01-02"}
+    windtunnel.aws("ce").get_cost_and_usage(TimePeriod=day, Granularity="DAILY", Metrics=["BlendedCost"])
 
     assert "ce" in aws.Emulator.of(windtunnel.stack).in_use()
 
