@@ -1,6 +1,8 @@
 """What users of any executor expect; run with each overlay that has one of its own."""
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.executor_runs import at_work, starts
 from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.diagnosis import evidence
 from windtunnel.testing.stack import RunningStack
 from windtunnel.waiting import wait_until
 
@@ -81,6 +84,18 @@ def test_a_task_that_is_stopped_on_the_page_ends(
         lambda: not _unfinished(airflow, run),
         timeout=90,
     )
+
+
+def test_no_token_of_a_task_is_in_the_failure_bundle(
+    windtunnel: RunningStack, ended: Any, tmp_path: Path
+) -> None:
+    run = ended("test-executor-fails")
+
+    evidence.write(windtunnel, tmp_path / "bundle", [run])
+
+    files = [path for path in (tmp_path / "bundle").rglob("*") if path.is_file()]
+    # As a token begins: two parts of JSON in base64.
+    assert [path.name for path in files if re.search(r"eyJ\w+\.eyJ", path.read_text())] == []
 
 
 def _unfinished(airflow: AirflowClient, run: DAGRunResponse) -> list[str]:

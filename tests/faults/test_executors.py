@@ -8,6 +8,7 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from tests.executor_runs import at_work, release, starts
 from tests.support import StackUnderTest
+from windtunnel.diagnosis import unstarted
 from windtunnel.waiting import wait_until
 
 pytestmark = pytest.mark.overlay("ecs", "batch", "lambda-executor")
@@ -72,6 +73,24 @@ def test_a_killed_localstack_takes_up_what_runs(
 
     # A task that asked for its release meanwhile may have failed, and is tried again once.
     assert set(ends_well().values()) <= {1, 2}
+
+
+def test_that_no_agent_asks_for_work_is_found_until_one_does(
+    stack: StackUnderTest, run: DAGRunResponse
+) -> None:
+    def problems() -> list[str]:
+        return [finding.problem for finding in unstarted.findings(stack.stack)]
+
+    assert problems() == []
+    stack.kill("ecs-agent")
+    # Its last question stays open for a while.
+    (problem,) = wait_until("something to be found", problems, timeout=90)
+    assert problem.startswith("no agent asks for work: ")
+
+    stack.start("ecs-agent")
+    stack.wait_for_health("ecs-agent")
+    assert problems() == []
+    stack.airflow.fail(run)
 
 
 @pytest.fixture(autouse=True)

@@ -171,7 +171,7 @@ def show_status(
     dags: Annotated[str, typer.Argument(help="Of the DAGs to be listed, a pattern as of a shell.")] = "",
     engine_name: EngineName = None,
 ) -> None:
-    """Show services, addresses, DAGs, functions and the last runs; exit 1 if something is not healthy."""
+    """Show services, DAGs, runs, functions, tasks of ECS and the like; exit 1 if something is not healthy."""
     stack = chosen(engine_name)
     with failures_explained():
         report = status.Report.of(stack)

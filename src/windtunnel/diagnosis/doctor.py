@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from windtunnel.diagnosis import held_up, preflight
+from windtunnel.diagnosis import held_up, preflight, unstarted
 from windtunnel.diagnosis.status import PLUGIN_REMEDY
 from windtunnel.seeding.functions import read_functions
 from windtunnel.stack.base import Say, Stack
@@ -29,6 +29,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("functions, layers and resources", lambda: not_deployed(stack)),
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
         ("tasks that wait for a slot", lambda: held_up.findings(stack)),
+        ("tasks of ECS and jobs of Batch that wait", lambda: unstarted.findings(stack)),
         ("Airflow's plugins", lambda: plugins(stack)),
         ("what makes starts slower", stack.warnings),
     ]

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -21,19 +22,22 @@ from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import FINISHED
 from windtunnel.airflow_api.task_log import TELLING_LINES
-from windtunnel.stack import overlays
+from windtunnel.diagnosis import batch, ecs, sqs
+from windtunnel.diagnosis.containers import Stream
+from windtunnel.diagnosis.redaction import redacted, without_tokens
+from windtunnel.stack import aws, overlays
 from windtunnel.testing.runs import TaskInstance, log_key
 from windtunnel.testing.stack import RunningStack
 
 # A file for each answer: the service and the path that are asked.
 HEALTH = {
     "airflow.json": ("webserver", "/api/v2/monitor/health"),
-    "localstack.json": ("localstack", "/_localstack/health"),
+    "localstack.json": ("localstack", aws.HEALTH),
     "seeding.json": ("localstack", "/_localstack/init"),
 }
 
 # The service and the path that know a version.
-VERSIONS = {"airflow": ("webserver", "/api/v2/version"), "localstack": ("localstack", "/_localstack/health")}
+VERSIONS = {"airflow": ("webserver", "/api/v2/version"), "localstack": ("localstack", aws.HEALTH)}
 
 # How many of the session's last runs are shown if the failed test has none of its own.
 RUNS = 20
@@ -46,6 +50,9 @@ QUIET = ("success", "skipped", "removed", None)
 
 # How many of a log group's last events are written, and of a bucket's last objects.
 LATEST = 1000
+
+# Of so many containers of a service that run or have failed, so many of the last lines are written.
+STREAMS, LINES = 20, 200
 
 # The functions' own log groups, and the groups of relayed lines if these are named alike.
 GROUPS = ("/aws/lambda/", "/airflow/lambda/")
@@ -73,6 +80,9 @@ def write(stack: RunningStack, folder: Path, runs: Sequence[DAGRunResponse] = ()
         "health": partial(_health, missing=missing),
         "tasks": partial(_task_logs, runs=shown, missing=missing),
         "functions": _functions,
+        "ecs.json": partial(_containers, of=ecs, missing=missing),
+        "batch.json": partial(_containers, of=batch, missing=missing),
+        "sqs.json": _queues,
         "s3.txt": _s3,
         "versions.json": partial(_versions, missing=missing),
         "resources.txt": _resources,
@@ -160,7 +170,7 @@ def _functions(stack: RunningStack, folder: Path) -> list[str]:
     pages = client.get_paginator("list_functions").paginate()
     names = [function["FunctionName"] for page in pages for function in page["Functions"]]
     settings = [client.get_function_configuration(FunctionName=name) for name in names]
-    (folder / "settings.json").write_text(json.dumps(settings, indent=1))
+    (folder / "settings.json").write_text(json.dumps(redacted(settings), indent=1))
     wrong = list(_wrong(settings, stack.stack.ask("localstack", "not_deployed")))
     (folder / "wrong.txt").write_text("".join(f"{line}\n" for line in wrong))
     for prefix in GROUPS:
@@ -170,8 +180,7 @@ def _functions(stack: RunningStack, folder: Path) -> list[str]:
             # LocalStack answers stream after stream.
             events = [event for page in streams for event in page["events"]]
             events.sort(key=itemgetter("timestamp"))
-            name = REFUSED.sub("_", group.strip("/").replace("/", "_"))
-            (folder / f"{name}.log").write_text("".join(map(_event, events[-LATEST:])))
+            (folder / f"{_file_name(group)}.log").write_text("".join(map(_event, events[-LATEST:])))
     return wrong
 
 
@@ -192,7 +201,52 @@ def _wrong(settings: Sequence[Mapping[str, Any]], not_deployed: Mapping[str, str
 
 def _event(event: dict[str, Any]) -> str:
     when = datetime.fromtimestamp(event["timestamp"] / 1000, UTC).isoformat(timespec="milliseconds")
-    return f"{when} {event['logStreamName']} {event['message'].rstrip()}\n"
+    parts = (when, event.get("logStreamName"), event["message"].rstrip())
+    return without_tokens(f"{' '.join(filter(None, parts))}\n")
+
+
+def _containers(stack: RunningStack, path: Path, of: Any, missing: list[str]) -> None:
+    """Write what a service that runs containers holds, and the output of those that run or have failed.
+
+    :param of: the module that knows the service; the file has the service's name.
+    """
+    if found := _held(stack, path, of):
+        folder = path.with_name("containers")
+        for stream in islice(of.streams(found), STREAMS):
+            with _noted(missing, f"{folder.name}/{stream.name}"):
+                _output(stack, folder, stream)
+
+
+def _queues(stack: RunningStack, path: Path) -> None:
+    _held(stack, path, sqs)
+
+
+def _held(stack: RunningStack, path: Path, of: Any) -> Mapping[str, Any] | None:
+    """Write what a service holds, and return it; None if it is not in use, or holds nothing."""
+    if path.stem not in aws.Emulator.of(stack.stack).in_use():
+        return None
+    found: Mapping[str, Any] = of.held(stack.aws(path.stem))
+    if not any(found.values()):
+        return None
+    path.write_text(json.dumps(redacted(found), indent=1, default=str))
+    return found
+
+
+def _output(stack: RunningStack, folder: Path, stream: Stream) -> None:
+    """Write the end of a container's output; there is none of one that has not started."""
+    logs = stack.aws("logs")
+    with suppress(logs.exceptions.ResourceNotFoundException):
+        events = logs.get_log_events(logGroupName=stream.group, logStreamName=stream.name, limit=LINES)[
+            "events"
+        ]
+        folder.mkdir(exist_ok=True)
+        name = _file_name(f"{stream.group}/{stream.name}")
+        (folder / f"{name}.log").write_text("".join(map(_event, events)))
+
+
+def _file_name(path: str) -> str:
+    """Return the name of a log group or stream as one that any system takes for a file."""
+    return REFUSED.sub("_", path.strip("/").replace("/", "_"))
 
 
 def _s3(stack: RunningStack, path: Path) -> None:

@@ -1,6 +1,7 @@
 """What runs, what is in it, and what is wrong with it."""
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -9,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.diagnosis import held_up
+from windtunnel.diagnosis import batch, ecs, held_up, sqs, unstarted
+from windtunnel.diagnosis.containers import Row
 from windtunnel.seeding.functions import DEFAULTS, read_functions
 from windtunnel.services import dag_files
 from windtunnel.stack import overlays
@@ -20,6 +22,9 @@ from windtunnel.stack.service import Service
 
 # How many of the latest runs of each DAG are shown.
 RUNS = 3
+
+# What is listed of services of AWS, if they are in use: each has a module that says what.
+LISTED_OF_AWS = {"ecs": ("ECS", ecs), "batch": ("Batch", batch), "sqs": ("SQS", sqs)}
 
 # Seconds from which on the parsing of a DAG file is called slow; Airflow parses each again and again.
 SLOW = 5.0
@@ -41,6 +46,8 @@ class Report:
     without_dag: list[str] = field(default_factory=list)
     # Of each function its name, its state, and what else a person has to know.
     functions: list[tuple[str, str, str]] = field(default_factory=list)
+    # What clusters, queues and the like hold, by the service of AWS.
+    aws: dict[str, list[Row]] = field(default_factory=dict)
     # The names of Airflow's variables that .env sets.
     given: list[str] = field(default_factory=list)
     # Of each plugin of Airflow's that cannot be loaded the file and the error.
@@ -72,7 +79,7 @@ class Report:
             warnings=stack.warnings(),
         )
         running = {service.name for service in report.services if service.state == "running"}
-        for name, ask in (("webserver", report._ask_airflow), ("localstack", report._ask_lambda)):
+        for name, ask in (("webserver", report._ask_airflow), ("localstack", report._ask_localstack)):
             if name in running:
                 report.addresses[name] = stack.address(name)
                 ask(stack)
@@ -99,19 +106,30 @@ class Report:
         except (AirflowApiError, StackError) as error:
             self.silent["Airflow"] = str(error)
 
-    def _ask_lambda(self, stack: Stack) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
+    def _ask_localstack(self, stack: Stack) -> None:
+        from windtunnel.stack.aws import PATIENCE, Emulator
 
-        from windtunnel.stack import aws
-
-        try:
-            retries = {"total_max_attempts": 1}
-            client = aws.client(stack, "lambda", connect_timeout=5, read_timeout=10, retries=retries)
+        with self._silence_noted("LocalStack"):
+            emulator = Emulator.of(stack)
+            client = emulator.client("lambda", **PATIENCE)
             for name in client.get_paginator("list_functions").paginate().search("Functions[].FunctionName"):
                 found = client.get_function_configuration(FunctionName=name)
                 self.functions.append((name, *state_of(found, stack)))
+            in_use = emulator.in_use()
+            for service, (title, module) in LISTED_OF_AWS.items():
+                if service in in_use:
+                    with self._silence_noted(title):
+                        self.aws[title] = list(module.rows(emulator.client(service, **PATIENCE)))
+            self.warnings.extend(unstarted.of_services(stack, emulator, in_use))
+
+    @contextmanager
+    def _silence_noted(self, who: str) -> Iterator[None]:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            yield
         except (BotoCoreError, ClientError, StackError) as error:
-            self.silent["LocalStack"] = str(error)
+            self.silent[who] = str(error)
 
 
 def state_of(configuration: Mapping[str, Any], stack: Stack) -> tuple[str, str]:
@@ -155,6 +173,8 @@ SLOW_REMEDY = "Airflow parses it again and again: move what takes long into a ta
 COLOURS = {
     "healthy": "green", "done": "green", "success": "green", "Active": "green",
     "starting": "yellow", "running": "yellow", "queued": "yellow", "paused": "yellow", "Pending": "yellow",
+    "ACTIVE": "green", "ENABLED": "green", "RUNNING": "yellow", "STARTING": "yellow", "RUNNABLE": "yellow",
+    "PENDING": "yellow", "PROVISIONING": "yellow", "DEPROVISIONING": "yellow",
     "absent": "dim",
 }  # fmt: skip
 
@@ -187,11 +207,7 @@ def sections(report: Report, pattern: str = "") -> Iterator[RenderableType]:
         yield f"\n[yellow]Slow to parse[/yellow]: {escape(file)} took {seconds:.1f} s. {SLOW_REMEDY}"
     for file in report.without_dag:
         yield f"\n[yellow]No DAG[/yellow] comes of {escape(file)}: {dag_files.REMEDY}"
-    if report.functions:
-        table = Table.grid(padding=(0, 2))
-        for name, state, note in report.functions:
-            table.add_row("", escape(name), _word(state), escape(note))
-        yield Group("\nFunctions", table)
+    yield from _of_aws(report)
     yield from _notes(report)
 
 
@@ -213,6 +229,15 @@ def _dags(all_dags: list[tuple[str, bool, list[str]]], pattern: str) -> Group:
         runs = ", ".join(map(_word, states)) or "no run yet"
         table.add_row("", escape(name), _word("paused") if paused else "active", f"latest runs: {runs}")
     return Group(heading, table)
+
+
+def _of_aws(report: Report) -> Iterator[Group]:
+    for what, rows in {"Functions": report.functions, **report.aws}.items():
+        table = Table.grid(padding=(0, 2))
+        for name, state, note in rows:
+            table.add_row("", escape(name), _word(state), escape(note))
+        if rows:
+            yield Group(f"\n{what}", table)
 
 
 def _notes(report: Report) -> Iterator[str]:

@@ -1,9 +1,11 @@
 """Where agents ask for work and report: ``/_windtunnel/agents/NAME`` at LocalStack's address.
 
 The calls go from the agent to LocalStack, as those of Amazon's ECS agent go to ECS: nobody can call an agent.
+``/_windtunnel/agents`` says which there are.
 """
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ from windtunnel_emulator.containers.secrets import SecretError, secrets_of
 from windtunnel_emulator.containers.work import Work, WorkQueue
 from windtunnel_emulator.once import once
 
-PATH = "/_windtunnel/agents/<name>"
+ALL = "/_windtunnel/agents"
+PATH = f"{ALL}/<name>"
 
 # How long a question for work is held open at most, in seconds.
 LONGEST_POLL = 20.0
@@ -40,8 +43,16 @@ def serve_agents() -> None:
 
 def add_routes(router: Router[Any]) -> None:
     """Add the routes to a router of LocalStack's."""
+    router.add(ALL, listed, methods=["GET"])
     router.add(f"{PATH}/poll", poll, methods=["POST"])
     router.add(f"{PATH}/work/<identifier>", report, methods=["PUT"])
+
+
+def listed(request: Request) -> Response:
+    """Return the agents of the last minute by name: ``images``, and how many seconds ago one was ``seen``."""
+    now = time.time()
+    found = queue().agents().items()
+    return _json({name: {"images": list(one.images), "seen": now - one.seen} for name, one in found})
 
 
 def poll(request: Request, name: str) -> Response:

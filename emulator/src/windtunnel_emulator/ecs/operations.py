@@ -72,13 +72,15 @@ def list_tasks(context: RequestContext, request: Request) -> Answer:
         for name in conditions
         if request.get(name)
     }
-    arns = []
-    for work in tasks_of(context, found):
-        task = tasks.described(work)
-        if task["desiredStatus"] == wanted and all(
-            conditions[name](task) == value for name, value in asked.items()
-        ):
-            arns.append(task["taskArn"])
+
+    def fits(work: Work) -> bool:
+        if tasks.desired_status(work) != wanted:
+            return False
+        # To describe each of a thousand would take long.
+        task = tasks.described(work) if asked else {}
+        return all(conditions[name](task) == value for name, value in asked.items())
+
+    arns = [work.details["taskArn"] for work in tasks_of(context, found) if fits(work)]
     return page("taskArns", arns, request)
 
 

@@ -23,7 +23,7 @@ def described(work: Work, tags: bool = True) -> Answer:
         "tags": work.details["tags"] if tags else [],
         "createdAt": _time(work.created),
         "lastStatus": _status(work),
-        "desiredStatus": "STOPPED" if work.stopping or "stopping" in state or work.stopped else "RUNNING",
+        "desiredStatus": desired_status(work),
         "containers": [
             _container(work, name, own, reported.get(name, {}))
             for name, own in work.details["containers"].items()
@@ -42,6 +42,11 @@ def described(work: Work, tags: bool = True) -> Answer:
         "attributes": [{"name": "ecs.cpu-architecture", "value": "x86_64"}],
     }
     return {name: value for name, value in answer.items() if value is not None}
+
+
+def desired_status(work: Work) -> str:
+    """Return what a task is to be: ``RUNNING`` or ``STOPPED``."""
+    return "STOPPED" if work.stopping or "stopping" in work.state or work.stopped else "RUNNING"
 
 
 def _status(work: Work) -> str:

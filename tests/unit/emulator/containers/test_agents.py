@@ -24,10 +24,11 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Iterator[WorkQueue]:
     queue.close()
 
 
-def call(method: str, path: str, content: dict[str, Any]) -> tuple[int, Any]:
+def call(method: str, path: str = "", content: dict[str, Any] | None = None) -> tuple[int, Any]:
     router: Router[Any] = Router(dispatcher=handler_dispatcher())
     agents.add_routes(router)
-    answer = router.dispatch(Request(method, f"/_windtunnel/agents/{path}", body=json.dumps(content)))
+    url = f"/_windtunnel/agents/{path}".removesuffix("/")
+    answer = router.dispatch(Request(method, url, body=json.dumps(content)))
     return answer.status_code, json.loads(answer.get_data())
 
 
@@ -103,3 +104,13 @@ def test_an_agent_is_to_ask_later_while_localstack_ends(queue: WorkQueue) -> Non
     queue.end_questions()
 
     assert call("POST", "airflow/poll", ASKED)[0] == 503
+
+
+def test_the_agents_of_the_last_minute_are_listed(queue: WorkQueue) -> None:
+    assert call("GET") == (200, {})
+
+    call("POST", "airflow/poll", ASKED)
+
+    status, answer = call("GET")
+    assert (status, list(answer), answer["airflow"]["images"]) == (200, ["airflow"], ["it"])
+    assert 0 <= answer["airflow"]["seen"] < 30

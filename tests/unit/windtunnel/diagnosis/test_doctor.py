@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.diagnosis import doctor, held_up
+from windtunnel.diagnosis import doctor, held_up, unstarted
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
 from windtunnel.stack.errors import Finding
@@ -168,5 +168,12 @@ def test_a_function_that_is_not_deployed_is_found_once_with_the_reason(
 def test_tasks_that_wait_for_a_slot_are_found(healthy: ComposeStack, monkeypatch: pytest.MonkeyPatch) -> None:
     waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
     monkeypatch.setattr(held_up, "findings", lambda _: [waiting])
+
+    assert doctor.examine(healthy, lambda _: None) == [waiting]
+
+
+def test_tasks_that_no_agent_starts_are_found(healthy: ComposeStack, monkeypatch: pytest.MonkeyPatch) -> None:
+    waiting = Finding("no agent asks for work", "./windtunnel up --with ecs-agent")
+    monkeypatch.setattr(unstarted, "findings", lambda _: [waiting])
 
     assert doctor.examine(healthy, lambda _: None) == [waiting]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,13 @@ from airflow_client.client.models.task_instance_state import TaskInstanceState
 from windtunnel.airflow_api.client import AirflowApiError
 from windtunnel.airflow_api.task_log import LogRecord, TaskLog
 from windtunnel.diagnosis import evidence
+from windtunnel.stack import aws
 from windtunnel.stack.errors import StackError
 from windtunnel.stack.settings import Settings
+
+from ..stand_ins.aws import client
+from . import test_batch, test_ecs, test_sqs
+from .test_redaction import TOKEN
 
 RUN: Any = SimpleNamespace(dag_id="mine", dag_run_id="run-1")
 OTHER: Any = SimpleNamespace(dag_id="mine", dag_run_id="run-2")
@@ -113,6 +119,9 @@ def test_what_cannot_be_had_is_named_and_the_rest_is_there(tmp_path: Path) -> No
         "health/localstack.json",
         "health/seeding.json",
         "functions",
+        "ecs.json",
+        "batch.json",
+        "sqs.json",
         "s3.txt",
         "versions.json, airflow",
         "versions.json, localstack",
@@ -307,3 +316,92 @@ def test_why_functions_are_not_what_they_should_be_is_shown_once(tmp_path: Path)
     ]
     assert lines[-3:] == wrong
     assert (folder / "functions" / "wrong.txt").read_text().splitlines() == wrong
+
+
+# What ECS, Batch and SQS hold
+
+
+def with_containers(
+    given: Any, monkeypatch: pytest.MonkeyPatch, in_use: Collection[str], **clients: Any
+) -> None:
+    """Let a stack have these clients, and containers that have written more than a bundle takes."""
+    monkeypatch.setattr(aws.Emulator, "of", lambda _: SimpleNamespace(in_use=lambda: in_use))
+
+    def get_log_events(asked: Any) -> Any:
+        if asked["logStreamName"].endswith("/404"):
+            return written.exceptions.ResourceNotFoundException({"Error": {}}, "GetLogEvents")
+        if asked["logStreamName"].endswith("/500"):
+            return OSError("no answer")
+        assert asked["limit"] == 200
+        return {"events": [{"timestamp": 0, "message": f"from {asked['logStreamName']} with {TOKEN}\n"}]}
+
+    written = client("logs", GetLogEvents=get_log_events)
+    given.aws = {**clients, "logs": written}.__getitem__
+
+
+def test_what_services_in_use_hold_is_written_without_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    override = {"command": ["run", TOKEN], "environment": [{"name": "PASSWORD", "value": "hunter2"}]}
+    task = test_ecs.task(1, overrides={"containerOverrides": [override]})
+    clients = {
+        "ecs": test_ecs.client([task]),
+        "batch": test_batch.client(
+            test_batch.job(1, "FAILED", container={"logStreamName": "mine/default/1"})
+        ),
+        "sqs": test_sqs.client({"results": test_sqs.EMPTY}),
+    }
+    with_containers(given, monkeypatch, clients, **clients)
+
+    evidence.write(given, folder)
+
+    found = {path.name: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    (task,) = json.loads(found["ecs.json"])["tasks"]
+    assert task["overrides"]["containerOverrides"] == [
+        {"command": ["run", "***"], "environment": [{"name": "PASSWORD", "value": "***"}]}
+    ]
+    assert json.loads(found["batch.json"])["jobs"][0]["jobName"] == "job-1"
+    assert json.loads(found["sqs.json"])["queues"][0]["Attributes"] == test_sqs.EMPTY
+    assert found["ecs_airflow_airflow_airflow_1.log"].endswith(" from airflow/airflow/1 with ***\n")
+    assert "from mine/default/1" in found["aws_batch_job_mine_default_1.log"]
+    assert not any(TOKEN in text or "hunter2" in text for text in found.values())
+
+
+def test_nothing_is_asked_of_a_service_that_is_not_in_use_and_nothing_written_of_an_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    with_containers(given, monkeypatch, ["sqs"], sqs=client("sqs", ListQueues={}))
+
+    evidence.write(given, folder)
+
+    assert not [name for name in ("ecs.json", "batch.json", "sqs.json") if (folder / name).exists()]
+    missing = (folder / "missing.txt").read_text()
+    assert not [name for name in ("ecs.json", "batch.json", "sqs.json") if name in missing]
+
+
+def test_output_is_of_the_latest_containers_and_one_that_is_not_there_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    running = [test_ecs.task(number) for number in (*range(1, 40), 404, 500)]
+    with_containers(given, monkeypatch, ["ecs"], ecs=test_ecs.client(running))
+
+    evidence.write(given, folder)
+
+    written = {path.stem.rpartition("_")[2] for path in (folder / "containers").iterdir()}
+    assert written == {str(number) for number in range(22, 40)}
+    assert "containers/airflow/airflow/500: OSError: no answer" in (folder / "missing.txt").read_text()
+    assert "404" not in (folder / "missing.txt").read_text()
+
+
+def test_of_a_functions_variables_the_names_are_written(tmp_path: Path) -> None:
+    given, folder = stack(tmp_path), tmp_path / "bundle"
+    environment = {"Variables": {"PASSWORD": "hunter2"}}
+    given.aws = lambda service: Aws({}, {"FunctionName": "mine", "Environment": environment})
+
+    evidence.write(given, folder)
+
+    (settings,) = json.loads((folder / "functions" / "settings.json").read_text())
+    assert settings["Environment"] == {"Variables": {"PASSWORD": "***"}}

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from windtunnel.compose.stack import ComposeStack
-from windtunnel.diagnosis import held_up, status
+from windtunnel.diagnosis import ecs, held_up, sqs, status, unstarted
 from windtunnel.seeding.functions import DEFAULTS
 from windtunnel.stack.errors import Finding
 from windtunnel.stack.service import Service
@@ -77,7 +77,14 @@ def running(compose: ComposeStack, docker: Docker, server: Server) -> ComposeSta
     )
     server.answers("GET /2015-03-31/functions", {"Functions": [{"FunctionName": "good"}]})
     functions(server, "Active")
+    in_use(server)
     return compose
+
+
+def in_use(server: Server, *services: str) -> None:
+    """Let these services of AWS have been called."""
+    states = dict.fromkeys(("ecs", "batch", "sqs"), "available") | dict.fromkeys(services, "running")
+    server.answers("GET /_localstack/health", {"services": states})
 
 
 def functions(server: Server, state: str, **more: str) -> None:
@@ -327,6 +334,59 @@ def test_tasks_that_wait_for_a_slot_are_a_warning(
 ) -> None:
     waiting = Finding("2 tasks wait for a slot", "Set PARALLELISM to more slots")
     monkeypatch.setattr(held_up, "findings", lambda _: [waiting])
+
+    report = status.Report.of(running)
+
+    assert report.warnings == [waiting]
+    assert report.healthy
+
+
+# What services of AWS hold
+
+
+def test_what_services_in_use_hold_is_listed_and_others_are_not_asked(
+    running: ComposeStack, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_use(server, "ecs", "sqs")
+    monkeypatch.setattr(unstarted, "of_services", lambda *_: [])
+    monkeypatch.setattr(ecs, "rows", lambda _: iter([("airflow", "ACTIVE", "2 running [1]")]))
+    monkeypatch.setattr(sqs, "rows", lambda _: iter([]))
+
+    report = status.Report.of(running)
+
+    assert report.healthy
+    assert report.aws == {"ECS": [("airflow", "ACTIVE", "2 running [1]")], "SQS": []}
+    text = shown(report)
+    assert "ECS\n  airflow  ACTIVE  2 running [1]" in text
+    assert "Batch" not in text
+    assert "SQS" not in text
+
+
+def test_a_task_that_failed_stands_below_its_cluster_and_is_no_reason_to_be_unhealthy() -> None:
+    rows = [("airflow", "ACTIVE", "1 stopped"), ("  airflow:1", "failed", "18:05: exit code 1")]
+    report = status.Report([Service("webserver", state="running", health="healthy")], aws={"ECS": rows})
+
+    assert report.healthy
+    assert "  airflow      ACTIVE  1 stopped\n    airflow:1  failed  18:05: exit code 1" in shown(report)
+
+
+def test_a_service_of_aws_that_does_not_answer_is_part_of_the_report(
+    running: ComposeStack, server: Server
+) -> None:
+    in_use(server, "sqs")
+    server.answers("POST /", {"__type": "InternalFailure"}, status=500)
+
+    report = status.Report.of(running)
+
+    assert not report.healthy
+    assert "No answer from SQS: An error occurred (InternalFailure)" in shown(report)
+
+
+def test_what_keeps_tasks_from_beginning_is_a_warning(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting = Finding("no agent asks for work", "./windtunnel up --with ecs-agent")
+    monkeypatch.setattr(unstarted, "of_services", lambda *_: [waiting])
 
     report = status.Report.of(running)
 
