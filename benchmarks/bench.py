@@ -34,17 +34,28 @@ def measured(part: str, times: int, cycles: int) -> Report:
         with own_stack(throughput.DAGS, throughput.LAMBDAS, slots) as running:
             throughput.measure(running, report)
     elif part == "executors":
-        before = None
-        for overlay in executors.OVERLAYS:
-            more = {"PARALLELISM": str(executors.SLOTS)}
-            with own_stack(executors.DAGS, executors.LAMBDAS, more, overlay) as running:
-                median = executors.measure(running, report, overlay, before)
-            before = median if before is None else before
+        measure_executors(report)
     else:
         with own_stack(harness.DAGS, harness.LAMBDAS) as running:
             harness.measure(running, report)
         harness.measure_sessions(running, report)
     return report
+
+
+def measure_executors(report: Report) -> None:
+    """Measure each executor with the same number of slots, and one of them with several numbers."""
+    before = None
+    for overlay in executors.OVERLAYS:
+        slots = {"PARALLELISM": str(executors.SLOTS)}
+        with own_stack(executors.DAGS, executors.LAMBDAS, slots, overlay) as running:
+            median = executors.measure(running, report, overlay, before)
+        before = median if before is None else before
+    each = {}
+    for count in executors.SCALED_SLOTS:
+        slots = {"PARALLELISM": str(count)}
+        with own_stack(executors.DAGS, executors.LAMBDAS, slots, executors.SCALED) as running:
+            each[count] = executors.measure_slots(running, report, count)
+    executors.compare(each, report)
 
 
 def save(report: Report) -> None:

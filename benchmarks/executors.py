@@ -1,6 +1,10 @@
-"""The same tasks under each executor in turn: how soon one runs once it is queued, how many in a second."""
+"""The same tasks under each executor in turn: how soon one runs once it is queued, how many in a second.
+
+Under one executor also by the number of slots.
+"""
 
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks import lambda_operator
@@ -18,6 +22,12 @@ ALONE = 10
 OVERLAYS = ("", "ecs", "batch", "lambda-executor")
 # How much later than under LocalExecutor a task may run, in seconds.
 BAR = 2.0
+
+# Whether more slots run more tasks: with this overlay, and so many slots in turn.
+SCALED = "ecs"
+SCALED_SLOTS = (1, 2, 4)
+# How many times as much of a slot's time a task that waits may take with the most slots as with the fewest.
+LINEAR = 1.25
 
 
 def measure(stack: Stack, report: Report, overlay: str, before: float | None) -> float:
@@ -42,3 +52,28 @@ def measure(stack: Stack, report: Report, overlay: str, before: float | None) ->
         report.add(f"{name}: later than LocalExecutor", median - before, "s", BAR)
     report.add(f"{name}: tasks in a second, {SLOTS} slots", len(tasks) / spans(tasks), "")
     return median
+
+
+def measure_slots(stack: Stack, report: Report, slots: int) -> float:
+    """Start a stack with so many slots; run tasks that wait, which need next to no processor, and empty ones.
+
+    :return: a slot's time for a task that waits, in seconds.
+    """
+    stack.up()
+    client = AirflowClient.of(stack)
+    lambda_operator.ended(client, client.trigger("bench-executor-alone"), timeout=60)
+    waiting = lambda_operator.ended(client, client.trigger("bench-executors-waiting"), timeout=600)
+    empty = lambda_operator.ended(client, client.trigger("bench-executors"), timeout=600)
+    for what, tasks in (("tasks of 1 s", waiting), ("tasks", empty)):
+        report.add(f"{SCALED}: {what} in a second, slots: {slots}", len(tasks) / spans(tasks), "")
+    return slots * spans(waiting) / len(waiting)
+
+
+def compare(each: Mapping[int, float], report: Report) -> None:
+    """Compare what a waiting task takes of a slot's time with the most slots and with the fewest.
+
+    :param each: that time in seconds, by the number of slots.
+    """
+    fewest, most = min(each), max(each)
+    name = f"{SCALED}: a slot's time for a task of 1 s, {most} slots by {fewest}"
+    report.add(name, each[most] / each[fewest], "", LINEAR)

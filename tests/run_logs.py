@@ -2,6 +2,8 @@
 
 import json
 import logging
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -15,6 +17,9 @@ from windtunnel.waiting import wait_until
 
 # How long Airflow may take to upload a log after the task has its state, in seconds.
 UPLOAD_TIMEOUT = 15.0
+
+# A line of a container that counts; the provider's operators put the time before it.
+NUMBERED = re.compile(r"(?:^|\] )line (\d+)$")
 
 
 class Line(NamedTuple):
@@ -161,6 +166,12 @@ def invocations(logs_client: Any, function: str) -> int:
         for event in all_events(logs_client, group, stream["logStreamName"])
     ]
     return sum(message.startswith("START RequestId: ") for message in messages)
+
+
+def numbered(messages: Iterable[str]) -> list[int]:
+    """Return the numbers of those messages that are, or end with, ``line NUMBER``."""
+    found = (NUMBERED.search(message) for message in messages)
+    return [int(match[1]) for match in found if match]
 
 
 def raised(log: TaskLog) -> str:

@@ -1,4 +1,6 @@
-"""Tasks that return at once: a hundred together, and one alone."""
+"""Tasks that return at once, a hundred together and one alone; and forty that wait for a second each."""
+
+import time
 
 from airflow.sdk import DAG, task
 
@@ -9,8 +11,17 @@ def number(value: int) -> int:
     return value
 
 
+@task
+def wait(seconds: float) -> None:
+    """Wait, as for an answer."""
+    time.sleep(seconds)
+
+
 with DAG("bench-executors", schedule=None, max_active_tasks=128):
     number.expand(value=list(range(100)))
 
 with DAG("bench-executor-alone", schedule=None):
     number(1)
+
+with DAG("bench-executors-waiting", schedule=None, max_active_tasks=128):
+    wait.expand(seconds=[1.0] * 40)

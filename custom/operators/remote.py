@@ -5,12 +5,14 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
+from airflow.triggers.base import BaseTrigger
 
 from custom.remote import compose, definitions, sizes
 from custom.remote.container import container, passed_over, size, variables, words
+from custom.triggers.remote import ContainerTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -158,6 +160,10 @@ class RemoteOperator(EcsRunTaskOperator):
         self.task_definition = definitions.matching(self.client, definition, self.log)
         self.overrides = _merged(override, self.overrides or {})
         return super().execute(context)  # type: ignore[no-untyped-call]
+
+    def defer(self, *, trigger: BaseTrigger, **how: Any) -> NoReturn:
+        """Wait in the triggerer, by our own trigger in place of the provider's."""
+        super().defer(trigger=ContainerTrigger(**trigger.serialize()[1]), **how)
 
     def execute_complete(self, context: "Context", event: dict[str, Any] | None = None) -> str | None:
         """Go on when the container has ended; called by Airflow if the task has deferred."""

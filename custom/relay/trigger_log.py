@@ -54,14 +54,22 @@ async def read_by_supervisor() -> None:
     await _until(all_read)
 
 
+def be_plain() -> None:
+    """Leave dag, run and so on, which Airflow binds to each record of a trigger, out of this context's.
+
+    For a short line that is half of the bytes that the supervisor has to read.
+    """
+    # The supervisor finds the log by it.
+    trigger_id = get_contextvars().get("trigger_id")
+    clear_contextvars()
+    bind_contextvars(trigger_id=trigger_id)
+
+
 def write_plainly[Result](write: Callable[[], Result]) -> Result:
-    """Call what logs, without the dag, run and so on that Airflow binds to each record of a trigger."""
+    """Call what logs, and have its records plain; later ones are as they were."""
 
     def plainly() -> Result:
-        # The supervisor finds the log by it.
-        trigger_id = get_contextvars().get("trigger_id")
-        clear_contextvars()
-        bind_contextvars(trigger_id=trigger_id)
+        be_plain()
         return write()
 
     return copy_context().run(plainly)

@@ -1,9 +1,11 @@
 """The amazon provider's operators and sensors of ECS, with an executor of Airflow's own beside them."""
 
 import os
+from datetime import timedelta
 from typing import Any
 
-from airflow.providers.amazon.aws.hooks.ecs import EcsTaskDefinitionStates, EcsTaskStates
+import boto3
+from airflow.providers.amazon.aws.hooks.ecs import EcsClusterStates, EcsTaskDefinitionStates, EcsTaskStates
 from airflow.providers.amazon.aws.operators.ecs import (
     EcsCreateClusterOperator,
     EcsDeleteClusterOperator,
@@ -16,7 +18,9 @@ from airflow.providers.amazon.aws.sensors.ecs import (
     EcsTaskDefinitionStateSensor,
     EcsTaskStateSensor,
 )
-from airflow.sdk import DAG, TriggerRule
+from airflow.sdk import DAG, TriggerRule, task
+
+from custom.operators.remote import RemoteOperator
 
 CLUSTER = "test-ecs"
 GROUP = "/ecs/test"
@@ -108,3 +112,100 @@ with DAG(dag_id="test-ecs", schedule=None, is_paused_upon_creation=False):
     create >> is_active >> register >> is_registered >> [*runs, begun]
     begun >> is_stopped
     [*runs, is_stopped] >> deregister >> is_inactive >> delete
+
+# A container with much to say. The provider's deferred operator is not among those that relay it: Airflow may
+# lose the last lines of its trigger.
+MANY_LINES = "seq -f 'line %.0f' 10000"
+# What overlays/ecs.yml makes: cluster, definition and container have this name, and so has its log group.
+NAME = "airflow"
+ON_FARGATE: dict[str, Any] = {
+    "cluster": NAME,
+    "launch_type": "FARGATE",
+    "network_configuration": {"awsvpcConfiguration": {"subnets": ["subnet-test"]}},
+}
+
+
+with DAG(dag_id="test-ecs-lines", schedule=None, is_paused_upon_creation=False):
+    EcsRunTaskOperator(
+        task_id="waited",
+        task_definition=NAME,
+        overrides={"containerOverrides": [{"name": NAME, "command": ["sh", "-c", MANY_LINES]}]},
+        container_name=NAME,
+        awslogs_group=f"/ecs/{NAME}",
+        awslogs_stream_prefix=NAME,
+        awslogs_region=REGION,
+        awslogs_fetch_interval=timedelta(seconds=1),
+        waiter_delay=1,
+        **ON_FARGATE,
+    )
+    for name, is_deferrable in (("remote", False), ("remote_deferrable", True)):
+        RemoteOperator(
+            task_id=name,
+            service={"image": IMAGE, "command": MANY_LINES},
+            container_name=NAME,
+            execution_role_arn=ROLE,
+            awslogs_group=f"/ecs/{NAME}",
+            deferrable=is_deferrable,
+            **ON_FARGATE,
+        )
+
+
+@task
+def subnets() -> list[str]:
+    """The subnets of the default VPC."""
+    default = [{"Name": "default-for-az", "Values": ["true"]}]
+    found = boto3.client("ec2").describe_subnets(Filters=default)["Subnets"]
+    return [subnet["SubnetId"] for subnet in found]
+
+
+# As the provider's own system test has it: no launch type and no roles, in the network of the account; who
+# waits for a cluster is a sensor.
+with DAG(dag_id="test-ecs-instances", schedule=None, is_paused_upon_creation=False):
+    short_lived = "test-ecs-short-lived"
+    begin = EcsCreateClusterOperator(task_id="begin", cluster_name=short_lived, wait_for_completion=False)
+    has_begun = EcsClusterStateSensor(task_id="has_begun", cluster_name=short_lived, poke_interval=1)
+    definition = EcsRegisterTaskDefinitionOperator(
+        task_id="definition",
+        family="test-ecs-instances",
+        container_definitions=[
+            {
+                "name": "main",
+                "image": IMAGE,
+                "workingDirectory": "/usr/bin",
+                "entryPoint": ["sh", "-c"],
+                "command": ["ls"],
+                "logConfiguration": LOGS,
+            }
+        ],
+        register_task_kwargs={"cpu": "256", "memory": "512", "networkMode": "awsvpc"},
+    )
+    on_an_instance = EcsRunTaskOperator(
+        task_id="on_an_instance",
+        # The agent is its instance.
+        cluster="default",
+        task_definition="{{ ti.xcom_pull(task_ids='definition') }}",
+        reattach=True,
+        overrides={"containerOverrides": [{"name": "main", "command": ["echo in $PWD"]}]},
+        network_configuration={"awsvpcConfiguration": {"subnets": subnets()}},
+        awslogs_group=GROUP,
+        awslogs_region=REGION,
+        awslogs_stream_prefix="test/main",
+    )
+    out_of_use = EcsDeregisterTaskDefinitionOperator(
+        task_id="out_of_use",
+        task_definition="{{ ti.xcom_pull(task_ids='definition') }}",
+        trigger_rule=TriggerRule.ALL_DONE,
+    )
+    end = EcsDeleteClusterOperator(
+        task_id="end",
+        cluster_name=short_lived,
+        wait_for_completion=False,
+        trigger_rule=TriggerRule.ALL_DONE,
+    )
+    has_ended = EcsClusterStateSensor(
+        task_id="has_ended",
+        cluster_name=short_lived,
+        target_state=EcsClusterStates.INACTIVE,
+        poke_interval=1,
+    )
+    begin >> has_begun >> definition >> on_an_instance >> out_of_use >> end >> has_ended

@@ -14,7 +14,7 @@ from localstack import config
 from localstack.aws.api import RequestContext
 from localstack.services.moto import call_moto
 
-from windtunnel_emulator.batch import definitions, environments, jobs, listing
+from windtunnel_emulator.batch import definitions, environments, jobs, listing, task_definitions
 from windtunnel_emulator.batch.errors import client_exception
 from windtunnel_emulator.batch.jobs import Job
 from windtunnel_emulator.batch.scheduler import Scheduler
@@ -123,6 +123,7 @@ def submit_job(context: RequestContext, request: Request) -> Answer:
         raise client_exception(f"Array size must be between {SMALLEST_ARRAY} and {LARGEST_ARRAY}")
     parent.size = size
     parent.waits_for = _waits_for(parent)
+    task_definitions.register(definition, context.account_id, context.region)
     scheduler().add([parent, *_children(parent)])
     return {"jobName": parent.name, "jobId": parent.id, "jobArn": parent.arn}
 

@@ -55,7 +55,7 @@ def keeping(service: str, operation: str, handler: Handler) -> Handler:
 
     def handle(context: RequestContext, request: Mapping[str, Any]) -> Any:
         answer = handler(context, request)
-        _save(service)
+        save(service)
         return answer
 
     return handle
@@ -84,7 +84,8 @@ def restore(service: str) -> None:
         )
 
 
-def _save(service: str) -> None:
+def save(service: str) -> None:
+    """Save the records of a service, of all accounts and regions."""
     with _SAVING:
         backends = get_backend(service)  # type: ignore[call-overload]
         found = {

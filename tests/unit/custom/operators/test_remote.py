@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 from airflow.providers.amazon.aws.operators.ecs import EcsRunTaskOperator
+from airflow.providers.amazon.aws.triggers.ecs import TaskDoneTrigger
 from airflow.sdk import DAG, XComArg
 from airflow.sdk.bases.operator import ExecutorSafeguard
 from airflow.sdk.definitions.mappedoperator import MappedOperator
+from airflow.sdk.exceptions import TaskDeferred
 
 from custom.operators import remote
 from custom.operators.remote import RemoteOperator
+from custom.triggers.remote import ContainerTrigger
 from tests.unit.custom.remote.ecs_stand_in import ARN, EcsStandIn
 
 FAMILY = "d-group_t"
@@ -188,6 +191,16 @@ def test_a_task_that_was_deferred_finds_them_too(ecs: EcsStandIn, monkeypatch: p
     context: Any = {"ti": SimpleNamespace(dag_id="d", task_id="group.t", map_index=-1)}
 
     assert operator.execute_complete(context, {}) == f"/ecs/{FAMILY}"
+
+
+def test_a_deferred_task_waits_by_a_trigger_that_loses_no_line() -> None:
+    theirs = TaskDoneTrigger("airflow", "arn", 1, 2, "connection", "region", "/group", "stream")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        make().defer(trigger=theirs, method_name="execute_complete")
+
+    assert isinstance(deferred.value.trigger, ContainerTrigger)
+    assert deferred.value.trigger.serialize()[1] == theirs.serialize()[1]
 
 
 def test_further_overrides_are_laid_over_ours(ecs: EcsStandIn) -> None:

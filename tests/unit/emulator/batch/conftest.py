@@ -4,14 +4,16 @@ import itertools
 import json
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from localstack.aws.forwarder import create_aws_request_context
 
 from windtunnel_emulator import control_planes
-from windtunnel_emulator.batch import environments, operations
+from windtunnel_emulator.batch import environments, operations, task_definitions
 from windtunnel_emulator.batch.scheduler import Scheduler
 from windtunnel_emulator.containers.work import Work, WorkQueue
 
@@ -32,16 +34,22 @@ class Batch:
     def __init__(self, queue: WorkQueue) -> None:
         self.account = str(next(ACCOUNTS))
         self.queue = queue
-        self._service = control_planes.batch.factory().create_service()
+        self._services = {
+            name: getattr(control_planes, name).factory().create_service() for name in ("batch", "ecs")
+        }
 
     def __call__(self, operation: str, **parameters: Any) -> dict[str, Any]:
-        context = create_aws_request_context("batch", operation, parameters=parameters, region=REGION)
+        return self.ask("batch", operation, **parameters)
+
+    def ask(self, service: str, operation: str, **parameters: Any) -> dict[str, Any]:
+        """Call Batch or another service that it works with."""
+        context = create_aws_request_context(service, operation, parameters=parameters, region=REGION)
         context.account_id, context.region = self.account, REGION
-        credential = f"Credential={self.account}/20300101/{REGION}/batch/aws4_request"
+        credential = f"Credential={self.account}/20300101/{REGION}/{service}/aws4_request"
         context.request.headers.update(
             {"x-moto-account-id": self.account, "Authorization": f"AWS4-HMAC-SHA256 {credential}"}
         )
-        answer = self._service.skeleton.invoke(context)
+        answer = self._services[service].skeleton.invoke(context)
         content: dict[str, Any] = json.loads(answer.get_data() or "{}")
         if answer.status_code >= 400:
             raise Refused(answer.headers["x-amzn-errortype"], content["message"])
@@ -142,6 +150,14 @@ def batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Batch]:
     scheduler = Scheduler(queue, environments.backend, tmp_path)
     monkeypatch.setattr(operations, "scheduler", lambda: scheduler)
     made = Batch(queue)
+
+    def clients(aws_access_key_id: str, region_name: str) -> SimpleNamespace:
+        """What Batch itself calls ECS by."""
+        assert (aws_access_key_id, region_name) == (made.account, REGION)
+        register = partial(made.ask, "ecs", "RegisterTaskDefinition")
+        return SimpleNamespace(ecs=SimpleNamespace(register_task_definition=register))
+
+    monkeypatch.setattr(task_definitions, "connect_to", clients)
     made.environment()
     made.job_queue()
     made.definition()
