@@ -41,7 +41,6 @@ def test_the_providers_operators_and_sensors_of_ecs(
 def test_a_remote_operator_runs_its_container_and_registers_it_once(
     airflow: AirflowClient, airflow_stack: StackUnderTest
 ) -> None:
-    airflow.unpause("example-remote")
     for _ in range(2):
         run = airflow.wait(airflow.trigger("example-remote"), timeout=90)
         assert run.state == "success", "\n".join(airflow.failures(run))
