@@ -1,8 +1,13 @@
 """A page of the webserver that shows a CloudWatch log stream: an emulated AWS has no console to look into.
 
 ``GET /cloudwatch/log-events?group=…&stream=…`` answers with the stream as plain text; without a stream, with
-all streams of the group, those events that match ``filter_pattern``. For users who may read task logs.
-Airflow's own credentials read, those of the connection ``aws_default``.
+all streams of the group, those events that match ``filter_pattern``. Airflow's own credentials read, those of
+the connection ``aws_default``.
+
+``GET /cloudwatch/container-log?task_instance=…`` leads on to the stream of the container in which an executor
+has run a try of a task. The executor's connection is asked for it.
+
+Both are for users who may read task logs.
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,6 +15,8 @@ from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
+from uuid import UUID
 
 from airflow.plugins_manager import AirflowPlugin
 
@@ -24,7 +31,7 @@ _INDENT = "\n" + " " * len("2026-01-31T23:59:59.999Z ")
 
 
 class CloudWatchLogsPlugin(AirflowPlugin):
-    """Puts the page into the webserver."""
+    """Puts the page into the webserver, and the link to a container's log on the pages of tasks."""
 
     name = "cloudwatch_logs"
 
@@ -32,6 +39,13 @@ class CloudWatchLogsPlugin(AirflowPlugin):
     def fastapi_apps(self) -> list[dict[str, Any]]:  # type: ignore[override]  # Airflow only reads it
         """Return the page's app. Only the webserver asks for it."""
         return [{"name": "CloudWatch Logs", "url_prefix": "/cloudwatch", "app": make_app()}]
+
+    @cached_property
+    def global_operator_extra_links(self) -> list[Any]:  # type: ignore[override]  # the same
+        """Return the links that each task has: none if no executor of this Airflow runs containers."""
+        from custom.links.container_log import links
+
+        return [*links()]
 
 
 def make_app() -> "FastAPI":
@@ -58,20 +72,48 @@ def make_app() -> "FastAPI":
     ) -> Response:
         return _answer(region, group, stream, filter_pattern)
 
+    @app.get("/container-log")
+    def container_log(task_instance: UUID) -> Response:
+        return _lead_on(task_instance)
+
     return app
+
+
+def _lead_on(task_instance: UUID) -> "Response":
+    from botocore.exceptions import BotoCoreError, ClientError
+    from fastapi.responses import RedirectResponse
+
+    from custom.links.container_log import task_try
+    from custom.links.container_streams import NoLogStream, container_log_url
+
+    found = task_try(task_instance)
+    if found is None:
+        return _plain(404, f"No container has run a task instance with the id {task_instance}.\n")
+    try:
+        url = container_log_url(found)
+    except NoLogStream as reason:
+        return _plain(404, f"{reason}\n")
+    except (BotoCoreError, ClientError) as error:
+        return _plain(502, f"AWS does not say where the log of {found.external_executor_id} is: {error}\n")
+    # Without a scheme it is relative to the web page, which is one step up from here.
+    return RedirectResponse(
+        url if urlsplit(url).scheme else f"../{url}", headers={"Cache-Control": "no-store"}
+    )
 
 
 def _answer(region: str, group: str, stream: str, filter_pattern: str) -> "Response":
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from custom.links.quick_client import quick_client
+
     where = f"log stream {stream} in the group {group}" if stream else f"log group {group}"
     try:
-        client = _client(region)
+        client = quick_client("logs", region)
         pages = _stream(client, group, stream) if stream else _group(client, group, filter_pattern)
         return _plain(200, _text(chain.from_iterable(pages)))
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
-            hint = "A function makes it as it sends its first lines: load again then."
+            hint = "A function or a container makes it as it sends its first lines: load again then."
             return _plain(404, f"There is no {where}. {hint}\n")
         return _plain(502, f"CloudWatch Logs refuses to show the {where}: {error}\n")
     except BotoCoreError as error:
@@ -86,15 +128,6 @@ def _plain(status: int, text: str) -> "Response":
     content = text.encode("utf-8", errors="backslashreplace")
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
     return PlainTextResponse(content, status, headers)
-
-
-def _client(region: str) -> Any:
-    from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
-    from botocore.config import Config
-
-    # A person waits, and can ask again.
-    config = Config(connect_timeout=2, read_timeout=10, retries={"total_max_attempts": 1})
-    return AwsLogsHook(aws_conn_id="aws_default", region_name=region or None, config=config).conn
 
 
 def _stream(client: Any, group: str, stream: str) -> Iterator[list[dict[str, Any]]]:

@@ -23,6 +23,9 @@ def released(run_id: str) -> str:
     return f"test-executor/{run_id}/released"
 
 
+# Only an overlay gives the stack a second executor.
+OTHER = "local" if "local:" in conf.get("core", "executor") else None
+
 with DAG("test-executor", schedule=None, is_paused_upon_creation=False):
 
     @task
@@ -47,9 +50,7 @@ with DAG("test-executor", schedule=None, is_paused_upon_creation=False):
             raise ValueError("the first try fails")
         return int(number)
 
-    # Only an overlay gives the stack a second executor.
-    other = "local" if "local:" in conf.get("core", "executor") else None
-    seen = [where("HOME"), where.override(task_id="elsewhere", executor=other)("HOME")]
+    seen = [where("HOME"), where.override(task_id="elsewhere", executor=OTHER)("HOME")]
     add(seen)  # type: ignore[arg-type]
     fail_once()
 
@@ -61,6 +62,20 @@ with DAG("test-executor-fails", schedule=None, is_paused_upon_creation=False):
         raise ValueError("this task fails")
 
     fail()
+
+
+with DAG("test-executor-tells", schedule=None, is_paused_upon_creation=False):
+
+    @task(retries=1, retry_delay=timedelta(0))
+    def tell(number: int) -> None:
+        """Tell who it is, and fail at the first try of number 1."""
+        try_number = get_current_context()["ti"].try_number
+        print(f"this is try {try_number} of number {number}")  # noqa: T201
+        if (number, try_number) == (1, 1):
+            raise ValueError("the first try fails")
+
+    tell.expand(number=[0, 1])
+    tell.override(task_id="elsewhere", executor=OTHER)(2)
 
 
 class Defers(BaseOperator):

@@ -17,6 +17,7 @@ from tests.support import (
     no_aws_settings_of_this_machine,
     settings,
 )
+from tests.visitor import Visitor
 from windtunnel.airflow_api.client import AirflowClient
 from windtunnel.stack.base import Stack
 from windtunnel.testing.stack import RunningStack
@@ -74,7 +75,13 @@ def airflow(windtunnel: RunningStack) -> AirflowClient:
     return windtunnel.airflow
 
 
-# The configuration of a run of each example DAG.
+@pytest.fixture
+def admin(airflow_stack: StackUnderTest) -> Visitor:
+    """The administrator before the web page."""
+    return Visitor.admin(airflow_stack)
+
+
+# The configuration of a run of each example DAG that every stack has.
 EXAMPLES: dict[str, dict[str, Any]] = {
     "example-lambda": {"max_len": 1, "interval": 0},
     "example-lambda-deferrable": {"max_len": 2},

@@ -59,7 +59,6 @@ def test_a_task_on_an_instance_and_what_its_operators_leave(
 def test_a_remote_operator_runs_its_container_and_registers_it_once(
     airflow: AirflowClient, airflow_stack: StackUnderTest
 ) -> None:
-    airflow.unpause("example-remote")
     for _ in range(2):
         run = airflow.wait(airflow.trigger("example-remote"), timeout=90)
         assert run.state == "success", "\n".join(airflow.failures(run))

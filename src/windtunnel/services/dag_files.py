@@ -42,8 +42,13 @@ def suspects(folder: Path, known: Collection[str]) -> list[str]:
 
 
 def makes_dags(path: Path) -> bool:
-    """Return whether a file calls ``DAG`` or ``dag``, or decorates a function with it."""
-    nodes = list(_nodes(path))
+    """Return whether a file calls ``DAG`` or ``dag``, or decorates a function with it.
+
+    What stands below an ``if`` at the top of the file does not count: a DAG may be for stacks with a certain
+    executor alone, and Airflow refuses it elsewhere.
+    """
+    statements = [statement for statement in _statements(path) if not isinstance(statement, ast.If)]
+    nodes = [node for statement in statements for node in ast.walk(statement)]
     used = [node.func for node in nodes if isinstance(node, ast.Call)]
     used += [name for node in nodes if isinstance(node, ast.FunctionDef) for name in node.decorator_list]
     return any(getattr(name, "id", getattr(name, "attr", None)) in MAKERS for name in used)
@@ -51,7 +56,7 @@ def makes_dags(path: Path) -> bool:
 
 def _imports(path: Path, folder: Path) -> Iterator[str]:
     package = path.relative_to(folder).parent.parts
-    for node in _nodes(path):
+    for node in (node for statement in _statements(path) for node in ast.walk(statement)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -62,8 +67,8 @@ def _imports(path: Path, folder: Path) -> Iterator[str]:
             yield from (f"{module}.{alias.name}".lstrip(".") for alias in node.names)
 
 
-def _nodes(path: Path) -> Iterator[ast.AST]:
+def _statements(path: Path) -> list[ast.stmt]:
     try:
-        yield from ast.walk(ast.parse(path.read_bytes()))
+        return ast.parse(path.read_bytes()).body
     except (SyntaxError, ValueError):  # a zip, for example
-        return
+        return []

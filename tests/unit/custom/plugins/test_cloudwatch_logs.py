@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from typing import Any
+from uuid import UUID
 
 import boto3
 import pytest
@@ -15,13 +16,16 @@ from airflow.api_fastapi.auth.managers.base_auth_manager import COOKIE_NAME_JWT_
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 from airflow.api_fastapi.auth.managers.simple.user import SimpleAuthManagerUser
-from airflow.providers.amazon.aws.hooks.logs import AwsLogsHook
+from airflow.providers.amazon.aws.hooks.base_aws import AwsBaseHook
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.exceptions import EndpointConnectionError
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from custom.links import container_log, container_streams
 from custom.links.cloudwatch_logs import log_stream_url
+from custom.links.container_log import TaskTry
+from custom.links.container_streams import NoLogStream
 from custom.plugins import cloudwatch_logs
 from custom.plugins.cloudwatch_logs import CloudWatchLogsPlugin
 
@@ -100,12 +104,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> CloudWatch:
     monkeypatch.setenv("AIRFLOW_CONN_AWS_DEFAULT", "aws://")
     aws = CloudWatch()
 
-    def get_session(self: AwsLogsHook, region_name: str | None = None, deferrable: bool = False) -> Any:
+    def get_session(self: AwsBaseHook, region_name: str | None = None, deferrable: bool = False) -> Any:
         session = boto3.session.Session(region_name=region_name)
         session.events.register("before-send", aws)
         return session
 
-    monkeypatch.setattr(AwsLogsHook, "get_session", get_session)
+    monkeypatch.setattr(AwsBaseHook, "get_session", get_session)
     return aws
 
 
@@ -289,6 +293,86 @@ def test_the_link_of_a_task_leads_here(viewer: TestClient, aws: CloudWatch) -> N
 
     assert aws.requests[0].url == "https://logs.eu-west-1.amazonaws.com/"
     assert aws.asked()[0][1]["logStreamName"] == stream
+
+
+CONTAINER = "/cloudwatch/container-log"
+TASK = UUID(int=1)
+
+
+@pytest.fixture
+def containers(monkeypatch: pytest.MonkeyPatch) -> dict[UUID, Any]:
+    """What is said of the log of each task instance: an address, or why there is none."""
+    containers: dict[UUID, Any] = {}
+
+    def task_try(task_instance: UUID) -> TaskTry | None:
+        return TaskTry(task_instance, "E", "the-job", {}, None) if task_instance in containers else None
+
+    def container_log_url(one: TaskTry) -> str:
+        answer = containers[one.id]
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setattr(container_log, "task_try", task_try)
+    monkeypatch.setattr(container_streams, "container_log_url", container_log_url)
+    return containers
+
+
+def test_a_container_leads_on_to_its_stream(viewer: TestClient, aws: CloudWatch, containers: Any) -> None:
+    containers[TASK] = log_stream_url("eu-west-1", "aws", "http://localstack:4566", "/ecs/airflow", "a/b/1")
+
+    answer = viewer.get(CONTAINER, params={"task_instance": str(TASK)})
+
+    assert answer.status_code == 200
+    assert answer.url.path == PAGE
+    assert aws.asked()[0][1]["logStreamName"] == "a/b/1"
+
+
+def test_on_aws_it_leads_on_to_the_console(viewer: TestClient, containers: Any) -> None:
+    containers[TASK] = log_stream_url(
+        "eu-west-1", "aws", "https://logs.eu-west-1.amazonaws.com", "/ecs/airflow", "a/b/1"
+    )
+
+    answer = viewer.get(CONTAINER, params={"task_instance": str(TASK)}, follow_redirects=False)
+
+    assert answer.headers["location"] == containers[TASK]
+    assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("trouble", "status", "text"),
+    [
+        (NoLogStream("It is RUNNABLE."), 404, "It is RUNNABLE."),
+        (EndpointConnectionError(endpoint_url="http://localstack:4566"), 502, "the log of the-job is: Could"),
+    ],
+)
+def test_why_there_is_no_stream_is_told(
+    viewer: TestClient, containers: Any, trouble: Exception, status: int, text: str
+) -> None:
+    containers[TASK] = trouble
+
+    answer = viewer.get(CONTAINER, params={"task_instance": str(TASK)})
+
+    assert (answer.status_code, text in answer.text) == (status, True)
+    assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+
+
+def test_a_task_that_no_container_has_run_is_404(viewer: TestClient, containers: Any) -> None:
+    answer = viewer.get(CONTAINER, params={"task_instance": str(TASK)})
+
+    assert (answer.status_code, str(TASK) in answer.text) == (404, True)
+
+
+@pytest.mark.parametrize(("login", "status"), [("", 401), ("no role", 403)])
+def test_who_may_not_read_logs_is_not_led_on(
+    anyone: TestClient, containers: Any, login: str, status: int
+) -> None:
+    containers[TASK] = "cloudwatch/log-events?group=g"
+    anyone.cookies[COOKIE_NAME_JWT_TOKEN] = login
+
+    answer = anyone.get(CONTAINER, params={"task_instance": str(TASK)}, follow_redirects=False)
+
+    assert (answer.status_code, "location" in answer.headers) == (status, False)
 
 
 def test_what_only_the_page_needs_is_not_imported_with_the_plugin() -> None:

@@ -38,3 +38,12 @@ def test_a_file_of_the_same_name_elsewhere_is_none(tmp_path: Path) -> None:
     (tmp_path / "helper.py").write_text(DAG)
 
     assert dag_files.suspects(tmp_path, known=("team/main.py",)) == ["helper.py"]
+
+
+def test_a_dag_that_is_made_under_a_condition_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "conditional.py").write_text(
+        f"import os\nif os.environ.get('ECS'):\n    {DAG}else:\n    {DAG}"
+    )
+    (tmp_path / "function.py").write_text(f"def make():\n    if True:\n        {DAG}")
+
+    assert dag_files.suspects(tmp_path, known=()) == ["function.py"]
