@@ -47,7 +47,7 @@ ROLE = "arn:aws:iam::000000000000:role/ecsTaskExecutionRole"
 
 
 @task
-def call(operation: str, **request: Any) -> None:
+def call(operation: str, request: dict[str, Any]) -> None:
     """Call Batch, for which the provider has no operator."""
     getattr(boto3.client("batch"), operation)(**request)
 
@@ -67,18 +67,20 @@ with DAG("test-batch-own", schedule=None, is_paused_upon_creation=False):
     chain(
         call.override(task_id="define")(
             "register_job_definition",
-            jobDefinitionName=OWN,
-            type="container",
-            platformCapabilities=["FARGATE"],
-            containerProperties={
-                "image": "{{ var.value.remote_image }}",
-                "command": ["sleep", "1"],
-                "executionRoleArn": ROLE,
-                "resourceRequirements": [
-                    {"type": "VCPU", "value": "0.25"},
-                    {"type": "MEMORY", "value": "512"},
-                ],
-                "networkConfiguration": {"assignPublicIp": "ENABLED"},
+            {
+                "jobDefinitionName": OWN,
+                "type": "container",
+                "platformCapabilities": ["FARGATE"],
+                "containerProperties": {
+                    "image": "{{ var.value.remote_image }}",
+                    "command": ["sleep", "1"],
+                    "executionRoleArn": ROLE,
+                    "resourceRequirements": [
+                        {"type": "VCPU", "value": "0.25"},
+                        {"type": "MEMORY", "value": "512"},
+                    ],
+                    "networkConfiguration": {"assignPublicIp": "ENABLED"},
+                },
             },
         ),
         BatchCreateComputeEnvironmentOperator(
@@ -99,10 +101,12 @@ with DAG("test-batch-own", schedule=None, is_paused_upon_creation=False):
         look("environment_is_valid"),
         call.override(task_id="queue")(
             "create_job_queue",
-            jobQueueName=OWN,
-            priority=1,
-            state="ENABLED",
-            computeEnvironmentOrder=[{"order": 1, "computeEnvironment": OWN}],
+            {
+                "jobQueueName": OWN,
+                "priority": 1,
+                "state": "ENABLED",
+                "computeEnvironmentOrder": [{"order": 1, "computeEnvironment": OWN}],
+            },
         ),
         look_at_queue("queue_is_valid"),
         BatchOperator(
@@ -114,15 +118,15 @@ with DAG("test-batch-own", schedule=None, is_paused_upon_creation=False):
             poke_interval=1,
             deferrable=True,
         ),
-        call.override(task_id="disable_queue")("update_job_queue", jobQueue=OWN, state="DISABLED"),
+        call.override(task_id="disable_queue")("update_job_queue", {"jobQueue": OWN, "state": "DISABLED"}),
         look_at_queue("queue_is_disabled"),
-        call.override(task_id="delete_queue")("delete_job_queue", jobQueue=OWN),
+        call.override(task_id="delete_queue")("delete_job_queue", {"jobQueue": OWN}),
         look_at_queue("queue_is_gone", treat_non_existing_as_deleted=True),
         call.override(task_id="disable")(
-            "update_compute_environment", computeEnvironment=OWN, state="DISABLED"
+            "update_compute_environment", {"computeEnvironment": OWN, "state": "DISABLED"}
         ),
         look("environment_is_disabled"),
-        call.override(task_id="delete")("delete_compute_environment", computeEnvironment=OWN),
+        call.override(task_id="delete")("delete_compute_environment", {"computeEnvironment": OWN}),
         # Batch has registered it, with ECS.
         EcsDeregisterTaskDefinitionOperator(task_id="deregister", task_definition=f"{OWN}:1"),
     )
