@@ -12,6 +12,9 @@ from windtunnel.stack.settings import ROOT
 
 SOURCES = ("src", "custom", "config", "emulator/src", "lambdas")
 OWN = {"windtunnel", "windtunnel_emulator", "custom", "airflow_relay"}
+# Public in spite of the underscore: https://docs.python.org/3/library/collections.html#collections.namedtuple
+NAMED_TUPLE = {"_asdict", "_field_defaults", "_fields", "_make", "_replace"}
+
 ROW = re.compile(r"^\| `(?P<name>[^`]+)` \| `(?P<file>[^`]+)` \|.*\| `(?P<test>[^`]+)` \|$", re.MULTILINE)
 
 ROWS = [found.groupdict() for found in ROW.finditer((ROOT / "docs" / "borrowed.md").read_text())]
@@ -70,6 +73,8 @@ def _used(tree: ast.Module) -> Iterator[str]:
     }
     for node in ast.walk(tree):
         if not (isinstance(node, ast.Attribute) and re.match("_[a-z]", node.attr)):
+            continue
+        if node.attr in NAMED_TUPLE:
             continue
         base = node.value
         is_super = isinstance(base, ast.Call) and ast.unparse(base.func) == "super"
