@@ -106,6 +106,13 @@ case $service in
     become airflow scheduler --skip-serve-logs "$@"
     ;;
   dag-processor) run_airflow "$service" "$@" ;;
+  celery-worker)
+    prepare
+    await_seeding
+    # What an earlier one has left says nothing of this one.
+    rm -f "${TMPDIR:-/tmp}/celery-heartbeat"
+    become airflow celery worker --skip-serve-logs --without-mingle --without-gossip "$@"
+    ;;
   postgres)
     await_secrets
     exec docker-entrypoint.sh postgres "$@"
@@ -127,5 +134,5 @@ case $service in
     prepare
     exec "$@"
     ;;
-  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, postgres, localstack, ecs-agent, docker-agent, fork-server" ;;
+  *) fail "unknown service '$service'; known are exec, init, webserver, scheduler, dag-processor, triggerer, celery-worker, postgres, localstack, ecs-agent, docker-agent, fork-server" ;;
 esac

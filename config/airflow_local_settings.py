@@ -1,7 +1,7 @@
 """Imported by every Airflow process as it starts (Airflow's own hook for local settings).
 
-The scheduler forks its LocalExecutor's workers, and each worker forks a process for each task. What the
-scheduler has imported by then is there in all of them; what it has not, each task imports again: 0.4 s.
+The scheduler forks its LocalExecutor's workers, and each worker forks a process for each task; so do Celery's
+workers. What has been imported by then is there in all of them; what has not, each task imports again: 0.4 s.
 """
 
 import functools
@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NamedTuple
@@ -155,6 +155,14 @@ def remembered(examine: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return answer
 
 
+def forks_tasks(arguments: Sequence[str]) -> bool:
+    """Whether a command of Airflow forks processes for tasks.
+
+    :param arguments: what follows ``airflow``.
+    """
+    return arguments[:1] == ["scheduler"] or arguments[:2] == ["celery", "worker"]
+
+
 def preload() -> None:
     """Import what every task needs, and see to it that a task does not use what was edited since."""
     for name in PRELOADED:
@@ -187,6 +195,6 @@ logging.getLogger("airflow.utils.log.file_task_handler").addFilter(
     lambda record: record.msg != "Could not read served logs"
 )
 
-# On the local engine the fork server, which the scheduler is forked from, calls it.
-if sys.argv[1:2] == ["scheduler"]:
+# On the local engine the fork server, which both are forked from, calls it.
+if forks_tasks(sys.argv[1:]):
     preload()

@@ -27,6 +27,11 @@ DANGERS: dict[str, tuple[dict[str, str], str]] = {
         {"AIRFLOW_CONN_AWS_DEFAULT": "aws://@/?endpoint_url=https%3A%2F%2Fs3.amazonaws.com"},
         "AIRFLOW_CONN_AWS_DEFAULT",
     ),
+    "a broker of Celery": ({"AIRFLOW__CELERY__BROKER_URL": "redis://:pw@10.1.2.3/0"}, "CELERY__BROKER_URL"),
+    "one of two brokers": (
+        {"AIRFLOW__CELERY__BROKER_URL": "sqs://localstack:4566;sqs://sqs.eu-west-1.amazonaws.com"},
+        "CELERY__BROKER_URL",
+    ),
     "endpoints ignored": (
         {"AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "true"},
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",

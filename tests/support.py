@@ -18,7 +18,7 @@ import pytest
 from docker.models.containers import Container
 
 from windtunnel.airflow_api.client import AirflowClient
-from windtunnel.compose.labels import ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL
+from windtunnel.compose.labels import NUMBER_LABEL, ONE_OFF_LABEL, PROJECT_LABEL, SERVICE_LABEL
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev.tools import CHROMIUM
 from windtunnel.local import processes
@@ -270,9 +270,11 @@ class StackUnderTest:
         return self.stack.exec("scheduler", "sh", "-c", 'echo "$AIRFLOW_HOME/logs"').strip()
 
     def container(self, service: str) -> Container:
-        """The service's container."""
+        """The service's container, or that of a replica: ``worker-1``."""
         client = docker.from_env()
-        labels = [f"{PROJECT_LABEL}={self.stack.project}", f"{SERVICE_LABEL}={service}"]
+        name, _, number = service.rpartition("-")
+        own = [f"{SERVICE_LABEL}={name}", f"{NUMBER_LABEL}={number}"] if number.isdigit() else []
+        labels = [f"{PROJECT_LABEL}={self.stack.project}", *(own or [f"{SERVICE_LABEL}={service}"])]
         (container,) = client.containers.list(
             all=True, filters={"label": [*labels, f"{ONE_OFF_LABEL}=False"]}
         )
@@ -320,7 +322,7 @@ class StackUnderTest:
             self.container(service).kill()
 
     def _is_gone(self, service: str) -> bool:
-        return not self.stack.is_running(service)
+        return not any(one.label == service and one.state == "running" for one in self.stack.services())
 
     def start(self, service: str) -> None:
         if isinstance(self.stack, ProcessStack):

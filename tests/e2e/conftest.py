@@ -32,9 +32,14 @@ def _environment() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def windtunnel_settings(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
+def windtunnel_settings(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> Mapping[str, str]:
     """Our own DAGs and functions with those of the tests, as copies that a test may edit."""
-    return settings(tmp_path_factory.mktemp("e2e"))
+    # Workers of Celery have slots of their own; the scheduler's are for what is in the queue, too.
+    overlays = pytestconfig.getoption("windtunnel_with") or ()
+    more = {"PARALLELISM": ""} if "celery" in overlays else {}
+    return settings(tmp_path_factory.mktemp("e2e")) | more
 
 
 @pytest.fixture(scope="session")

@@ -106,6 +106,8 @@ def value_for(name: str, folder: Path) -> str:
     """A value that a user may give to the variable, different from its default."""
     if name.endswith("_PORT"):
         return "0"
+    if name.endswith("_GRACE"):
+        return "90s"
     path = folder / name.lower()
     if name.endswith("_FOLDER"):
         path.mkdir()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from windtunnel.local import healthcheck
+from windtunnel.local import composefile, healthcheck
 from windtunnel.local.processes import SERVICES
 from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding.installing import PREFIX, Installer
@@ -175,9 +175,9 @@ def test_every_service_that_stays_has_a_health_check(stack: ProcessStack) -> Non
     stay = {name for name, service in stack.configuration["services"].items() if service["restart"] != "no"}
 
     of_overlays = {
-        name
+        service["healthcheck"]["test"].removeprefix(healthcheck.OURS)
         for overlay in OVERLAYS
-        for name, service in yaml.safe_load(overlay.read_text())["services"].items()
+        for service in yaml.safe_load(overlay.read_text())["services"].values()
         if service.get("restart", "no") != "no"
     }
     assert set(probes.PROBES) == stay | of_overlays
@@ -295,3 +295,17 @@ def test_a_service_that_waits_for_localstack_has_the_patience_of_its_health_chec
     service = ProcessStack(Settings.of("tunnel")).configuration["services"]["localstack"]
 
     assert healthcheck.start_period(service) == probes.PATIENCE
+
+
+@pytest.mark.parametrize("worker", ["worker", "heavy-worker"])
+def test_workers_of_celery_are_given_what_the_scheduler_is_given(worker: str) -> None:
+    """An overlay cannot share it; with another variable a worker would be no fork of the fork server."""
+    overlay = ROOT / "overlays" / "celery.yml"
+    services = composefile.read(Settings.of("tunnel", {"ENV_FILE": "/dev/null"}, overlays=[overlay]))[
+        "services"
+    ]
+    scheduler = services["scheduler"]
+
+    shared = ("image", "user", "init", "restart", "environment", "volumes", "env_file")
+    assert {name: services[worker][name] for name in shared} == {name: scheduler[name] for name in shared}
+    assert {"webserver", "localstack", "postgres"} <= set(services[worker]["depends_on"])

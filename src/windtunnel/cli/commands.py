@@ -166,6 +166,21 @@ def down(
     say("stopped, and its data deleted" if volumes else f"stopped; {kept}")
 
 
+@app.command("scale", epilog=example(f"{COMMAND} scale worker=3"))
+def scale_services(
+    replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=N…", help="How many of which service.")],
+    engine_name: EngineName = None,
+) -> None:
+    """Change how many replicas of a service run; one that goes has its grace period to end in."""
+    with failures_explained():
+        wanted = overlays.parsed_scale(replicas, "scale")
+        stack = chosen(engine_name)
+        if not stack.is_there():
+            refuse("the stack does not run", f"{COMMAND} up --scale {replicas[0]}")
+        with working("scaling"):
+            stack.scaled(wanted).up(say, only=wanted)
+
+
 @app.command("status", epilog=example(f"{COMMAND} status", f"{COMMAND} status 'example-*'"))
 def show_status(
     dags: Annotated[str, typer.Argument(help="Of the DAGs to be listed, a pattern as of a shell.")] = "",

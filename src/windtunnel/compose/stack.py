@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +26,7 @@ from windtunnel.compose.labels import (
     SERVICE_LABEL,
 )
 from windtunnel.services.probes import DEFINITE
-from windtunnel.stack import offline, ports
+from windtunnel.stack import offline, overlays, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import CLEAR_LINE, tail
@@ -94,7 +94,9 @@ class ComposeStack(Stack):
             own = sorted((one for one in found if one.name == name), key=lambda one: one.replica)
             # Replicas are numbered from 1 on; a service that has one replica goes by its name alone.
             own = [one if name in numbered else replace(one, replica=0) for one in own]
-            services += own or [Service(name)]
+            # Of one that is to have no replica, nothing is missing.
+            if own or overlays.replicas(name, self.configuration, self.settings.scale):
+                services += own or [Service(name)]
         return services
 
     def is_there(self) -> bool:
@@ -207,11 +209,12 @@ class ComposeStack(Stack):
         return resources.findings(self)
 
     @contextlib.contextmanager
-    def _starting(self, on_line: Say) -> Iterator[Advance]:
+    def _starting(self, on_line: Say, names: Collection[str]) -> Iterator[Advance]:
         scale = [f"--scale={service}={number}" for service, number in self.settings.scale.items()]
+        only = [] if set(names) == set(self.service_names) else ["--no-deps", *names]
         with tempfile.TemporaryFile("w+") as errors:
             process = self.popen(
-                ["docker", "compose", "up", "--detach", "--no-build", "--remove-orphans", *scale],
+                ["docker", "compose", "up", "--detach", "--no-build", "--remove-orphans", *scale, *only],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
                 env={**self.command_variables, **self._chosen_ports(on_line)},
             )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from windtunnel.seeding.resources import load_resources
 from windtunnel.seeding.validation import SeedingError
 from windtunnel.services import init, real_aws, slots
-from windtunnel.stack import choose, env_file, overlays
+from windtunnel.stack import choose, env_file, overlays, workers
 from windtunnel.stack.base import Say, Stack
 from windtunnel.stack.errors import Finding, StackError, Unmet
 from windtunnel.stack.settings import FOLDERS, PORTS, Settings
@@ -41,6 +41,7 @@ def engine_findings(stack: Stack) -> list[Finding]:
             *choose.on_other_engines(stack),
             *overlays.engine_findings(stack.settings, stack.engine),
             *overlays.scale_findings(stack.settings.scale, stack.configuration),
+            *workers.findings(stack.configuration, stack.settings.scale),
             *ports_in_use(stack),
         ]
     except StackError as error:

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property, partial
@@ -17,7 +17,7 @@ from windtunnel.local import composefile, logs, postgres, processes, resources
 from windtunnel.local.definitions import FORK_SERVER, Definitions
 from windtunnel.local.healthcheck import Watch, probe_of, probed, start_period
 from windtunnel.local.layout import REMEDY, Layout, link, remove
-from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor
+from windtunnel.local.supervisor import STOP_GRACE_PERIOD, Supervisor, grace_period
 from windtunnel.local.venvs import LOCALSTACK_LIBRARY, NAMES, Venvs
 from windtunnel.stack import overlays, ports
 from windtunnel.stack.base import IS_IT_RUNNING, Say, Stack
@@ -57,11 +57,16 @@ class ProcessStack(Stack):
         return composefile.read(self.settings)
 
     def labels(self, name: str) -> list[str]:
-        """Return the names of a service's processes: its own, or ``worker-1``, ``worker-2`` for replicas."""
+        """Return the names of a service's processes: its own, or ``worker-1``, ``worker-2`` for replicas.
+
+        One that names a number, even 1, keeps the names of the others when the number changes.
+        """
         if name == FORK_SERVER:
             return [name]
         number = overlays.replicas(name, self.configuration, self.settings.scale)
-        return [name] if number == 1 else [f"{name}-{replica}" for replica in range(1, number + 1)]
+        if number == 1 and "scale" not in self.configuration["services"][name]:
+            return [name]
+        return [f"{name}-{replica}" for replica in range(1, number + 1)]
 
     @property
     def log_names(self) -> list[str]:
@@ -73,7 +78,7 @@ class ProcessStack(Stack):
 
     def variables(self, service: str) -> Mapping[str, str]:
         """Return all variables of a service: nothing is inherited from this shell, as in a container."""
-        return self._variables(service, self.labels(service)[0])
+        return self._variables(service, next(iter(self.labels(service)), service))
 
     def _variables(self, service: str, label: str) -> Mapping[str, str]:
         return dict(self._definitions(self._ports()).of(service, label)["environment"])
@@ -187,7 +192,7 @@ class ProcessStack(Stack):
         return resources.memory_and_disk(self)
 
     @contextlib.contextmanager
-    def _starting(self, on_line: Say) -> Iterator[Advance]:
+    def _starting(self, on_line: Say, names: Collection[str]) -> Iterator[Advance]:
         self.supervisor.require_usable_path()
         self.layout.folder.mkdir(parents=True, exist_ok=True)
         # Of two starts at the same time, the second one finds the stack running.
@@ -203,8 +208,8 @@ class ProcessStack(Stack):
                 self._write(resources.chosen_ports(self.settings, on_line))
                 self.supervisor.start(self)
             self.supervisor.start_fork_server()
-            waiting = set(self.service_names)
-            self._watch = watch = Watch(len(self._labels(waiting)))
+            waiting = set(names)
+            self._watch = watch = Watch(len(self._labels(self.service_names)))
             try:
                 yield partial(self._advance, waiting, watch)
             finally:
@@ -267,7 +272,9 @@ class ProcessStack(Stack):
                 for label in self._labels(group):
                     self.supervisor.call("stopProcess", label, False)
                 stopped = partial(self.supervisor.have_stopped, self._labels(group))
-                wait_until(f"{', '.join(group)} to stop", stopped, timeout=STOP_GRACE_PERIOD * 3)
+                services = self.configuration["services"]
+                patience = max(grace_period(services[name]) for name in group)
+                wait_until(f"{', '.join(group)} to stop", stopped, timeout=patience + STOP_GRACE_PERIOD * 2)
                 left = [name for name in left if name in needed]
             self.supervisor.stop()
 
@@ -294,7 +301,7 @@ class ProcessStack(Stack):
         self.stream(*argv, what=what, on_line=on_line, next_step=next_step, env=self.variables(service))
 
     def _require(self, service: str) -> None:
-        if self.supervisor.state(self.labels(service)[0]) != "running":
+        if not any(self.supervisor.state(label) == "running" for label in self.labels(service)):
             raise StackError(f"{service} does not run", next_step=IS_IT_RUNNING)
 
     def logs(self, *services: str, tail: int | None = None, timestamps: bool = False) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import re
 import shlex
@@ -11,6 +12,7 @@ import sys
 import xmlrpc.client
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +129,10 @@ class Supervisor:
         The fork server is the last of them: its forks end with it, as if they were killed.
         """
         ((added, changed, removed),) = self.calls.reloadConfig()
+        # All at the same time, as each may take its whole grace period; after that it is killed.
+        for label in removed:
+            self.call("stopProcess", label, False)
+        wait_until(f"{', '.join(removed)} to stop", partial(self.have_stopped, removed), timeout=math.inf)
         for label in sorted([*changed, *removed], key=lambda label: bool(label == FORK_SERVER)):
             self.call("stopProcess", label)
             self.call("removeProcessGroup", label)
@@ -257,7 +263,6 @@ class Supervisor:
         """Return a process's settings. A changed definition has another digest: so supervisord notices it."""
         module = [sys.executable, "-P", "-m", "windtunnel.local.processes"]
         one_shot = composefile.is_one_shot(service)
-        patience = composefile.seconds(service.get("stop_grace_period")) or STOP_GRACE_PERIOD
         return {
             "command": shlex.join([*module, str(self._layout.run), label, digest]),
             "autostart": "false",
@@ -265,13 +270,18 @@ class Supervisor:
             "startsecs": 0 if one_shot else STABLE_AFTER,
             "startretries": 0 if one_shot else TRIES,
             "stopsignal": STOP_SIGNALS.get(label, "TERM"),
-            "stopwaitsecs": round(patience),
+            "stopwaitsecs": round(grace_period(service)),
             "killasgroup": "true",
             "stdout_logfile": self._layout.log(label),
             "stdout_logfile_maxbytes": MAX_LOG,
             "stdout_logfile_backups": 1,
             "redirect_stderr": "true",
         }
+
+
+def grace_period(service: Mapping[str, Any]) -> float:
+    """Return how long a service may take to stop, in seconds, by its part of the compose file."""
+    return composefile.seconds(service.get("stop_grace_period")) or STOP_GRACE_PERIOD
 
 
 def _state(info: Mapping[str, Any]) -> str:

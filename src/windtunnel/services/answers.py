@@ -112,6 +112,15 @@ def held_up() -> dict[str, object]:
     return {"slots": number, "waiting": waiting, "holders": running if waiting else []}
 
 
+def queued() -> list[list[object]]:
+    """Return the queues of Celery with waiting tasks: of each the name, how many, and some of them."""
+    statement = (
+        "SELECT queue, count(*), (array_agg(DISTINCT dag_id || '.' || task_id))[1:5] FROM task_instance"
+        " WHERE state = 'queued' AND (executor IS NULL OR executor ILIKE %s) GROUP BY queue ORDER BY queue"
+    )
+    return [list(row) for row in _execute(statement, "%celery%")]
+
+
 def rename(table: str, *names: str) -> None:
     """Give connections or variables other names; each replaces what had that name before.
 
@@ -145,6 +154,7 @@ ANSWERS: dict[str, Callable[..., object]] = {
     "slow_dag_files": slow_dag_files,
     "latest_runs": latest_runs,
     "held_up": held_up,
+    "queued": queued,
     "rename": rename,
     "login": lambda: secrets.admin_login(os.environ),
     "database": lambda: secrets.database_dsn(os.environ),

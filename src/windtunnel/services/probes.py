@@ -136,6 +136,18 @@ def agent(environment: Mapping[str, str], started: float) -> None:
         raise Unhealthy(f"LocalStack's last answer is {age:.0f} s old: see this service's log")
 
 
+def celery_worker(environment: Mapping[str, str], _: float) -> None:
+    """The worker has had an answer of SQS lately, or all its slots were taken."""
+    # custom/executors/celery_transport.py touches it; entrypoint.sh removes that of an earlier worker.
+    beat = os.path.join(environment.get("TMPDIR", "/tmp"), "celery-heartbeat")  # noqa: S108 - in its container
+    try:
+        age = time.time() - os.stat(beat).st_mtime
+    except FileNotFoundError:
+        raise Unhealthy("it has not reached SQS yet") from None
+    if age > FRESH:
+        raise Unhealthy(f"the last answer of SQS is {age:.0f} s old: see this service's log")
+
+
 # A probe takes the service's environment and the start of its first process, in seconds since the epoch.
 PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "postgres": postgres,
@@ -146,6 +158,7 @@ PROBES: dict[str, Callable[[Mapping[str, str], float], None]] = {
     "dag-processor": dag_processor,
     "ecs-agent": agent,
     "docker-agent": agent,
+    "celery-worker": celery_worker,
 }
 
 

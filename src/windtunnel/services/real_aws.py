@@ -14,6 +14,8 @@ ENDPOINT = "AWS_ENDPOINT_URL"
 IGNORE = "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 # An Airflow connection may name an endpoint of its own, which wins over all variables.
 CONNECTION, OWN_ENDPOINT, REAL = "AIRFLOW_CONN_", "endpoint_url", "amazonaws.com"
+# Where Celery's messages go, several addresses between semicolons. Without a host they go to the endpoint.
+BROKER = "AIRFLOW__CELERY__BROKER_URL"
 
 
 def dangers(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -31,6 +33,9 @@ def dangers(variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     for name, value in sorted(variables.items()):
         if name.startswith(ENDPOINT) and value and not _is_local(value):
             yield f"{name} is {value!r}, which is not local", "Set it to the emulator's address."
+        if name == BROKER and not all(map(_is_local_broker, value.split(";"))):
+            # Not its value, which may hold a password.
+            yield f"{name} is not local", "Remove it: the overlay celery sets it to the emulator's address."
         if name.startswith(CONNECTION) and OWN_ENDPOINT in value and REAL in value:
             yield f"{name} has an {OWN_ENDPOINT} of real AWS", f"Take {OWN_ENDPOINT} out of it."
 
@@ -45,6 +50,10 @@ def _is_local(address: str) -> bool:
         return numbers[0] == "127" and all(number.isascii() and number.isdigit() for number in numbers)
     # A name without a dot is one of this Compose project's services.
     return host.isascii() and host.replace("-", "").replace("_", "").isalnum()
+
+
+def _is_local_broker(address: str) -> bool:
+    return not address.partition("://")[2].strip("/") or _is_local(address)
 
 
 def main() -> None:

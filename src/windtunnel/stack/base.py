@@ -5,16 +5,17 @@ Everything else of this package talks to a ``Stack`` and does not ask which engi
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from windtunnel.stack import overlays
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.commands import TAIL, Commands, tail
 from windtunnel.stack.commands import Say as Say
-from windtunnel.stack.errors import Finding, ServiceFailed
+from windtunnel.stack.errors import Finding, ServiceFailed, Unmet
 from windtunnel.stack.service import Service
 from windtunnel.stack.start import START_TIMEOUT, Advance, Start
 
@@ -172,23 +173,34 @@ class Stack(Commands, ABC):
 
     # What can be done with it
 
-    def up(self, on_line: Say = ignore, timeout: float = START_TIMEOUT) -> None:
+    def up(self, on_line: Say = ignore, timeout: float = START_TIMEOUT, only: Collection[str] = ()) -> None:
         """Start the stack and return when every service is ready.
 
         :param on_line: gets one line each time that a service's state changes.
         :param timeout: seconds.
+        :param only: the services to start, in a stack that runs; all if none is named.
         :raises ServiceFailed: as soon as one service cannot become ready, with the end of its log. Services
             that do not depend on it go on.
         :raises StackError: if the engine itself fails.
         """
         overlays.remember(self.settings)
         start = Start(self, on_line, timeout)
-        with self._starting(on_line) as advance:
+        with self._starting(on_line, only or self.service_names) as advance:
             start.watch(advance)
 
+    def scaled(self, scale: Mapping[str, int]) -> Self:
+        """Return this stack with other numbers of replicas; ``up`` starts and stops what that changes.
+
+        :param scale: the number of replicas, by service; other services keep theirs.
+        :raises windtunnel.stack.errors.Unmet: if a service is not there or cannot have that many.
+        """
+        if found := list(overlays.scale_findings(scale, self.configuration)):
+            raise Unmet(*found)
+        return type(self)(replace(self.settings, scale={**self.settings.scale, **scale}))
+
     @abstractmethod
-    def _starting(self, on_line: Say) -> AbstractContextManager[Advance]:
-        """Begin a start; what the block gets goes on with it."""
+    def _starting(self, on_line: Say, names: Collection[str]) -> AbstractContextManager[Advance]:
+        """Begin a start of some services; what the block gets goes on with it."""
 
     def failure(self, service: Service, what: str) -> ServiceFailed:
         """Return the error of a service that cannot become ready.

@@ -136,13 +136,13 @@ def parsed_scale(options: Iterable[str], origin: str = "--scale") -> dict[str, i
     """Read ``SERVICE=N`` options.
 
     :param origin: the option or setting that the refusal names.
-    :raises Unmet: if one is of another form, or N is not a number from 1 on.
+    :raises Unmet: if one is of another form, or N is not a number from 0 on.
     """
     scale = {}
     for option in options:
         service, _, number = option.partition("=")
-        if not (service and number.isascii() and number.isdigit() and int(number) > 0):
-            raise Unmet(Finding(f"{origin} is {option!r}", "Write SERVICE=N, with N from 1 on: worker=3"))
+        if not (service and number.isascii() and number.isdigit()):
+            raise Unmet(Finding(f"{origin} is {option!r}", "Write SERVICE=N, with N from 0 on: worker=3"))
         scale[service] = int(number)
     return scale
 
@@ -165,4 +165,5 @@ def scale_findings(scale: Mapping[str, int], configuration: Mapping[str, Any]) -
 def replicas(name: str, configuration: Mapping[str, Any], scale: Mapping[str, int]) -> int:
     """Return how many replicas of a service there are to be: as scaled, else as the compose file says."""
     service = configuration["services"][name]
-    return scale.get(name) or service.get("scale") or service.get("deploy", {}).get("replicas") or 1
+    said = (scale.get(name), service.get("scale"), service.get("deploy", {}).get("replicas"))
+    return int(next((number for number in said if number is not None), 1))

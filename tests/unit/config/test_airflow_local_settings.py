@@ -107,3 +107,17 @@ def test_a_file_that_cannot_be_imported_does_not_keep_the_scheduler_from_startin
     settings.preload()
 
     assert "no_such_module" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("command", "forks"),
+    [
+        ("scheduler --skip-serve-logs", True),
+        ("celery worker --queues default", True),
+        ("celery flower", False),
+        ("triggerer", False),
+        ("", False),
+    ],
+)
+def test_what_forks_processes_for_tasks(settings: ModuleType, command: str, forks: bool) -> None:
+    assert settings.forks_tasks(command.split()) is forks

@@ -18,7 +18,7 @@ from windtunnel.stack.settings import ROOT
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
 from ..conftest import change
 from ..diagnosis.test_status import DAG, IMPORT_ERROR, answers_listed, running
-from ..stand_ins.docker import ALL_READY, Docker, answer_stack, container, done
+from ..stand_ins.docker import ALL_READY, CONFIGURATION, Docker, answer_stack, container, done
 from ..stand_ins.web_server import Server
 from .test_follow import log, tasks
 
@@ -38,11 +38,58 @@ def windtunnel(*arguments: str) -> Result:
 
 
 def test_help_everywhere_with_examples() -> None:
-    for verb in ("up", "down", "status", "logs", "run", "deploy", "doctor", "test", "check", "bench"):
+    ours = ("up", "down", "scale", "status", "logs", "run", "deploy", "doctor")
+    for verb in (*ours, "test", "check", "bench"):
         result = windtunnel(verb, "--help")
         assert result.exit_code == 0
         assert f"./windtunnel {verb}" in result.stdout, verb
     assert windtunnel("nonsense").exit_code == 2
+
+
+# scale
+
+
+def test_replicas_of_a_running_stack(
+    running: ComposeStack, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services: Any = CONFIGURATION["services"]
+    services = {**services, "scheduler": {**services["scheduler"], "restart": "unless-stopped"}}
+    monkeypatch.setattr(ComposeStack, "configuration", {**CONFIGURATION, "services": services})
+    docker.answers("compose up", "")
+
+    result = windtunnel("scale", "scheduler=2")
+
+    assert result.exit_code == 0, result.output
+    command = "compose up --detach --no-build --remove-orphans --scale=scheduler=2 --no-deps scheduler"
+    assert command in docker.calls
+
+
+@pytest.mark.bad_input(80)
+@pytest.mark.parametrize(
+    ("replicas", "said"),
+    [
+        ("worker=-1", "Write SERVICE=N, with N from 0 on"),
+        ("wroker=1", "there is no service wroker to scale"),
+        ("webserver=2", "only one webserver can run"),
+    ],
+)
+def test_what_cannot_be_scaled_is_refused(
+    running: ComposeStack, docker: Docker, replicas: str, said: str
+) -> None:
+    result = windtunnel("scale", replicas)
+
+    assert result.exit_code == 2
+    assert said in result.output
+    assert not [call for call in docker.calls if call.startswith("compose up")]
+
+
+def test_a_stack_that_does_not_run_is_not_scaled(compose: ComposeStack, docker: Docker) -> None:
+    answer_stack(docker, [])
+
+    result = windtunnel("scale", "scheduler=2")
+
+    assert result.exit_code == 2
+    assert "the stack does not run" in result.output
 
 
 # up

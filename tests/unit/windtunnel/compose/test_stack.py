@@ -2,6 +2,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from windtunnel.stack.service import Service
 from windtunnel.stack.settings import ROOT, Settings
 
 from ..conftest import change
-from ..stand_ins.docker import ALL_READY, Docker, answer_stack, container, done
+from ..stand_ins.docker import ALL_READY, CONFIGURATION, Docker, answer_stack, container, done
 
 
 def probe(output: str, *, exit_code: int = 1, start: str = "12:01") -> dict[str, object]:
@@ -403,6 +404,19 @@ def test_replicas_are_told_apart(docker: Docker, checkout: Path) -> None:
 
     assert running == ["webserver-1", "webserver-2", "scheduler"]
     assert stack.memory() == {"webserver-1": 2**20, "webserver-2": 0, "scheduler": 2**21}
+
+
+def test_a_service_that_is_to_have_no_replica_is_not_missing(
+    compose: ComposeStack, docker: Docker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services: Any = CONFIGURATION["services"]
+    services = {**services, "heavy-worker": {"scale": 0}}
+    monkeypatch.setattr(ComposeStack, "configuration", {**CONFIGURATION, "services": services})
+    answer_stack(docker, ALL_READY)
+
+    assert "heavy-worker" not in [service.name for service in compose.services()]
+    wanted = ComposeStack(replace(compose.settings, scale={"heavy-worker": 1}))
+    assert "heavy-worker" in [service.name for service in wanted.services()]
 
 
 def test_up_asks_compose_for_replicas(docker: Docker, checkout: Path) -> None:

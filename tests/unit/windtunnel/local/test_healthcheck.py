@@ -13,6 +13,12 @@ def test_a_service_that_windtunnel_knows_has_its_own_probe() -> None:
     assert probe_of("postgres", {"healthcheck": {"test": "exit 1"}}) is probes.PROBES["postgres"]
 
 
+def test_a_probe_of_windtunnels_own_needs_no_process() -> None:
+    test = "python -m windtunnel.services.probes celery-worker"
+
+    assert probe_of("mine", {"healthcheck": {"test": test}}) is probes.PROBES["celery-worker"]
+
+
 @pytest.mark.parametrize(
     "service",
     [

@@ -18,7 +18,7 @@ from windtunnel.local.healthcheck import Watch
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.supervisor import STOP_GRACE_PERIOD
 from windtunnel.services import probes
-from windtunnel.stack.errors import ServiceFailed, StackError
+from windtunnel.stack.errors import ServiceFailed, StackError, Unmet
 from windtunnel.stack.service import Service
 from windtunnel.stack.settings import ROOT
 from windtunnel.stack.start import Progress
@@ -543,6 +543,36 @@ def test_each_replica_is_a_process_with_a_log_and_a_folder_of_its_own(replicas: 
 
     fewer.down(volumes=True)
     assert processes.processes(fewer.layout.run) == []
+
+
+def test_replicas_come_and_go_while_the_others_run_on(replicas: ProcessStack, root: Path) -> None:
+    with (root / "workers.yml").open("a") as overlay:
+        overlay.write("\n            scale: 1\n")
+    replicas.up()
+
+    def ids(stack: ProcessStack) -> dict[str, str]:
+        return {service.label: service.id for service in stack.services() if service.name == "worker"}
+
+    two = ids(replicas)
+    three = replicas.scaled({"worker": 3})
+    three.up()
+    assert two.items() <= ids(three).items()
+    assert list(ids(three)) == ["worker-1", "worker-2", "worker-3"]
+
+    one = three.scaled({"worker": 1})
+    one.up()
+    assert ids(one) == {"worker-1": two["worker-1"]}
+
+    none = one.scaled({"worker": 0})
+    none.up()
+    assert ids(none) == {}
+    assert not [one for one in processes.processes(none.layout.run, "worker-1")]
+    with pytest.raises(StackError, match="worker does not run"):
+        none.exec("worker", "true")
+    with pytest.raises(Unmet, match="there is no service wroker"):
+        none.scaled({"wroker": 2})
+
+    none.down(volumes=True)
 
 
 def test_a_stack_is_down_again_with_its_replicas(replicas: ProcessStack) -> None:

@@ -134,7 +134,10 @@ class Calls:
         return [[["added"], self._changed, ["removed"]]]
 
     def __getattr__(self, method: str) -> Any:
-        return lambda label: self.made.append((method, label))
+        return lambda label, *_: self.made.append((method, label))
+
+    def getAllProcessInfo(self) -> list[dict[str, Any]]:
+        return []
 
 
 def test_what_has_changed_is_stopped_before_the_fork_server(
@@ -147,7 +150,8 @@ def test_what_has_changed_is_stopped_before_the_fork_server(
     stack.supervisor.update()
 
     stopped = [label for method, label in calls.made if method == "stopProcess"]
-    assert stopped == ["dag-processor", "scheduler", "removed", FORK_SERVER]
+    # What goes is told first, as it may take time, and is awaited with the others.
+    assert stopped == ["removed", "dag-processor", "scheduler", "removed", FORK_SERVER]
     assert [label for method, label in calls.made if method == "addProcessGroup"] == [
         "dag-processor",
         FORK_SERVER,

@@ -121,3 +121,11 @@ def test_tasks_wait_for_a_slot_once_all_are_taken(
         "waiting": waiting,
         "holders": [["dag.sensor", 1.5]] * running if waiting else [],
     }
+
+
+def test_queues_of_celery_in_which_tasks_wait(database: Callable[..., Database]) -> None:
+    asked = database([("default", 2, ["dag.one", "dag.other"])]).asked
+
+    assert answers.queued() == [["default", 2, ["dag.one", "dag.other"]]]
+    ((_, parameters),) = asked
+    assert tuple(parameters) == ("%celery%",)

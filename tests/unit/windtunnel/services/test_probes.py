@@ -247,3 +247,18 @@ def test_waiting_ends_when_it_cannot_help(monkeypatch: pytest.MonkeyPatch) -> No
         probes.main()
 
     assert end.value.code == probes.DEFINITE
+
+
+def test_a_worker_of_celery_is_healthy_while_sqs_answers_it(tmp_path: Path) -> None:
+    variables, beat = {"TMPDIR": str(tmp_path)}, tmp_path / "celery-heartbeat"
+    probe = probes.PROBES["celery-worker"]
+    with pytest.raises(probes.Unhealthy, match="it has not reached SQS yet"):
+        probe(variables, 0.0)
+
+    beat.touch()
+    probe(variables, 0.0)
+
+    long_ago = time.time() - probes.FRESH - 1
+    os.utime(beat, (long_ago, long_ago))
+    with pytest.raises(probes.Unhealthy, match="the last answer of SQS is 31 s old"):
+        probe(variables, 0.0)

@@ -26,3 +26,23 @@ def test_a_key_is_not_repeated() -> None:
 )
 def test_dummy_keys_and_the_emulator_are_no_danger(address: str) -> None:
     assert list(real_aws.dangers({"AWS_ACCESS_KEY_ID": "test", "AWS_ENDPOINT_URL": address})) == []
+
+
+@pytest.mark.bad_input(79)
+@pytest.mark.parametrize(
+    ("address", "is_local"),
+    [
+        ("sqs://localstack:4566", True),
+        ("sqs://test:test@127.0.0.1:4566", True),
+        # To the endpoint, which is local.
+        ("sqs://", True),
+        ("sqs://localstack:4566;sqs://", True),
+        ("amqps://user:secret@b-1.mq.eu-west-1.amazonaws.com:5671", False),
+        ("sqs://;redis://10.1.2.3", False),
+    ],
+)
+def test_a_broker_of_celery_is_local(address: str, is_local: bool) -> None:
+    found = list(real_aws.dangers({"AIRFLOW__CELERY__BROKER_URL": address}))
+
+    assert len(found) == (0 if is_local else 1)
+    assert "secret" not in str(found)

@@ -1,7 +1,7 @@
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,7 @@ class Scripted(Stack):
         return [found.get(name, Service(name)) for name in self.service_names]
 
     @contextlib.contextmanager
-    def _starting(self, on_line: Callable[[str], None]) -> Iterator[Advance]:
+    def _starting(self, on_line: Callable[[str], None], names: Collection[str]) -> Iterator[Advance]:
         def advance(services: Sequence[Service]) -> Progress:
             self.told.append(services)
             progress: Progress = self._next(self._progress)

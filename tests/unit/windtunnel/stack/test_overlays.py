@@ -38,7 +38,12 @@ def test_an_overlay_is_named_by_its_name_or_by_a_path(settings: Settings, checko
     [
         (["celry"], "there is no overlay celry", "Did you mean celery? There are: celery, ecs, emr"),
         (["./gone.yml"], "gone.yml is not there", "Correct the path"),
-        (["celery", "emr", "ecs"], "celery and ecs exclude each other: each provides the executor", "Leave"),
+        pytest.param(
+            ["celery", "emr", "ecs"],
+            "celery and ecs exclude each other: each provides the executor",
+            "Leave",
+            marks=pytest.mark.bad_input(81),
+        ),
     ],
 )
 def test_what_cannot_be_is_refused(settings: Settings, names: list[str], problem: str, remedy: str) -> None:
@@ -85,14 +90,14 @@ def test_settings_name_overlays_and_replicas(settings: Settings, checkout: Path)
     assert overlays.requested(settings).overlays == ()
 
 
-@pytest.mark.parametrize(
-    "option", ["worker", "worker=", "=3", "worker=0", "worker=-1", "worker=x", "worker=٣"]
-)
+@pytest.mark.bad_input(80)
+@pytest.mark.parametrize("option", ["worker", "worker=", "=3", "worker=-1", "worker=x", "worker=٣"])
 def test_what_is_no_number_of_replicas_is_refused(option: str) -> None:
     with pytest.raises(Unmet, match="--scale is"):
         overlays.parsed_scale([option])
 
 
+@pytest.mark.bad_input(80)
 def test_only_a_service_that_may_have_replicas_is_scaled() -> None:
     services = {
         "init": {"restart": "no"},
@@ -116,11 +121,11 @@ def test_only_a_service_that_may_have_replicas_is_scaled() -> None:
 
 
 def test_the_number_of_replicas_is_that_of_the_option_or_of_the_compose_file() -> None:
-    services = {"a": {}, "b": {"scale": 2}, "c": {"deploy": {"replicas": 3}}}
+    services = {"a": {}, "b": {"scale": 2}, "c": {"deploy": {"replicas": 3}}, "d": {"scale": 0}}
     configuration = {"services": services}
 
-    assert [overlays.replicas(name, configuration, {}) for name in services] == [1, 2, 3]
-    assert [overlays.replicas(name, configuration, {"b": 5}) for name in services] == [1, 5, 3]
+    assert [overlays.replicas(name, configuration, {}) for name in services] == [1, 2, 3, 0]
+    assert [overlays.replicas(name, configuration, {"b": 5, "a": 0}) for name in services] == [0, 5, 3, 0]
 
 
 def test_what_a_stack_was_started_with_is_remembered_until_it_is_stopped(settings: Settings) -> None:
