@@ -64,6 +64,10 @@ def needed(overlay: Path) -> list[Path]:
     return [overlay.with_name(f"{name}.yml") for name in ([names] if isinstance(names, str) else names)]
 
 
+# The checkout may have an .env, which is not to be tested.
+NO_ENV_FILE = {"ENV_FILE": os.devnull}
+
+
 def compose_config(files: list[Path], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
     arguments = [argument for path in files for argument in ("--file", str(path))]
     ours = variables(COMPOSE_FILE, *OVERLAYS)
@@ -71,6 +75,8 @@ def compose_config(files: list[Path], environment: dict[str, str]) -> subprocess
         [
             "docker",
             "compose",
+            "--env-file",
+            os.devnull,
             "--project-directory",
             ROOT,
             *arguments,
@@ -80,7 +86,9 @@ def compose_config(files: list[Path], environment: dict[str, str]) -> subprocess
             "--format",
             "json",
         ],
-        env={name: value for name, value in os.environ.items() if name not in ours} | environment,
+        env={name: value for name, value in os.environ.items() if name not in ours}
+        | NO_ENV_FILE
+        | environment,
         capture_output=True,
         text=True,
         check=False,

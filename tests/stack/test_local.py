@@ -21,6 +21,7 @@ from windtunnel.stack.settings import PLUGINS_VERSION, PORTS, ROOT, Settings
 from .test_docker_compose import (
     AIRFLOW_SERVICES,
     COMPOSE_FILE,
+    NO_ENV_FILE,
     OVERLAYS,
     compose_config,
     value_for,
@@ -91,7 +92,7 @@ def as_both_say_it(service: Mapping[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("given", ["nothing", "everything"])
 def test_both_engines_read_the_same_from_the_compose_file(tmp_path: Path, given: str) -> None:
     environment = {"COMPOSE_PROJECT_NAME": "tunnel"}
-    unset = dict.fromkeys(variables(COMPOSE_FILE), "")
+    unset = dict.fromkeys(variables(COMPOSE_FILE), "") | NO_ENV_FILE
     if given == "everything":
         # The version of plugins is made of the files, whatever is given.
         given_names = variables(COMPOSE_FILE) - {PLUGINS_VERSION}
