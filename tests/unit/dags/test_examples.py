@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[3]
 
 EVERYWHERE = {
     "demo-dag",
+    "example-celery",
     "example-lambda",
     "example-lambda-deferrable",
     "example-lambda-mapped",
@@ -27,6 +28,7 @@ EVERYWHERE = {
         ("ecs", {"example-ecs", "example-ecs-operator", "example-remote", "example-mixed"}),
         ("batch", {"example-batch", "example-batch-operator", "example-mixed"}),
         ("lambda-executor", {"example-lambda-executor", "example-mixed"}),
+        ("celery", set()),
     ],
 )
 def test_a_stack_has_the_examples_that_it_can_run(
