@@ -7,6 +7,7 @@ import pytest
 from airflow_client.client.models.dag_run_response import DAGRunResponse
 
 from windtunnel.airflow_api.client import AirflowClient
+from windtunnel.waiting import wait_until
 
 pytestmark = pytest.mark.executor
 
@@ -69,7 +70,7 @@ def test_the_examples_of_ecs(
 
     assert airflow.xcom(tasks, "build") == {"limits": {"CPU": 0.5, "Memory": 1024}, "report": "of the day"}
     assert airflow.xcom(tasks, "send") == "the report of the day is sent at try 2"
-    assert _says_report(airflow, operator)
+    _says_report(airflow, operator)
     arn = container_of(mixed, "add_up")
     (task,) = aws_client("ecs").describe_tasks(cluster="airflow", tasks=[arn])["tasks"]
     assert (task["cpu"], task["memory"]) == ("2048", "4096")
@@ -84,7 +85,7 @@ def test_the_examples_of_batch(
 
     assert airflow.xcom(tasks, "build") == "the report of the day, at attempt 1"
     assert airflow.xcom(tasks, "send").endswith(f"by the job {container_of(tasks, 'send')}")
-    assert _says_report(airflow, operator)
+    _says_report(airflow, operator)
     ids = [container_of(tasks, "build"), container_of(mixed, "add_up")]
     small, large = (aws_client("batch").describe_jobs(jobs=[one])["jobs"][0] for one in ids)
     assert (small["timeout"], small["retryStrategy"]["attempts"]) == ({"attemptDurationSeconds": 300}, 2)
@@ -103,11 +104,15 @@ def test_the_examples_of_lambda(airflow: AirflowClient, ran: Runs, container_of:
     _is_mixed(airflow, mixed, container_of)
 
 
-def _says_report(airflow: AirflowClient, run: DAGRunResponse) -> bool:
-    """Whether the container's line is in the log of the operator's task."""
+def _says_report(airflow: AirflowClient, run: DAGRunResponse) -> None:
+    """The container's line is in the log of the operator's task, which is uploaded after its end."""
     line = f"Report of {run.run_after:%Y-%m-%d}"
-    # The operator for ECS puts the time before it.
-    return any(found.message.endswith(line) for found in airflow.task_log(run, "report").records)
+    wait_until(
+        f"the line {line!r} in the log of {run.dag_id}",
+        # The operator for ECS puts the time before it.
+        lambda: any(found.message.endswith(line) for found in airflow.task_log(run, "report").records),
+        timeout=30,
+    )
 
 
 def _is_mixed(airflow: AirflowClient, run: DAGRunResponse, container_of: Any) -> None:
