@@ -27,7 +27,7 @@ with DAG(dag_id=NAME, schedule=None, is_paused_upon_creation=False):
     BatchOperator(
         task_id="batch",
         job_name=NAME,
-        job_definition=NAME,
+        job_definition=f"{NAME}-job",
         job_queue=NAME,
         container_overrides={"command": ["sh", "-c", "echo attempt $AWS_BATCH_JOB_ATTEMPT"]},
         poll_interval=1,

@@ -112,7 +112,8 @@ def run(airflow: AirflowClient, ecs: Ecs, aws_client: Callable[[str], Any]) -> D
     batch.create_job_queue(jobQueueName=NAME, priority=1, computeEnvironmentOrder=order)
     size = [{"type": "VCPU", "value": "0.25"}, {"type": "MEMORY", "value": "512"}]
     batch.register_job_definition(
-        jobDefinitionName=NAME,
+        # Batch registers a task definition of this name with ECS.
+        jobDefinitionName=f"{NAME}-job",
         type="container",
         platformCapabilities=["FARGATE"],
         containerProperties={"image": IMAGE, "executionRoleArn": ROLE, "resourceRequirements": size},
