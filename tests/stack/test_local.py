@@ -310,3 +310,22 @@ def test_workers_of_celery_are_given_what_the_scheduler_is_given(worker: str) ->
     shared = ("image", "user", "init", "restart", "environment", "volumes", "env_file")
     assert {name: services[worker][name] for name in shared} == {name: scheduler[name] for name in shared}
     assert {"webserver", "localstack", "postgres"} <= set(services[worker]["depends_on"])
+
+
+def test_what_celery_is_told_in_several_places_is_the_same() -> None:
+    """kombu does not alter a queue that is there; and a shell, a probe and a worker share no module."""
+    overlay = ROOT / "overlays" / "celery.yml"
+    services = composefile.read(Settings.of("tunnel", {"ENV_FILE": "/dev/null"}, overlays=[overlay]))[
+        "services"
+    ]
+    worker = services["worker"]["environment"]
+    made = json.loads(services["localstack"]["environment"]["AWS_RESOURCES_CELERY"])["sqs"]["create_queue"]
+    visibility = worker["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__VISIBILITY_TIMEOUT"]
+    prefix = worker["AIRFLOW__CELERY_BROKER_TRANSPORT_OPTIONS__QUEUE_NAME_PREFIX"]
+
+    assert [queue["Attributes"] for queue in made] == [{"VisibilityTimeout": visibility}]
+    assert [queue["QueueName"] for queue in made] == [f"{prefix}default"]
+    transport = (ROOT / "custom" / "executors" / "celery_transport.py").read_text()
+    (heartbeat,) = re.findall(r'^HEARTBEAT = "(.+)"$', transport, re.MULTILINE)
+    for path in ("entrypoint.sh", "src/windtunnel/services/probes.py"):
+        assert heartbeat in (ROOT / path).read_text(), path
