@@ -119,15 +119,19 @@ def test_a_running_tasks_log_is_on_the_page(airflow: AirflowClient) -> None:
 def test_a_queue_of_its_own_waits_for_a_worker_of_its_own(
     airflow: AirflowClient, windtunnel: RunningStack, scaled: Any
 ) -> None:
-    run = airflow.trigger("test-celery-heavy")
-    (found,) = wait_until("the task to wait", lambda: held_up.findings(windtunnel.stack), timeout=60)
-    assert found.problem == (
-        "1 task waits in the queue heavy, which no worker serves: test-celery-heavy.heavy"
+    run, example = airflow.trigger("test-celery-heavy"), airflow.trigger("example-celery", {"tasks": 3})
+    names = "example-celery.add_up, test-celery-heavy.heavy"
+    problem = f"2 tasks wait in the queue heavy, which no worker serves: {names}"
+    wait_until(
+        "both tasks to wait",
+        lambda: [found.problem for found in held_up.findings(windtunnel.stack)] == [problem],
+        timeout=60,
     )
 
     stack = scaled(heavy_worker=1)
 
     assert airflow.wait(run, timeout=60).state == "success"
+    assert airflow.xcom(airflow.wait(example, timeout=60), "add_up") == 0 + 1 + 4
     assert held_up.findings(stack) == []
     if stack.engine == "local":
         assert airflow.xcom(run, "heavy").endswith("heavy-worker-1")
