@@ -1,11 +1,11 @@
 """What the amazon provider's executors have in common here."""
 
 from custom.executors.deferral_aware import DeferralAware
+from custom.executors.external_executor_id import ExternalExecutorId
 from custom.executors.task_events import TaskEvents
-from custom.executors.unread_events import UnreadEvents
 
 
-class AwsExecutor(DeferralAware, TaskEvents, UnreadEvents):
+class AwsExecutor(DeferralAware, ExternalExecutorId, TaskEvents):
     """To be put before an executor of the provider's among the bases of a class."""
 
     def end(self, heartbeat_interval: int = 10) -> None:

@@ -35,7 +35,7 @@ class AwsLambdaExecutor(AwsExecutor, ProvidersLambdaExecutor):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         """Take the arguments of the provider's executor."""
-        super().__init__(*arguments, **options)
+        super().__init__(*arguments, **options)  # type: ignore[no-untyped-call]
         self._last_read = self._last_look = time.monotonic()
         # Tasks that had ended when the database was asked last, and of which no message had come.
         self._ended: Collection[TaskInstanceKey] = ()

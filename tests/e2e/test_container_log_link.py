@@ -32,7 +32,8 @@ def run(airflow: AirflowClient) -> DAGRunResponse:
 def test_each_try_of_a_mapped_task_leads_to_the_lines_of_its_container(
     run: DAGRunResponse, admin: Visitor, pytestconfig: pytest.Config, number: int, try_number: int
 ) -> None:
-    link = admin.links(Try(run.dag_id, run.dag_run_id, "tell", try_number, number))[NAME] or ""
+    link = admin.links(Try(run.dag_id, run.dag_run_id, "tell", try_number, number))[NAME]
+    assert link, "the page of that try has no link"
 
     # The last lines are shipped after the task has its state.
     says = f"this is try {try_number} of number {number}"

@@ -1,25 +1,17 @@
 """Which tries of a task have a link to a container's log; the rows are in tables of Airflow's own."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from uuid import UUID
 
 import pytest
-from airflow.models import import_all_models
-from airflow.models.taskinstance import TaskInstance
-from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.models.taskinstancekey import TaskInstanceKey
-from airflow.utils import session as airflow_session
-from sqlalchemy import create_engine, insert
-from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
 
 from custom.links.container_log import ContainerLogLink, TaskTry, links, task_try
 from custom.plugins.cloudwatch_logs import CloudWatchLogsPlugin
 from tests.unit.airflow_executors import configure_executors
+from tests.unit.custom.airflow_tables import ARN, QUEUED, TASK, Tables, opened
 
 ECS = "ecs:custom.executors.aws_ecs_executor.AwsEcsExecutor"
 BATCH = "batch:custom.executors.aws_batch_executor.AwsBatchExecutor"
@@ -28,57 +20,12 @@ LOCAL = "local:custom.executors.deferral_aware_local_executor.DeferralAwareLocal
 CELERY = "airflow.providers.celery.executors.celery_executor.CeleryExecutor"
 
 FIRST, SECOND = UUID(int=1), UUID(int=2)
-ARN = "arn:aws:ecs:ap-southeast-2:000000000000:task/airflow/0123"
-QUEUED = datetime(2026, 8, 30, 10, tzinfo=UTC)
-TASK = {"dag_id": "dag", "task_id": "task", "run_id": "run"}
-
-
-class Tables:
-    """Tables of tries, empty at first."""
-
-    def __init__(self) -> None:
-        # Its tables refer to one another.
-        import_all_models()  # type: ignore[no-untyped-call]
-        self.engine = create_engine("sqlite://", poolclass=StaticPool)
-        for model in (TaskInstance, TaskInstanceHistory):
-            model.__table__.create(self.engine)
-
-    @contextmanager
-    def session(self) -> Iterator[Session]:
-        with Session(self.engine) as session:
-            yield session
-
-    def current(self, id: UUID, try_number: int = 1, external: str | None = ARN, **columns: Any) -> None:
-        self._add(TaskInstance, {"id": id}, try_number, external, columns)
-
-    def old(self, id: UUID, try_number: int = 1, external: str | None = ARN, **columns: Any) -> None:
-        self._add(TaskInstanceHistory, {"task_instance_id": id}, try_number, external, columns)
-
-    def _add(self, model: Any, own_id: dict[str, UUID], number: int, external: Any, columns: Any) -> None:
-        row = {
-            **TASK,
-            **own_id,
-            "map_index": -1,
-            "try_number": number,
-            "external_executor_id": external,
-            "queued_dttm": QUEUED,
-            "pool": "default_pool",
-            "pool_slots": 1,
-            "span_status": "not_started",
-            "executor_config": {},
-            **columns,
-        }
-        with self.session() as session:
-            session.execute(insert(model).values(row))
-            session.commit()
 
 
 @pytest.fixture
 def tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[Tables]:
-    tables = Tables()
-    monkeypatch.setattr(airflow_session, "create_session", tables.session)
-    yield tables
-    tables.engine.dispose()
+    with opened(monkeypatch) as tables:
+        yield tables
 
 
 @pytest.fixture(autouse=True)
