@@ -88,12 +88,15 @@ class Definitions:
     def _given(self, service: Mapping[str, Any]) -> dict[str, str]:
         """Return the variables of ``.env`` and, over them, of the compose file.
 
-        A name without a value has the value of this shell.
+        A name without a value has the one of the settings. Without that it is not there, as with Compose.
         """
         own = composefile.file_variables(service, self.settings)
         found = {name: self._addressed(value, SERVICE_ADDRESS) for name, value in own.items()}
         for key, value in (service.get("environment") or {}).items():
             given = self.settings.get(key) if value is None else value
+            if value is None and not given:
+                found.pop(key, None)
+                continue
             text = str(given).lower() if isinstance(given, bool) else str(given)
             # A proxy or a package index is this machine's, whatever port it has.
             found[key] = text if key.startswith(PREFIX) else self._translated(text)

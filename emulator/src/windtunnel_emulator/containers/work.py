@@ -56,6 +56,10 @@ class Work:
     """What containers may learn about their task from the agent's metadata endpoint."""
     place: str = ""
     """The only agent that may take it, if it was placed on one."""
+    pool: str = ""
+    """A cluster: the first of its instances that has room may take it, and is its place then."""
+    reserved: dict[str, int] = field(default_factory=dict)
+    """What an instance sets aside for it: ``CPU`` in units and ``MEMORY`` in MiB."""
     created: float = field(default_factory=time.time)
     not_before: float = 0.0
     agent: str = ""
@@ -95,7 +99,17 @@ class Agent:
 
         :param name: its own.
         """
-        return work.place in ("", name) and self.fit(one["image"] for one in work.containers) > 0
+        is_able = work.place == name if work.place else not work.pool or self._could_hold(work)
+        return is_able and self.fit(one["image"] for one in work.containers) > 0
+
+    def resources(self) -> dict[str, int]:
+        """Return what it has as a container instance: ``CPU`` in units and ``MEMORY`` in MiB."""
+        offer = self.instance or {"cpu": 0, "memory": 0}
+        return {"CPU": offer["cpu"], "MEMORY": offer["memory"]}
+
+    def _could_hold(self, work: Work) -> bool:
+        is_one = self.instance is not None and self.instance["cluster"] == work.pool
+        return is_one and not lacking(self.resources(), work.reserved)
 
     def fit(self, images: Iterable[str]) -> int:
         """Return how closely its patterns name the images of a set of containers; 0: it cannot run them."""
@@ -180,6 +194,15 @@ class WorkQueue:
         with self._changed:
             return [one for one in self._open.values() if one.place == name]
 
+    def remaining(self, name: str) -> dict[str, int]:
+        """Return what is left of an agent as a container instance: ``CPU`` in units and ``MEMORY`` in MiB."""
+        with self._changed:
+            left = self._agents[name].resources()
+            for work in self.placed_on(name):
+                for resource, amount in work.reserved.items():
+                    left[resource] -= amount
+            return left
+
     def save(self, work: Work) -> None:
         """Keep a change of its details."""
         with self._changed:
@@ -234,7 +257,7 @@ class WorkQueue:
                 self._agents[name].seen = time.time()
                 self._settle()
                 self._take_back(name, held)
-                start = [work for work in self._open.values() if self._is_for(work, name, held)]
+                start = self._placed(name, held)
                 stop = [wish for one in held if one not in stopping and (wish := self._wish_to_stop(one))]
                 left = deadline - time.monotonic()
                 if start or stop or left <= 0 or self.is_ending:
@@ -264,10 +287,21 @@ class WorkQueue:
         with self._changed:
             self._set_state(work, work.stopped_at_once(code, reason))
 
+    def _placed(self, name: str, held: Collection[str]) -> list[Work]:
+        """Return what an agent is to start; from now on it is the place of what had none."""
+        found = []
+        for work in self._open.values():
+            if self._is_for(work, name, held):
+                work.place = work.place or (name if work.pool else "")
+                found.append(work)
+        return found
+
     def _is_for(self, work: Work, name: str, held: Collection[str]) -> bool:
         if work.id in held or work.agent not in ("", name):
             return False
         if work.not_before > time.time() or not self._agents[name].runs(name, work):
+            return False
+        if work.pool and not work.place and lacking(self.remaining(name), work.reserved):
             return False
         images = [one["image"] for one in work.containers]
         others = [agent for other, agent in self.agents().items() if agent.runs(other, work)]
@@ -349,8 +383,20 @@ class WorkQueue:
         self._database.forget(old)
 
 
+def lacking(left: Mapping[str, int], wanted: Mapping[str, int]) -> list[str]:
+    """Return of which resources there is too little."""
+    return [name for name in ("MEMORY", "CPU") if left[name] < wanted.get(name, 0)]
+
+
 def _unfit(work: Work, alive: Mapping[str, Agent]) -> str:
-    images = ", ".join(dict.fromkeys(one["image"] for one in work.containers))
+    names = [one["image"] for one in work.containers]
+    images = ", ".join(dict.fromkeys(names))
+    if work.pool and any(agent.fit(names) for agent in alive.values()):
+        wanted = work.reserved
+        return (
+            f"EMPTY CAPACITY PROVIDER: no instance of the cluster {work.pool} has {wanted['CPU']} CPU units "
+            f"and {wanted['MEMORY']} MiB of memory"
+        )
     if not alive:
         return f"CannotPullContainerError: no agent runs that could run {images}: add the overlay ecs-agent"
     able = "; ".join(f"{name} runs {', '.join(agent.images)}" for name, agent in alive.items())

@@ -68,6 +68,11 @@ def delete_cluster(context: RequestContext, request: Request) -> Answer:
     return call_moto(context)  # type: ignore[no-any-return]
 
 
+def as_moto_does(context: RequestContext, request: Request) -> Answer:
+    """Change moto's records alone; they are kept then."""
+    return call_moto(context)  # type: ignore[no-any-return]
+
+
 def put_cluster_capacity_providers(context: RequestContext, request: Request) -> Answer:
     """Give a cluster its capacity providers and its strategy for those that name none."""
     cluster(context, request["cluster"])
@@ -120,6 +125,19 @@ def launch_types(
             )
     chosen = [last_part(name) for name in spread(strategy, count)]
     return [("FARGATE" if name in FARGATE else "EC2", name) for name in chosen]
+
+
+def is_scaled(context: RequestContext, provider: str | None) -> bool:
+    """Return whether a capacity provider sees to instances by itself, so that tasks wait for their place.
+
+    Fargate does; another one if its managed scaling is on
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/asg-capacity-providers.html).
+    """
+    if provider in FARGATE:
+        return True
+    known = backend(context).capacity_providers.get(provider)
+    group = known.auto_scaling_group_provider if known else {}
+    return bool(group.get("managedScaling", {}).get("status") == "ENABLED")
 
 
 def spread(strategy: Sequence[Request], count: int) -> list[str]:

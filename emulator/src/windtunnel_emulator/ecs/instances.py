@@ -1,6 +1,7 @@
 """Container instances: agents, each of which is one of the cluster that it names."""
 
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 from uuid import NAMESPACE_URL, uuid5
@@ -9,7 +10,7 @@ from localstack.aws.api import CommonServiceException, RequestContext
 from localstack.constants import DEFAULT_AWS_ACCOUNT_ID
 
 from windtunnel_emulator.containers.agents import queue
-from windtunnel_emulator.containers.work import PATIENCE, RUNNING, Agent
+from windtunnel_emulator.containers.work import PATIENCE, RUNNING, Agent, lacking
 from windtunnel_emulator.ecs.errors import invalid_parameter
 from windtunnel_emulator.ecs.lookup import Answer, Request, arn, asked_for, cluster, last_part, page
 
@@ -26,44 +27,29 @@ def of(context: RequestContext, found: Any) -> dict[str, Agent]:
     }
 
 
-def arn_of(context: RequestContext, found: Any, name: str) -> str:
-    """Return the ARN of the instance that an agent is: always the same one."""
-    return arn(context, f"container-instance/{found.name}/{uuid5(NAMESPACE_URL, name).hex}")
+def arn_of(cluster_arn: str, name: str) -> str:
+    """Return the ARN of the instance of a cluster that an agent is: always the same one."""
+    return f"{cluster_arn.replace(':cluster/', ':container-instance/')}/{uuid5(NAMESPACE_URL, name).hex}"
 
 
 def named(context: RequestContext, found: Any, instance: str) -> str | None:
     """Return the agent that is an instance: an id or an ARN."""
     for name in of(context, found):
-        if last_part(arn_of(context, found, name)) == last_part(instance):
+        if last_part(arn_of(found.arn, name)) == last_part(instance):
             return name
     return None
 
 
-def remaining(agent: Agent, name: str) -> dict[str, int]:
-    """Return what is left of an instance: ``CPU`` in units and ``MEMORY`` in MiB."""
-    left = _registered(agent)
-    for work in queue().placed_on(name):
-        left["CPU"] -= work.details["reserved"]["CPU"]
-        left["MEMORY"] -= work.details["reserved"]["MEMORY"]
-    return left
-
-
-def missing(agent: Agent, name: str, wanted: Answer) -> str:
+def missing(name: str, wanted: Mapping[str, int]) -> str:
     """Return what an instance has too little of, as ``RunTask`` says it; nothing if it has room."""
-    left = remaining(agent, name)
-    lacking = [resource for resource in ("MEMORY", "CPU") if left[resource] < wanted[resource]]
-    return f"RESOURCE:{lacking[0]}" if lacking else ""
-
-
-def _registered(agent: Agent) -> dict[str, int]:
-    offer = agent.instance or {"cpu": 0, "memory": 0}
-    return {"CPU": offer["cpu"], "MEMORY": offer["memory"]}
+    found = lacking(queue().remaining(name), wanted)
+    return f"RESOURCE:{found[0]}" if found else ""
 
 
 def list_container_instances(context: RequestContext, request: Request) -> Answer:
     """List a cluster's instances."""
     found = cluster(context, request.get("cluster"))
-    arns = [arn_of(context, found, name) for name in of(context, found)]
+    arns = [arn_of(found.arn, name) for name in of(context, found)]
     # None of them drains.
     return page("containerInstanceArns", arns if request.get("status") in (None, "ACTIVE") else [], request)
 
@@ -85,12 +71,12 @@ def _described(context: RequestContext, found: Any, name: str) -> Answer:
     agent = of(context, found)[name]
     running = [work.state["status"] == RUNNING for work in queue().placed_on(name)]
     return {
-        "containerInstanceArn": arn_of(context, found, name),
+        "containerInstanceArn": arn_of(found.arn, name),
         "ec2InstanceId": f"i-{uuid5(NAMESPACE_URL, name).hex[:17]}",
         "version": 1,
         "versionInfo": {"agentVersion": "1.0.0"},
-        "registeredResources": _resources(_registered(agent)),
-        "remainingResources": _resources(remaining(agent, name)),
+        "registeredResources": _resources(agent.resources()),
+        "remainingResources": _resources(queue().remaining(name)),
         "status": "ACTIVE",
         "agentConnected": time.time() - agent.seen < PATIENCE,
         "runningTasksCount": sum(running),

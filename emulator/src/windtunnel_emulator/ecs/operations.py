@@ -89,6 +89,9 @@ OPERATIONS: Mapping[str, Callable[[RequestContext, Request], Answer]] = {
     "DescribeClusters": clusters.describe_clusters,
     "ListClusters": clusters.list_clusters,
     "DeleteCluster": clusters.delete_cluster,
+    **dict.fromkeys(
+        ("CreateCapacityProvider", "UpdateCapacityProvider", "DeleteCapacityProvider"), clusters.as_moto_does
+    ),
     "PutClusterCapacityProviders": clusters.put_cluster_capacity_providers,
     "DescribeCapacityProviders": clusters.describe_capacity_providers,
     "RegisterTaskDefinition": registering.register_task_definition,

@@ -30,15 +30,16 @@ def run_task(context: RequestContext, request: Request) -> Answer:
     if not 1 <= count <= MOST_TASKS:
         raise invalid_parameter(f"count must be between 1 and {MOST_TASKS}.")
     launch_types = clusters.launch_types(context, request, found, count)
-    for launch_type in {launch_type for launch_type, _ in launch_types}:
+    for launch_type, provider in set(launch_types):
         _check_launch_type(launch_type, request, definition)
-        if launch_type != "FARGATE" and not instances.of(context, found):
+        if not (clusters.is_scaled(context, provider or launch_type) or instances.of(context, found)):
             raise instances.no_instances()
     answer: Answer = {"tasks": [], "failures": []}
     for launch_type, provider in launch_types:
         details = _details(context, request, found, definition, launch_type, provider)
-        if launch_type == "FARGATE":
-            answer["tasks"].append(_start(context, found, definition, details))
+        if clusters.is_scaled(context, provider or launch_type):
+            pool = "" if launch_type == "FARGATE" else found.name
+            answer["tasks"].append(_start(context, found, definition, details, pool=pool))
         else:
             _place(context, found, definition, details, list(instances.of(context, found)), answer)
     return answer
@@ -94,13 +95,11 @@ def _place(
         # Those that cannot run it are asked only if there is no other: then the task ends with the reason.
         able = sorted(filter(fits.__getitem__, able), key=fits.__getitem__, reverse=True) or able
         for name in able:
-            lacking = instances.missing(queue().agents()[name], name, details["reserved"])
+            lacking = instances.missing(name, _reserved(details["overrides"], definition))
             if not lacking:
-                instance = instances.arn_of(context, found, name)
-                placed = {**details, "containerInstanceArn": instance}
-                answer["tasks"].append(_start(context, found, definition, placed, name))
+                answer["tasks"].append(_start(context, found, definition, details, name))
                 return
-            failures.append({"arn": instances.arn_of(context, found, name), "reason": lacking})
+            failures.append({"arn": instances.arn_of(found.arn, name), "reason": lacking})
     answer["failures"] += failures
 
 
@@ -128,15 +127,15 @@ def _details(
         "overrides": {"containerOverrides": [], "inferenceAcceleratorOverrides": [], **overrides},
         "cpu": cpu and str(sizes.cpu_units(cpu)),
         "memory": memory and str(sizes.memory_mib(memory)),
-        "reserved": _reserved(cpu, memory, overrides, definition),
         "enableExecuteCommand": bool(request.get("enableExecuteCommand")),
         "attachments": _attachments(request),
         "availabilityZone": f"{context.region}a",
     }
 
 
-def _reserved(cpu: str | None, memory: str | None, overrides: Request, definition: Any) -> Answer:
+def _reserved(overrides: Request, definition: Any) -> dict[str, int]:
     """Return what an instance sets aside for a task."""
+    cpu, memory = _size(overrides, definition)
     own = {one.get("name"): one for one in overrides.get("containerOverrides", [])}
     merged = [{**one, **own.get(one["name"], {})} for one in definition.container_definitions]
     return {
@@ -147,7 +146,9 @@ def _reserved(cpu: str | None, memory: str | None, overrides: Request, definitio
     }
 
 
-def _start(context: RequestContext, found: Any, definition: Any, details: Answer, place: str = "") -> Answer:
+def _start(
+    context: RequestContext, found: Any, definition: Any, details: Answer, place: str = "", pool: str = ""
+) -> Answer:
     task_id = uuid4().hex
     containers = definitions.containers(definition, details["overrides"], task_id, context.region)
     described = {
@@ -173,6 +174,8 @@ def _start(context: RequestContext, found: Any, definition: Any, details: Answer
         details={**details, "taskArn": task_arn, "containers": described},
         about=_about(task_arn, details, described),
         place=place,
+        pool=pool,
+        reserved=_reserved(details["overrides"], definition),
         created=now,
         not_before=now + delay,
     )

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from windtunnel_emulator.containers.work import PENDING, PROVISIONING, Work
+from windtunnel_emulator.ecs.instances import arn_of
 
 type Answer = dict[str, Any]
 
@@ -14,13 +15,12 @@ def described(work: Work, tags: bool = True) -> Answer:
     :param tags: whether with its tags.
     """
     state = work.state
-    kept = {
-        name: value for name, value in work.details.items() if name not in ("containers", "tags", "reserved")
-    }
+    kept = {name: value for name, value in work.details.items() if name not in ("containers", "tags")}
     reported = state["containers"]
     answer = {
         **kept,
         "tags": work.details["tags"] if tags else [],
+        "containerInstanceArn": arn_of(work.details["clusterArn"], work.place) if work.place else None,
         "createdAt": _time(work.created),
         "lastStatus": _status(work),
         "desiredStatus": desired_status(work),
@@ -51,8 +51,8 @@ def desired_status(work: Work) -> str:
 
 def _status(work: Work) -> str:
     status = work.state["status"]
-    # Only Fargate makes ready a place for each task.
-    return PENDING if status == PROVISIONING and work.details["launchType"] != "FARGATE" else status
+    # On an instance there is nothing to make ready.
+    return PENDING if status == PROVISIONING and work.place else status
 
 
 def _container(work: Work, name: str, own: Answer, reported: Answer) -> Answer:

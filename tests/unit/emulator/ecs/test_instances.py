@@ -1,9 +1,11 @@
 """Clusters, their instances and capacity providers; where tasks are placed."""
 
+import time
 from typing import Any
 
 import pytest
 
+from windtunnel_emulator.containers import work
 from windtunnel_emulator.containers.work import WorkQueue
 from windtunnel_emulator.ecs.clusters import spread
 
@@ -65,7 +67,7 @@ def test_a_task_takes_room_until_it_has_stopped(ecs: Call, agent: StandInAgent, 
     assert (found["launchType"], found["containerInstanceArn"]) == ("EC2", instance)
     assert found["lastStatus"] == "PENDING"
     assert left(ecs, instance) == {"CPU": 1948, "MEMORY": 512}
-    assert [work.place for work in agent.poll(INSTANCE)] == ["agent"]
+    assert [one.place for one in agent.poll(INSTANCE)] == ["agent"]
     listed = ecs("ListTasks", cluster="airflow", containerInstance=instance)[1]["taskArns"]
     assert listed == [found["taskArn"]]
     agent.report(found["taskArn"], "STOPPED")
@@ -158,6 +160,80 @@ def test_a_cluster_has_a_strategy_for_those_who_name_none(ecs: Call, instance: s
     found = answer["tasks"][0]
     assert (found["launchType"], found["capacityProviderName"]) == ("EC2", "own")
     assert "capacityProviderName" not in ecs("RunTask", **task())[1]["tasks"][0]
+
+
+@pytest.fixture
+def on_provider(ecs: Call, instance: str) -> dict[str, Any]:
+    """What to ask of ``RunTask`` for a task of 512 MiB on a provider with managed scaling."""
+    group = {**PROVIDER["autoScalingGroupProvider"], "managedScaling": {"status": "ENABLED"}}
+    ecs("CreateCapacityProvider", name="own", autoScalingGroupProvider=group)
+    put = {"cluster": "airflow", "capacityProviders": ["own"], "defaultCapacityProviderStrategy": []}
+    assert ecs("PutClusterCapacityProviders", **put)[0] == 200
+    return task_on_ec2(launchType=None, capacityProviderStrategy=[{"capacityProvider": "own"}])
+
+
+def test_behind_managed_scaling_tasks_wait_for_room(
+    ecs: Call, agent: StandInAgent, instance: str, on_provider: dict[str, Any]
+) -> None:
+    _, answer = ecs("RunTask", **on_provider, count=3)
+    arns = [one["taskArn"] for one in answer["tasks"]]
+
+    def where() -> list[tuple[str, str | None]]:
+        _, found = ecs("DescribeTasks", cluster="airflow", tasks=arns)
+        return [(one["lastStatus"], one.get("containerInstanceArn")) for one in found["tasks"]]
+
+    assert (len(arns), answer["failures"]) == (3, [])
+    assert where() == [("PROVISIONING", None)] * 3
+    first, second = agent.poll(INSTANCE)
+    assert where() == [("PENDING", instance), ("PENDING", instance), ("PROVISIONING", None)]
+    assert left(ecs, instance) == {"CPU": 1848, "MEMORY": 0}
+    assert agent.poll(INSTANCE, held=(first.id, second.id)) == []
+    agent.report(arns[0], "STOPPED")
+    assert [one.id for one in agent.poll(INSTANCE, held=(second.id,))] == [arns[2].rpartition("/")[2]]
+    assert where()[2] == ("PENDING", instance)
+
+
+def test_only_the_clusters_own_instances_give_room(
+    ecs: Call, agent: StandInAgent, queue: WorkQueue, on_provider: dict[str, Any]
+) -> None:
+    ecs("RunTask", **on_provider)
+
+    elsewhere = {**INSTANCE, "cluster": "other"}
+    assert queue.poll("another", [IMAGE], set(), timeout=0, instance=elsewhere) == ([], [])
+    assert queue.poll("none", [IMAGE], set(), timeout=0) == ([], [])
+    assert len(agent.poll(INSTANCE)) == 1
+
+
+def test_what_no_instance_could_ever_hold_fails(
+    ecs: Call, instance: str, on_provider: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ecs("RegisterTaskDefinition", **on_ec2(container(memory=1025)))
+    _, answer = ecs("RunTask", **on_provider)
+    (started,) = answer["tasks"]
+    assert started["lastStatus"] == "PROVISIONING"
+
+    later = time.time() + 2 * work.GRACE + 1
+    monkeypatch.setattr("time.time", lambda: later)
+    _, found = ecs("DescribeTasks", cluster="airflow", tasks=[started["taskArn"]])
+    (failed,) = found["tasks"]
+    assert (failed["lastStatus"], failed["stopCode"]) == ("STOPPED", "TaskFailedToStart")
+    assert failed["stoppedReason"] == (
+        "EMPTY CAPACITY PROVIDER: no instance of the cluster airflow has 0 CPU units and 1025 MiB of memory"
+    )
+
+
+def test_without_managed_scaling_a_task_without_room_is_a_failure(ecs: Call, instance: str) -> None:
+    ecs("CreateCapacityProvider", name="own", **PROVIDER)
+    strategy = [{"capacityProvider": "own"}]
+    ecs(
+        "PutClusterCapacityProviders",
+        cluster="airflow",
+        capacityProviders=["own"],
+        defaultCapacityProviderStrategy=strategy,
+    )
+    _, answer = ecs("RunTask", **task_on_ec2(launchType=None), count=3)
+
+    assert [one["reason"] for one in answer["failures"]] == ["RESOURCE:MEMORY"]
 
 
 def test_aws_has_two_capacity_providers_of_its_own(ecs: Call) -> None:

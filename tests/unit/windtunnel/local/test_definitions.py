@@ -123,3 +123,14 @@ def test_variables_of_env_reach_airflows_services_alone_and_the_stacks_own_win(r
     assert environment["OURS"] == "http://127.0.0.1:42"
     assert environment["DATA"] == "/opt/data"
     assert "THEIRS" not in found.of("localstack", "localstack")["environment"]
+
+
+def test_a_name_without_a_value_has_that_of_the_settings_or_is_not_there(root: Path) -> None:
+    above = root / "above.yml"
+    above.write_text("services: {scheduler: {environment: {POSTGRES_ADDRESS: , LEVEL: }}}")
+    (root / ".env").write_text("LEVEL=debug\n")
+
+    environment = made(root, above)._definitions(CHOSEN).of("scheduler", "scheduler")["environment"]
+
+    assert environment["LEVEL"] == "debug"
+    assert "POSTGRES_ADDRESS" not in environment
