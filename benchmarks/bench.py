@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import executors, harness, lambda_operator, stack, throughput
+from benchmarks import celery, executors, harness, lambda_operator, stack, throughput
 from benchmarks.report import Report, own_stack
 from windtunnel.stack import choose
 from windtunnel.stack.settings import ROOT
 
-PARTS = ("stack", "operator", "throughput", "executors", "harness")
+PARTS = ("stack", "operator", "throughput", "executors", "celery", "harness")
 # The name of a part that was measured on the local engine.
 ON_LOCAL = "{}, local engine"
 RESULTS = Path(__file__).parent / "results.json"
@@ -35,6 +35,8 @@ def measured(part: str, times: int, cycles: int) -> Report:
             throughput.measure(running, report)
     elif part == "executors":
         measure_executors(report)
+    elif part == "celery":
+        measure_celery(report)
     else:
         with own_stack(harness.DAGS, harness.LAMBDAS) as running:
             harness.measure(running, report)
@@ -56,6 +58,18 @@ def measure_executors(report: Report) -> None:
         with own_stack(executors.DAGS, executors.LAMBDAS, slots, executors.SCALED) as running:
             each[count] = executors.measure_slots(running, report, count)
     executors.compare(each, report)
+
+
+def measure_celery(report: Report) -> None:
+    """Measure a stack without workers, and with several numbers of them."""
+    with own_stack(celery.DAGS, celery.LAMBDAS) as running:
+        base = celery.measure_base(running)
+    took = {}
+    for workers in celery.WORKERS:
+        more = {"WINDTUNNEL_SCALE": f"worker={workers}", "WORKER_CONCURRENCY": str(celery.SLOTS)}
+        with own_stack(celery.DAGS, celery.LAMBDAS, more, celery.OVERLAY) as running:
+            took[workers] = celery.measure(running, report, workers, base)
+    celery.compare(took, report)
 
 
 def save(report: Report) -> None:

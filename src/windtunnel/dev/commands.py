@@ -115,7 +115,9 @@ def run_steps(stack: Stack, steps: list[suite.Step]) -> None:
 def bench(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(help="stack, operator, throughput, executors or harness; all if none is given."),
+        typer.Argument(
+            help="stack, operator, throughput, executors, celery or harness; all if none is given."
+        ),
     ] = None,
     engine_name: EngineName = None,
 ) -> None:
