@@ -246,3 +246,11 @@ def test_containers_are_gone_with_their_tasks(
 def test_what_still_runs_is_gone_with_the_stack(ecs: Ecs) -> None:
     """At the end of the session nothing of the project may be left: see conftest.py."""
     ecs.reaches(ecs.start(container("sleep", "1000"), container("sleep", "1000", name="other")), "RUNNING")
+
+
+def test_the_example_runs(airflow: AirflowClient) -> None:
+    run = airflow.wait(airflow.trigger("example-docker"), timeout=60)
+
+    assert run.state == "success", "\n".join(airflow.failures(run))
+    lines = airflow.task_log(run, "report").telling_lines()
+    assert any(f"Report of {run.run_after:%Y-%m-%d}" in line for line in lines)
