@@ -1,6 +1,7 @@
 """A container of any image in one task, by DockerOperator, with its lines in the task log.
 
-It is there with the overlay `docker`: `./windtunnel up --with docker`, and `./windtunnel run example-docker --follow`.
+It is there with the overlay `docker`: `./windtunnel up --with docker`, and
+`./windtunnel run example-docker --follow`.
 """
 
 import os
