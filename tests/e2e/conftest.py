@@ -36,9 +36,9 @@ def windtunnel_settings(
     tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
 ) -> Mapping[str, str]:
     """Our own DAGs and functions with those of the tests, as copies that a test may edit."""
-    # Workers of Celery have slots of their own; the scheduler's are for what is in the queue, too.
+    # With these, the scheduler's slots are also for what waits elsewhere.
     overlays = pytestconfig.getoption("windtunnel_with") or ()
-    more = {"PARALLELISM": ""} if "celery" in overlays else {}
+    more = {"PARALLELISM": ""} if {"celery", "ecs-ec2"}.intersection(overlays) else {}
     return settings(tmp_path_factory.mktemp("e2e")) | more
 
 
