@@ -9,11 +9,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from windtunnel.stack import overlays
 from windtunnel.stack.base import Stack
-from windtunnel.stack.settings import ENGINE_SETTING, IMAGE_SETTING
+from windtunnel.stack.settings import ENGINE_SETTING, IMAGE_SETTING, ROOT
 
 # The groups of tests, in the order in which they are run: the cheapest first.
 FLOORS = ("unit", "stack", "compose", "e2e", "faults")
@@ -47,6 +48,18 @@ BESIDE = (
     # These tests run functions for real, with the functions' Python.
     Beside("localstack", ("tests/unit/emulator",), ("emulator/src",), ("emulator/src",)),
 )
+
+# The tests that are run with an overlay of ours, too, by floor: what pytest takes after ``-m``.
+_EXECUTOR = {"e2e": "executor or overlay", "faults": "overlay"}
+_OTHER = {"e2e": "overlay"}
+WITH_OVERLAYS: Mapping[str, Mapping[str, str]] = {
+    "ecs": _EXECUTOR,
+    "batch": _EXECUTOR,
+    "lambda-executor": _EXECUTOR,
+    "celery": _EXECUTOR,
+    "ecs-ec2": _OTHER,
+    "docker": _OTHER,
+}
 
 SHELL_SCRIPTS = ("entrypoint.sh", "locks/compile", "examples/check", ".ci/run")
 
@@ -88,11 +101,13 @@ def test_steps(stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool
     """The pytest runs of one floor.
 
     :param arguments: go to each of them.
-    :param rare: with the tests that take too long for every run.
+    :param rare: with the tests that take too long for every run; without arguments also with each overlay.
     """
     pytest = [sys.executable, "-m", "pytest", f"tests/{floor}"]
     if floor != "unit":
         yield Step(floor, [*pytest, *(["--all"] if rare else []), *arguments])
+        if rare and not arguments:
+            yield from _steps_with_overlays(stack, floor)
         return
     apart = [f"--ignore={path}" for beside in BESIDE for path in beside.tests]
     # A part of the tests covers a part of the code, which says nothing.
@@ -104,6 +119,14 @@ def test_steps(stack: Stack, floor: str, arguments: Sequence[str], *, rare: bool
     for beside in BESIDE:
         options = ["-m", "pytest", "-p", "no:cacheprovider", *beside.tests, *arguments]
         yield _step_beside(stack, beside, "unit", *options)
+
+
+def _steps_with_overlays(stack: Stack, floor: str) -> Iterator[Step]:
+    for name, marks in WITH_OVERLAYS.items():
+        with_it = replace(stack.settings, overlays=(overlays.known(ROOT)[name],))
+        if floor in marks and not list(overlays.engine_findings(with_it, stack.engine)):
+            options = ["--all", "--windtunnel-with", name, "-m", marks[floor]]
+            yield Step(f"{floor}, with {name}", [sys.executable, "-m", "pytest", f"tests/{floor}", *options])
 
 
 def check_steps(stack: Stack) -> Iterator[Step]:

@@ -9,6 +9,7 @@ from windtunnel.dev import suite
 from windtunnel.dev.commands import get_beside
 from windtunnel.local.stack import ProcessStack
 from windtunnel.local.venvs import Venvs
+from windtunnel.stack.base import Stack
 from windtunnel.stack.settings import ROOT
 
 from ..conftest import change
@@ -82,6 +83,22 @@ def test_what_is_rare_runs_when_all_is_asked_for(compose: ComposeStack) -> None:
     (step,) = suite.test_steps(compose, "faults", ["-x"], rare=True)
 
     assert " ".join(step.command).endswith("-m pytest tests/faults --all -x")
+
+
+def test_all_of_it_is_run_with_each_overlay_that_the_engine_runs(
+    compose: ComposeStack, local: ProcessStack
+) -> None:
+    def overlays_of(stack: Stack, floor: str) -> list[str]:
+        plain, *others = suite.test_steps(stack, floor, [], rare=True)
+        assert "--windtunnel-with" not in plain.command
+        assert all(step.command[3:5] == [f"tests/{floor}", "--all"] for step in (plain, *others))
+        return [step.command[step.command.index("--windtunnel-with") + 1] for step in others]
+
+    executors = ["ecs", "batch", "lambda-executor", "celery"]
+    assert overlays_of(local, "e2e") == [*executors, "ecs-ec2"]
+    assert overlays_of(compose, "e2e") == [*executors, "ecs-ec2", "docker"]
+    assert overlays_of(local, "faults") == overlays_of(compose, "faults") == executors
+    assert overlays_of(local, "stack") == []
 
 
 def test_every_part_of_the_code_is_tested_and_checked_once(compose: ComposeStack) -> None:
