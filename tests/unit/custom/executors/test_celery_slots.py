@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from celery.signals import worker_ready, worker_shutting_down
@@ -49,7 +50,7 @@ def cloudwatch(monkeypatch: pytest.MonkeyPatch) -> CloudWatch:
         assert config.read_timeout == 10
         return made
 
-    monkeypatch.setattr(celery_slots.boto3, "client", client)
+    monkeypatch.setattr(boto3, "client", client)
     return made
 
 
@@ -139,7 +140,7 @@ def test_a_client_that_cannot_be_made_hurts_nothing(run: Any, monkeypatch: pytes
     def client(*_: Any, **__: Any) -> None:
         raise AWAY
 
-    monkeypatch.setattr(celery_slots.boto3, "client", client)
+    monkeypatch.setattr(boto3, "client", client)
 
     run(waits=2)
 

@@ -97,7 +97,7 @@ def test_a_stack_that_does_not_run_is_not_scaled(compose: ComposeStack, docker: 
 def test_a_worker_follows_its_queue_and_each_decision_is_a_line(
     running: ComposeStack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked: list[Any] = []
 
     def follow(*arguments: Any) -> Iterator[str]:
         asked.extend(arguments[1:])

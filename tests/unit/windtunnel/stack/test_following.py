@@ -135,6 +135,8 @@ def test_workers_follow_the_tasks(
 
     assert numbers == [(1, 1), (1, 3), (3, 4), (4, 4), (4, 4), (4, 3), (3, 3)]
     assert scalings(docker) == ["--scale=worker=3", "--scale=worker=4", "--scale=worker=3"]
+    # Others stay as they are.
+    assert all(call.endswith("--no-deps worker") for call in docker.calls if call.startswith("compose up"))
     assert said == ["worker follows tunnel-default, a decision a minute. Ctrl-C: the workers stay"]
 
 
