@@ -8,12 +8,12 @@ import json
 import sys
 from pathlib import Path
 
-from benchmarks import celery, executors, harness, lambda_operator, stack, throughput
+from benchmarks import celery, executors, harness, lambda_operator, scaling, stack, throughput
 from benchmarks.report import Report, own_stack
 from windtunnel.stack import choose
 from windtunnel.stack.settings import ROOT
 
-PARTS = ("stack", "operator", "throughput", "executors", "celery", "harness")
+PARTS = ("stack", "operator", "throughput", "executors", "celery", "scaling", "harness")
 # The name of a part that was measured on the local engine.
 ON_LOCAL = "{}, local engine"
 RESULTS = Path(__file__).parent / "results.json"
@@ -37,6 +37,10 @@ def measured(part: str, times: int, cycles: int) -> Report:
         measure_executors(report)
     elif part == "celery":
         measure_celery(report)
+    elif part == "scaling":
+        slots = {"WORKER_CONCURRENCY": str(celery.SLOTS)}
+        with own_stack(celery.DAGS, celery.LAMBDAS, slots, celery.OVERLAY) as running:
+            scaling.measure(running, report)
     else:
         with own_stack(harness.DAGS, harness.LAMBDAS) as running:
             harness.measure(running, report)

@@ -14,8 +14,10 @@ import yaml
 from windtunnel.local import composefile, healthcheck
 from windtunnel.local.processes import SERVICES
 from windtunnel.local.stack import ProcessStack
+from windtunnel.seeding import functions
 from windtunnel.seeding.installing import PREFIX, Installer
 from windtunnel.services import probes
+from windtunnel.stack import following
 from windtunnel.stack.settings import PLUGINS_VERSION, PORTS, ROOT, Settings
 
 from .test_docker_compose import (
@@ -329,3 +331,31 @@ def test_what_celery_is_told_in_several_places_is_the_same() -> None:
     (heartbeat,) = re.findall(r'^HEARTBEAT = "(.+)"$', transport, re.MULTILINE)
     for path in ("entrypoint.sh", "src/windtunnel/services/probes.py"):
         assert heartbeat in (ROOT / path).read_text(), path
+
+
+def test_who_writes_and_reads_the_load_of_celery_names_it_alike() -> None:
+    """A worker, a function and the command line share no module."""
+    worker, function = (
+        (ROOT / path).read_text()
+        for path in ("custom/executors/celery_slots.py", "overlays/celery/load_metric/lambda_function.py")
+    )
+    overlay = ROOT / "overlays" / "celery.yml"
+    services = composefile.read(Settings.of("tunnel", {"ENV_FILE": "/dev/null"}, overlays=[overlay]))[
+        "services"
+    ]
+    made = json.loads(services["localstack"]["environment"]["AWS_RESOURCES_CELERY"])
+    (rule,), (targets,), (permission,) = (
+        made["events"]["put_rule"],
+        made["events"]["put_targets"],
+        made["lambda"]["add_permission"],
+    )
+    (target,) = targets["Targets"]
+
+    assert all(f'NAMESPACE = "{following.NAMESPACE}"' in text for text in (worker, function))
+    assert all('"MetricName": "Slots"' in text for text in (worker, function))
+    assert all(f'"{metric}"' in function for metric in following.METRICS)
+    assert rule["Name"] == targets["Rule"] == following.RULE
+    assert permission["SourceArn"].endswith(f":rule/{following.RULE}")
+    assert target["Arn"].endswith(f":function:{permission['FunctionName']}")
+    assert permission["FunctionName"] == functions.load_function(ROOT / "overlays/celery/load_metric").name
+    assert json.loads(target["Input"]) == {"prefix": services["worker"]["environment"][following.PREFIX]}

@@ -26,7 +26,7 @@ from windtunnel.cli.output import (
 from windtunnel.diagnosis import preflight, status
 from windtunnel.diagnosis.doctor import examine
 from windtunnel.services import dag_files
-from windtunnel.stack import checkout, choose, overlays
+from windtunnel.stack import checkout, choose, overlays, scaling
 from windtunnel.stack.base import Stack
 from windtunnel.stack.command import COMMAND
 from windtunnel.stack.errors import Finding, ServiceFailed, StackError
@@ -166,19 +166,40 @@ def down(
     say("stopped, and its data deleted" if volumes else f"stopped; {kept}")
 
 
-@app.command("scale", epilog=example(f"{COMMAND} scale worker=3"))
+COOLDOWN_HELP = "With MIN..MAX: so many datapoints in a row, a minute each, call for fewer before one goes."
+
+
+@app.command(
+    "scale",
+    epilog=example(f"{COMMAND} scale worker=3", f"{COMMAND} scale worker=1..4    # as its queue needs them"),
+)
 def scale_services(
-    replicas: Annotated[list[str], typer.Argument(metavar="SERVICE=N…", help="How many of which service.")],
+    replicas: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SERVICE=N…",
+            help="How many of which service; or SERVICE=MIN..MAX of one worker of Celery, until Ctrl-C.",
+        ),
+    ],
+    cooldown: Annotated[int, typer.Option(min=1, metavar="N", help=COOLDOWN_HELP)] = scaling.COOLDOWN,
     engine_name: EngineName = None,
 ) -> None:
     """Change how many replicas of a service run; one that goes has its grace period to end in."""
     with failures_explained():
-        wanted = overlays.parsed_scale(replicas, "scale")
+        within = scaling.bounds(replicas)
+        wanted = {} if within else overlays.parsed_scale(replicas, "scale")
         stack = chosen(engine_name)
         if not stack.is_there():
-            refuse("the stack does not run", f"{COMMAND} up --scale {replicas[0]}")
-        with working("scaling"):
-            stack.scaled(wanted).up(say, only=wanted)
+            option = f"--with celery --scale {within.service}=1" if within else f"--scale {replicas[0]}"
+            refuse("the stack does not run", f"{COMMAND} up {option}")
+        if within:
+            from windtunnel.stack.following import follow
+
+            for decision in follow(stack, within, say, cooldown):
+                say(str(decision))
+        else:
+            with working("scaling"):
+                stack.scaled(wanted).up(say, only=wanted)
 
 
 @app.command("status", epilog=example(f"{COMMAND} status", f"{COMMAND} status 'example-*'"))

@@ -116,7 +116,7 @@ def bench(
     arguments: Annotated[
         list[str] | None,
         typer.Argument(
-            help="stack, operator, throughput, executors, celery or harness; all if none is given."
+            help="stack, operator, throughput, executors, celery, scaling or harness; all if none is given."
         ),
     ] = None,
     engine_name: EngineName = None,

@@ -1,6 +1,7 @@
 import importlib.util
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import commands as dev_commands
 from windtunnel.dev import suite, tools
 from windtunnel.local.stack import ProcessStack
-from windtunnel.stack import choose
+from windtunnel.stack import choose, following
+from windtunnel.stack.scaling import Bounds
 from windtunnel.stack.settings import ROOT
 
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
@@ -90,6 +92,36 @@ def test_a_stack_that_does_not_run_is_not_scaled(compose: ComposeStack, docker: 
 
     assert result.exit_code == 2
     assert "the stack does not run" in result.output
+
+
+def test_a_worker_follows_its_queue_and_each_decision_is_a_line(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def follow(*arguments: Any) -> Iterator[str]:
+        asked.extend(arguments[1:])
+        yield "one line"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(following, "follow", follow)
+
+    result = windtunnel("scale", "worker=1..4", "--cooldown", "2")
+
+    assert result.exit_code == 130
+    assert "one line" in result.output
+    assert "interrupted" in result.output
+    assert asked == [Bounds("worker", 1, 4), output.say, 2]
+
+
+@pytest.mark.bad_input(82)
+@pytest.mark.parametrize("replicas", ["worker=4..1", "worker=0..x"])
+def test_what_is_no_range_is_refused(running: ComposeStack, docker: Docker, replicas: str) -> None:
+    result = windtunnel("scale", replicas)
+
+    assert result.exit_code == 2
+    assert "MIN..MAX" in result.output
+    assert docker.calls == []
 
 
 # up
