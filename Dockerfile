@@ -30,7 +30,7 @@ ENV AIRFLOW_HOME=/opt/airflow AIRFLOW_CONFIG=/opt/airflow/config/airflow.cfg \
     PATH=/opt/venv/bin:$PATH PYTHONPATH=/opt/airflow:/opt/windtunnel
 # Airflow's own image has this user: any uid may run it as long as its group is 0.
 RUN useradd --uid 50000 --gid 0 --home-dir /opt/airflow --create-home airflow \
- && install -d -o airflow -g 0 -m 775 /opt/airflow/logs /run/secrets/windtunnel /var/lib/windtunnel
+ && install -d -o airflow -g 0 -m 775 /opt/airflow/logs /opt/airflow/shared /run/secrets/windtunnel /var/lib/windtunnel
 COPY --from=airflow-builder /opt/venv /opt/venv
 USER airflow
 WORKDIR /opt/airflow

@@ -105,7 +105,12 @@ case $service in
     await_seeding
     become airflow scheduler --skip-serve-logs "$@"
     ;;
-  dag-processor) run_airflow "$service" "$@" ;;
+  dag-processor)
+    prepare
+    # Bundles of one's own may be in a bucket.
+    [ -z "${AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST:-}" ] || await_seeding
+    become airflow dag-processor "$@"
+    ;;
   celery-worker)
     prepare
     await_seeding

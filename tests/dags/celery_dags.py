@@ -1,9 +1,11 @@
 """What depends on workers of Celery."""
 
+import os
 import socket
 import tempfile
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow.providers.amazon.aws.hooks.s3 import S3Hook
@@ -45,3 +47,30 @@ with DAG("test-celery-heavy", schedule=None, is_paused_upon_creation=False):
         return worker()
 
     heavy()
+
+# With it, the executor `local` is there, too.
+if "SHARED_FOLDER" in os.environ:
+    with DAG("test-celery-shared-folder", schedule=None, is_paused_upon_creation=False):
+
+        def append(path: Path, text: str) -> list[str]:
+            """Add a text to a file; return who has done it, and the whole file."""
+            with path.open("a") as file:
+                file.write(text)
+            return [worker(), path.read_text()]
+
+        @task
+        def begin(run_id: str | None = None) -> list[str]:
+            """Make a file on a worker."""
+            return append(Path(os.environ["SHARED_FOLDER"], f"{run_id}.txt"), "worker,")
+
+        @task(queue="heavy")
+        def go_on(run_id: str | None = None) -> list[str]:
+            """Go on with it on another worker."""
+            return append(Path(os.environ["SHARED_FOLDER"], f"{run_id}.txt"), "heavy,")
+
+        @task(executor="local")
+        def end(run_id: str | None = None) -> list[str]:
+            """End it in the scheduler."""
+            return append(Path(os.environ["SHARED_FOLDER"], f"{run_id}.txt"), "local")
+
+        begin() >> go_on() >> end()

@@ -137,6 +137,24 @@ def test_a_queue_of_its_own_waits_for_a_worker_of_its_own(
         assert airflow.xcom(run, "heavy").endswith("heavy-worker-1")
 
 
+def test_a_file_in_the_shared_folder_is_there_for_every_task(
+    airflow: AirflowClient, windtunnel: RunningStack, scaled: Any
+) -> None:
+    scaled(heavy_worker=1)
+    run, example = airflow.trigger("test-celery-shared-folder"), airflow.trigger("example-shared-folder")
+
+    ended, shown = airflow.wait(run, timeout=120), airflow.wait(example, timeout=120)
+
+    assert ended.state == "success", "\n".join(airflow.failures(ended))
+    said = [airflow.xcom(run, name) for name in ("begin", "go_on", "end")]
+    assert [text for _, text in said] == ["worker,", "worker,heavy,", "worker,heavy,local"]
+    assert len({who for who, _ in said}) == 3
+    assert shown.state == "success", "\n".join(airflow.failures(shown))
+    assert airflow.xcom(example, "add_up") == sum(number**2 for number in range(1000))
+    folder = windtunnel.stack.exec("worker", "sh", "-c", 'ls "$SHARED_FOLDER"')
+    assert folder.split() == [f"{run.dag_run_id}.txt"]
+
+
 def test_what_is_no_task_is_put_aside_and_tasks_go_on(
     airflow: AirflowClient, windtunnel: RunningStack, sqs: Any
 ) -> None:

@@ -142,6 +142,15 @@ def test_the_scheduler_does_not_start_before_buckets_and_functions_are_made(
     assert "LocalStack does not say that it has made buckets and functions" in answer.stderr
 
 
+def test_a_dag_processor_with_bundles_of_ones_own_waits_for_buckets(entrypoint: Run, secrets: Path) -> None:
+    (secrets / "complete").touch()
+    bundles = {"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": "[]"}
+
+    assert entrypoint("dag-processor", SEEDED="1").returncode == 0
+    assert entrypoint("dag-processor", **bundles).returncode == 0
+    assert entrypoint("dag-processor", SEEDED="1", **bundles).returncode == 2
+
+
 def test_arguments_of_postgres_come_after_its_name(entrypoint: Run, secrets: Path) -> None:
     (secrets / "complete").touch()
 

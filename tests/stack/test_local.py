@@ -17,7 +17,7 @@ from windtunnel.local.stack import ProcessStack
 from windtunnel.seeding import functions
 from windtunnel.seeding.installing import PREFIX, Installer
 from windtunnel.services import probes
-from windtunnel.stack import following
+from windtunnel.stack import following, overlays
 from windtunnel.stack.settings import PLUGINS_VERSION, PORTS, ROOT, Settings
 
 from .test_docker_compose import (
@@ -300,18 +300,35 @@ def test_a_service_that_waits_for_localstack_has_the_patience_of_its_health_chec
     assert healthcheck.start_period(service) == probes.PATIENCE
 
 
+@pytest.mark.parametrize("names", [["celery"], ["celery", "bundle"], ["bundle", "celery"]])
 @pytest.mark.parametrize("worker", ["worker", "heavy-worker"])
-def test_workers_of_celery_are_given_what_the_scheduler_is_given(worker: str) -> None:
+def test_workers_of_celery_are_given_what_the_scheduler_is_given(worker: str, names: list[str]) -> None:
     """An overlay cannot share it; with another variable a worker would be no fork of the fork server."""
-    overlay = ROOT / "overlays" / "celery.yml"
-    services = composefile.read(Settings.of("tunnel", {"ENV_FILE": "/dev/null"}, overlays=[overlay]))[
-        "services"
-    ]
+    services = composefile.read(
+        overlays.selected(Settings.of("tunnel", {"ENV_FILE": "/dev/null"}), names, {}, ROOT)
+    )["services"]
     scheduler = services["scheduler"]
 
     shared = ("image", "user", "init", "restart", "environment", "volumes", "env_file")
     assert {name: services[worker][name] for name in shared} == {name: scheduler[name] for name in shared}
     assert {"webserver", "localstack", "postgres"} <= set(services[worker]["depends_on"])
+
+
+@pytest.mark.parametrize("other", ["celery", "ecs", "batch", "lambda-executor"])
+def test_whatever_runs_tasks_has_the_same_bundle(other: str) -> None:
+    settings = overlays.selected(
+        Settings.of("tunnel", {"ENV_FILE": "/dev/null"}), ["bundle", other], {}, ROOT
+    )
+    services = composefile.read(settings)["services"]
+    bundle = {
+        name: value for name, value in services["scheduler"]["environment"].items() if "__DAG_BUNDLE_" in name
+    }
+    runs = {"worker", "heavy-worker", "ecs-agent"} & set(services)
+
+    assert len(bundle) == 2
+    assert runs
+    for name in {"init", "webserver", "dag-processor", "triggerer"} | runs:
+        assert bundle.items() <= services[name]["environment"].items(), name
 
 
 def test_what_celery_is_told_in_several_places_is_the_same() -> None:

@@ -61,6 +61,7 @@ Scale = Annotated[list[str] | None, typer.Option("--scale", metavar="SERVICE=N",
 BUILD_HELP = "Build images, or install venvs, if needed."
 VOLUMES_HELP = "Also delete the database, the secrets, the S3 buckets and the local task logs."
 DATE_HELP = "In UTC. For DAGs whose templates use `ds` or `ts`; Airflow has none by default."
+RELEASE_HELP = "Has dags/, custom/ and requirements.txt. Without it, what the stack would mount."
 FOLLOW_HELP = "Show the tasks' logs live; exit 1 if the run fails."
 
 
@@ -147,10 +148,18 @@ def welcome(stack: Stack, seconds: float) -> None:
     dag = "demo-dag" if COMMAND == "./windtunnel" else "DAG"
     tries.add_row(f"{COMMAND} run {dag} --follow", "run it and watch its log")
     tries.add_row(f"{COMMAND} status", "services, DAGs, functions")
-    tries.add_row("edit dags/, custom/ or lambdas/", "a saved file is taken up by itself")
+    tries.add_row(*_edit(stack))
     tries.add_row(f"{COMMAND} down", "stop; --volumes also deletes the data")
     out.print("\nTry next")
     out.print(tries)
+
+
+def _edit(stack: Stack) -> tuple[str, str]:
+    from windtunnel.release.bucket import configured
+
+    if configured(stack):
+        return f"{COMMAND} release", "dags/ and custom/, as they are now, to the bucket that DAGs come from"
+    return "edit dags/, custom/ or lambdas/", "a saved file is taken up by itself"
 
 
 @app.command(epilog=example(f"{COMMAND} down", f"{COMMAND} down --volumes    # start afresh next time"))
@@ -347,6 +356,45 @@ def deploy(
         except StackError as error:
             # Its output was shown line by line.
             raise StackError(error.what, next_step=error.next_step) from error
+
+
+@app.command(
+    epilog=example(
+        f"{COMMAND} release               # what is mounted: dags/ and custom/",
+        f"{COMMAND} release ../my-dags    # the folder that these are in",
+        f"{COMMAND} release --list",
+        f"{COMMAND} release --to 3f2a9c1b04de",
+    )
+)
+def release(
+    folder: Annotated[Path | None, typer.Argument(help=RELEASE_HELP)] = None,
+    to: Annotated[str | None, typer.Option(help="Make a release current that is in the bucket.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="List what is in the bucket.")] = False,
+    engine_name: EngineName = None,
+) -> None:
+    """Put DAGs into the bucket that the stack has them from, with `--with bundle`, and make them current."""
+    stack = chosen(engine_name)
+    with failures_explained():
+        require_running(stack, "localstack")
+        from windtunnel.release import releasing
+        from windtunnel.release.bucket import Bucket, s3_explained
+
+        with s3_explained():
+            bucket = Bucket.of(stack)
+            if list_:
+                current = bucket.current()
+                for one in bucket.releases():
+                    mark = "  current" if current and one.version == current.version else ""
+                    say(f"{one.version}  {one.since.astimezone():%Y-%m-%d %H:%M:%S}{mark}")
+                return
+            version, files = (to, []) if to else releasing.put(stack, bucket, folder, say)
+            bucket.make_current(version)
+        say(f"release {version} is current")
+        if stack.is_running("dag-processor") and stack.is_running("webserver"):
+            with working("waiting for Airflow"):
+                behind = releasing.await_airflow(stack, bucket, version, files)
+            note = f"; not parsed yet: {', '.join(behind)}" if behind else ""
+            say(f"Airflow has it{note}. Runs that have begun go on with theirs")
 
 
 @app.command(epilog=example(f"{COMMAND} doctor"))

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
-from windtunnel.diagnosis import held_up, preflight, unstarted
+from windtunnel.diagnosis import held_up, preflight, releases, unstarted
 from windtunnel.diagnosis.status import PLUGIN_REMEDY
 from windtunnel.seeding.functions import read_functions
 from windtunnel.stack.base import Say, Stack
@@ -30,6 +30,7 @@ def examine(stack: Stack, say: Say) -> list[Finding]:
         ("the way from a task to LocalStack and the functions", lambda: reachability(stack)),
         ("tasks that wait for a slot", lambda: held_up.findings(stack)),
         ("tasks of ECS and jobs of Batch that wait", lambda: unstarted.findings(stack)),
+        ("releases of DAGs", lambda: releases.look(stack)[1]),
         ("Airflow's plugins", lambda: plugins(stack)),
         ("what makes starts slower", stack.warnings),
     ]

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from windtunnel.diagnosis import batch, ecs, held_up, sqs, unstarted
+from windtunnel.diagnosis import batch, ecs, held_up, releases, sqs, unstarted
 from windtunnel.diagnosis.containers import Row
 from windtunnel.seeding.functions import DEFAULTS, read_functions
 from windtunnel.services import dag_files
@@ -83,6 +83,10 @@ class Report:
             if name in running:
                 report.addresses[name] = stack.address(name)
                 ask(stack)
+        with report._silence_noted("the bucket of the releases"):
+            rows, findings = releases.look(stack)
+            report.aws.update({"Releases of DAGs": rows} if rows else {})
+            report.warnings.extend(findings)
         return report
 
     def _ask_airflow(self, stack: Stack) -> None:
@@ -175,7 +179,7 @@ COLOURS = {
     "starting": "yellow", "running": "yellow", "queued": "yellow", "paused": "yellow", "Pending": "yellow",
     "ACTIVE": "green", "ENABLED": "green", "RUNNING": "yellow", "STARTING": "yellow", "RUNNABLE": "yellow",
     "PENDING": "yellow", "PROVISIONING": "yellow", "DEPROVISIONING": "yellow",
-    "absent": "dim",
+    "current": "green", "older": "yellow", "absent": "dim",
 }  # fmt: skip
 
 

@@ -85,12 +85,12 @@ def package(folders: Iterable[Path], installed: bytes = b"", boundary: Path | No
     main, *libraries = folders
     around = boundary or main.parent
     roots = [(f"{library.name}/", library, library.parent) for library in libraries]
-    files: dict[str, Path] = {}
+    packed: dict[str, Path] = {}
     for prefix, root, bound in (*roots, ("", main, around)):
-        files |= _files(root, bound, prefix, (root.resolve(),))
-    buffer = io.BytesIO(_without(installed, files.keys()))
+        packed |= files(root, bound, prefix, (root.resolve(),))
+    buffer = io.BytesIO(_without(installed, packed.keys()))
     with zipfile.ZipFile(buffer, "a") as archive:
-        for name, path in files.items():
+        for name, path in packed.items():
             add(archive, name, path)
     content = buffer.getvalue()
     for size, limit, kind in (
@@ -135,11 +135,13 @@ def _without(content: bytes, names: Collection[str]) -> bytes:
     return buffer.getvalue()
 
 
-def _files(folder: Path, boundary: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+def files(folder: Path, boundary: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
     """Yield each file of a folder with its name in the package.
 
-    :param boundary: the folder with all functions.
+    :param boundary: the folder that no link may leave: the one with all functions.
+    :param prefix: what the names begin with.
     :param above: the folders on the way here, by which a link in a circle is recognised.
+    :raises SeedingError: if a link cannot be followed.
     """
     for path in sorted(folder.iterdir()):
         name, real = prefix + path.name, followed(path, boundary)
@@ -149,6 +151,6 @@ def _files(folder: Path, boundary: Path, prefix: str, above: tuple[Path, ...]) -
         if path.name == "__pycache__":
             continue
         if path.is_dir():
-            yield from _files(path, boundary, f"{name}/", (*above, real))
+            yield from files(path, boundary, f"{name}/", (*above, real))
         else:
             yield name, path

@@ -13,6 +13,9 @@ from windtunnel.services.slots import slots
 # The tables of what tasks look up in Airflow, each with the column of the name.
 NAMES = {"connection": "conn_id", "variable": "key"}
 
+# Airflow's setting that says where DAGs come from.
+BUNDLES = ("dag_processor", "dag_bundle_config_list")
+
 
 def settings() -> dict[str, list[str]]:
     """Return the options of each section that this Airflow and its providers know, also deprecated names."""
@@ -54,9 +57,11 @@ def not_deployed() -> dict[str, str]:
 
 
 def listed_dag_files() -> list[str]:
-    """Return the files, relative to the DAGs folder, that Airflow looks at."""
+    """Return the files, relative to the DAGs folder, that Airflow looks at; none if DAGs are elsewhere."""
     from airflow.configuration import conf
 
+    if not any("LocalDagBundle" in one["classpath"] for one in conf.getjson(*BUNDLES)):
+        return []
     folder = os.path.realpath(conf.get("core", "dags_folder"))
     return [os.path.relpath(os.path.realpath(file), folder) for file in dag_files.listed(folder)]
 
@@ -121,6 +126,36 @@ def queued() -> list[list[object]]:
     return [list(row) for row in _execute(statement, "%celery%")]
 
 
+def releases(bundle: str) -> dict[str, object]:
+    """Return what Airflow has of a bundle with versions.
+
+    :returns: ``version``; ``behind``, the DAGs that were not parsed since it came; ``files``, those of which
+        a DAG or an import error is known; ``runs``, pairs of a version and how many have not ended.
+    """
+    version = _execute("SELECT version FROM dag_bundle WHERE name = %s", bundle)
+    # Of a file with a new DAG alone nothing is known until it is parsed.
+    files = (
+        "SELECT relative_fileloc FROM dag WHERE bundle_name = %s AND NOT is_stale"
+        " UNION SELECT filename FROM import_error WHERE bundle_name = %s"
+    )
+    behind = (
+        "SELECT dag_id FROM dag JOIN dag_bundle ON dag_bundle.name = dag.bundle_name"
+        " WHERE dag.bundle_name = %s AND NOT is_stale AND"
+        " bundle_version IS DISTINCT FROM dag_bundle.version ORDER BY dag_id"
+    )
+    runs = (
+        "SELECT dag_run.bundle_version, count(*) FROM dag_run JOIN dag USING (dag_id)"
+        " WHERE dag.bundle_name = %s AND dag_run.bundle_version IS NOT NULL"
+        " AND state IN ('running', 'queued') GROUP BY 1 ORDER BY 1"
+    )
+    return {
+        "version": version[0][0] if version else None,
+        "behind": [name for (name,) in _execute(behind, bundle)],
+        "files": [name for (name,) in _execute(files, bundle, bundle)],
+        "runs": [list(row) for row in _execute(runs, bundle)],
+    }
+
+
 def rename(table: str, *names: str) -> None:
     """Give connections or variables other names; each replaces what had that name before.
 
@@ -155,6 +190,7 @@ ANSWERS: dict[str, Callable[..., object]] = {
     "latest_runs": latest_runs,
     "held_up": held_up,
     "queued": queued,
+    "releases": releases,
     "rename": rename,
     "login": lambda: secrets.admin_login(os.environ),
     "database": lambda: secrets.database_dsn(os.environ),

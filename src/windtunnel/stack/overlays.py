@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,17 @@ def selected(settings: Settings, names: Iterable[str], scale: Mapping[str, int],
             if found[other] != path:
                 problem = f"the overlays {other} and {name} exclude each other: each provides the {provided}"
                 raise Unmet(Finding(problem, "Leave one of them out."))
-    return replace(settings, overlays=tuple(dict.fromkeys(found.values())), scale=dict(scale))
+    files = [*found.values(), *_between(found.values(), settings.root)]
+    return replace(settings, overlays=tuple(dict.fromkeys(files)), scale=dict(scale))
+
+
+def _between(files: Collection[Path], root: Path) -> Iterator[Path]:
+    """Yield what one overlay adds to another: ``overlays/bundle/celery.yml`` comes with both of them."""
+    own = [path for path in files if path.parent == root / "overlays"]
+    for one in own:
+        for other in own:
+            if (path := one.with_suffix("") / other.name).is_file():
+                yield path
 
 
 def requested(settings: Settings) -> Settings:
@@ -87,7 +97,8 @@ def known(root: Path) -> dict[str, Path]:
 def described(settings: Settings) -> str:
     """Return overlays and replicas as a person reads them: ``celery, ./mine.yml, worker=3``."""
     names = {path: name for name, path in known(settings.root).items()}
-    parts = [names.get(path, str(path)) for path in settings.overlays]
+    between = set(_between(settings.overlays, settings.root))
+    parts = [names.get(path, str(path)) for path in settings.overlays if path not in between]
     return ", ".join([*parts, *(f"{service}={number}" for service, number in settings.scale.items())])
 
 

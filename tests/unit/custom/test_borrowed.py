@@ -8,6 +8,8 @@ import pytest
 from airflow.jobs.job import Job
 from airflow.models import Connection, Variable
 from airflow.models.dag import DagModel
+from airflow.models.dagbundle import DagBundleModel
+from airflow.models.dagrun import DagRun
 from airflow.models.errors import ParseImportError
 from airflow.utils.log import file_task_handler
 
@@ -34,7 +36,9 @@ def test_wordings_of_airflow_are_the_same() -> None:
 def test_columns_of_airflows_tables_are_there() -> None:
     wanted: dict[Any, set[str]] = {
         Job: {"job_type", "state", "hostname", "start_date", "latest_heartbeat"},
-        DagModel: {"relative_fileloc", "is_stale"},
+        DagModel: {"relative_fileloc", "is_stale", "bundle_name", "bundle_version"},
+        DagBundleModel: {"name", "version"},
+        DagRun: {"bundle_version", "state"},
         ParseImportError: {"filename", "stacktrace", "timestamp"},
         Connection: {"conn_id"},
         Variable: {"key"},

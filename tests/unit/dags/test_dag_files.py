@@ -67,3 +67,13 @@ def test_airflows_own_settings_are_followed(home: Path) -> None:
     )
 
     assert found == ["empty.py", "ignored.py", "seen.py", "sub/deeper/kept.py"]
+
+
+def test_none_if_dags_are_elsewhere(home: Path) -> None:
+    bundle = {
+        "name": "releases",
+        "classpath": "custom.bundles.s3_release_bundle.S3ReleaseBundle",
+        "kwargs": {"bucket_name": "bucket"},
+    }
+
+    assert listed(home, AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST=json.dumps([bundle])) == []

@@ -28,7 +28,7 @@ EVERYWHERE = {
         ("ecs", {"example-ecs", "example-ecs-operator", "example-remote", "example-mixed"}),
         ("batch", {"example-batch", "example-batch-operator", "example-mixed"}),
         ("lambda-executor", {"example-lambda-executor", "example-mixed"}),
-        ("celery", set()),
+        ("celery", {"example-shared-folder"}),
     ],
 )
 def test_a_stack_has_the_examples_that_it_can_run(

@@ -102,6 +102,10 @@ class Checks:
         resolved = list(self._requirements())
         return [*resolved, *self._functions(say), *self._dags(say, resolved)]
 
+    def of_dags(self, say: Say) -> list[Check]:
+        """Return the checks of DAG files alone, as :meth:`find` does."""
+        return self._dags(say, list(self._requirements()))
+
     def _name(self, path: Path) -> str:
         return os.path.relpath(path, self._repository)
 

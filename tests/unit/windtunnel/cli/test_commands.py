@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import commands as dev_commands
 from windtunnel.dev import suite, tools
 from windtunnel.local.stack import ProcessStack
+from windtunnel.release import releasing
+from windtunnel.release.bucket import Bucket
 from windtunnel.stack import choose, following
 from windtunnel.stack.scaling import Bounds
 from windtunnel.stack.settings import ROOT
@@ -20,6 +23,7 @@ from windtunnel.stack.settings import ROOT
 from ..airflow_api.test_client import RUN_PATH, TASKS_PATH, run, task
 from ..conftest import change
 from ..diagnosis.test_status import DAG, IMPORT_ERROR, answers_listed, running
+from ..release.a_bucket import Objects
 from ..stand_ins.docker import ALL_READY, CONFIGURATION, Docker, answer_stack, container, done
 from ..stand_ins.web_server import Server
 from .test_follow import log, tasks
@@ -40,7 +44,7 @@ def windtunnel(*arguments: str) -> Result:
 
 
 def test_help_everywhere_with_examples() -> None:
-    ours = ("up", "down", "scale", "status", "logs", "run", "deploy", "doctor")
+    ours = ("up", "down", "scale", "status", "logs", "run", "deploy", "release", "doctor")
     for verb in (*ours, "test", "check", "bench"):
         result = windtunnel(verb, "--help")
         assert result.exit_code == 0
@@ -334,8 +338,39 @@ def test_deploy_says_once_what_is_wrong(running: ComposeStack, docker: Docker) -
     assert "Correct the file" in result.stderr
 
 
+def test_a_release_is_put_there_becomes_current_and_is_awaited(
+    running: ComposeStack, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    objects = Objects()
+    waited: list[tuple[str, list[str]]] = []
+
+    def put(_stack: Any, bucket: Any, folder: Path, _say: Any) -> tuple[str, list[str]]:
+        assert folder == tmp_path
+        bucket.add("one", b"zip")
+        return "one", ["a.py"]
+
+    def wait(_stack: Any, _bucket: Any, version: str, files: list[str]) -> list[str]:
+        waited.append((version, files))
+        return ["late.py"] if files else []
+
+    monkeypatch.setattr(Bucket, "of", lambda _: objects.bucket)
+    monkeypatch.setattr(releasing, "put", put)
+    monkeypatch.setattr(releasing, "await_airflow", wait)
+    monkeypatch.setattr(ComposeStack, "is_running", lambda *_: True)
+
+    released = windtunnel("release", str(tmp_path))
+    back = windtunnel("release", "--to", "one")
+    listed = windtunnel("release", "--list")
+    unknown = windtunnel("release", "--to", "two")
+
+    assert "release one is current\nAirflow has it; not parsed yet: late.py. Runs" in released.stdout
+    assert (back.exit_code, waited) == (0, [("one", ["a.py"]), ("one", [])])
+    assert re.fullmatch(r"one  2026-01-0\d \d\d:00:00  current\n", listed.stdout)
+    assert (unknown.exit_code, "There are: one" in unknown.output) == (2, True)
+
+
 def test_what_wants_a_running_stack_is_refused_without_one(docker: Docker) -> None:
-    for arguments in (("run", "demo-dag"), ("deploy",)):
+    for arguments in (("run", "demo-dag"), ("deploy",), ("release",)):
         result = windtunnel(*arguments)
         assert result.exit_code == output.REFUSED
         assert "./windtunnel up" in result.stderr

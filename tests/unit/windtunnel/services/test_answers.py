@@ -63,6 +63,19 @@ def test_the_latest_runs_of_all_dags_are_one_question(database: Callable[..., Da
     assert tuple(parameters) == ("3",)
 
 
+def test_what_airflow_has_of_releases(database: Callable[..., Database]) -> None:
+    asked = database([("new",)]).asked
+
+    # Each question has the same answer here.
+    assert answers.releases("mine") == {
+        "version": "new",
+        "behind": ["new"],
+        "files": ["new"],
+        "runs": [["new"]],
+    }
+    assert {name for _, parameters in asked for name in parameters} == {"mine"}
+
+
 def test_rows_change_their_names_in_one_transaction(database: Callable[..., Database]) -> None:
     asked = database([(1,)]).asked
 

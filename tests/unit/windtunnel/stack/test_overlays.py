@@ -53,6 +53,24 @@ def test_what_cannot_be_is_refused(settings: Settings, names: list[str], problem
     assert remedy in caught.value.findings[0].remedy
 
 
+def test_what_one_overlay_adds_to_another_comes_with_both(settings: Settings, checkout: Path) -> None:
+    between = checkout / "overlays" / "emr" / "celery.yml"
+    between.parent.mkdir()
+    between.write_text("services: {}\n")
+    both = (checkout / "overlays/celery.yml", checkout / "overlays/emr.yml")
+
+    for names in (["celery", "emr"], ["emr", "celery"]):
+        found = select(settings, *names)
+        assert (set(found.overlays[:2]), found.overlays[2]) == (set(both), between)
+        assert overlays.described(found) == ", ".join(names)
+    assert select(settings, "emr").overlays == (both[1],)
+    # Of the user's own files nothing is guessed.
+    (checkout / "mine.yml").write_text("services: {}\n")
+    (checkout / "mine").mkdir()
+    (checkout / "mine" / "celery.yml").touch()
+    assert len(select(settings, "./mine.yml", "celery").overlays) == 2
+
+
 def test_what_an_overlay_needs_comes_with_it_and_before_it(settings: Settings, checkout: Path) -> None:
     (checkout / "overlays" / "agent.yml").write_text("services: {}\n")
     (checkout / "overlays" / "batch.yml").write_text("x-windtunnel: {needs: agent}\nservices: {}\n")
