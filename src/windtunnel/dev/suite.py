@@ -58,6 +58,7 @@ WITH_OVERLAYS: Mapping[str, Mapping[str, str]] = {
     "lambda-executor": _EXECUTOR,
     "celery": _EXECUTOR,
     "ecs-ec2": _OTHER,
+    "bundle": _OTHER,
     "docker": _OTHER,
 }
 

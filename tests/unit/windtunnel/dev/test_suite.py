@@ -95,8 +95,8 @@ def test_all_of_it_is_run_with_each_overlay_that_the_engine_runs(
         return [step.command[step.command.index("--windtunnel-with") + 1] for step in others]
 
     executors = ["ecs", "batch", "lambda-executor", "celery"]
-    assert overlays_of(local, "e2e") == [*executors, "ecs-ec2"]
-    assert overlays_of(compose, "e2e") == [*executors, "ecs-ec2", "docker"]
+    assert overlays_of(local, "e2e") == [*executors, "ecs-ec2", "bundle"]
+    assert overlays_of(compose, "e2e") == [*executors, "ecs-ec2", "bundle", "docker"]
     assert overlays_of(local, "faults") == overlays_of(compose, "faults") == executors
     assert overlays_of(local, "stack") == []
 
