@@ -52,6 +52,14 @@ def freeze_again(**_: Any) -> None:
     gc.freeze()
 
 
+@worker_ready.connect  # type: ignore[untyped-decorator]
+def be_healthy(sender: Any, **_: Any) -> None:
+    """Note that SQS has answered a worker, which has found its queues; its first question for messages may
+    stay open for 5 s.
+    """
+    sender.connection.default_channel.has_answered()
+
+
 class Polls(AsyncSQSConnection):  # type: ignore[misc]
     """Asks SQS for messages.
 

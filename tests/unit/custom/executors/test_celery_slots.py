@@ -156,7 +156,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Slots]]:
 
 
 def test_it_begins_with_the_worker_and_ends_when_that_drains(started: list[Slots]) -> None:
-    channel = SimpleNamespace(canonical_queue_name=lambda name: f"tunnel-{name}")
+    channel = SimpleNamespace(canonical_queue_name=lambda name: f"tunnel-{name}", has_answered=lambda: None)
     worker = Mock(
         connection=SimpleNamespace(default_channel=channel),
         app=SimpleNamespace(amqp=SimpleNamespace(queues=SimpleNamespace(consume_from={"default": 1}))),

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
@@ -297,13 +298,15 @@ def test_it_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch, channel: Any
     assert channel.closed
 
 
-def test_what_a_worker_shares_stays_shared() -> None:
+def test_a_worker_that_is_ready_is_healthy_and_what_it_shares_stays_shared(channel: Any, beat: Path) -> None:
+    worker = Mock(connection=SimpleNamespace(default_channel=channel))
     gc.unfreeze()
     try:
-        worker_ready.send(None)
+        worker_ready.send(worker)
         assert gc.get_freeze_count() > 0
     finally:
         gc.unfreeze()
+    assert beat.exists()
 
 
 def test_calls_are_brief(channel: Any) -> None:
