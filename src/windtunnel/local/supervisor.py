@@ -184,6 +184,8 @@ class Supervisor:
         :raises WaitTimeout: if it does not.
         """
         pid = self.calls.getPID()
+        # When it ends, it looks once in a second whether a process has ended.
+        self.call("stopProcess", FORK_SERVER)
         self.calls.shutdown()
         wait_until("supervisord to end", lambda: not processes.is_alive(pid), timeout=STOP_GRACE_PERIOD)
 
