@@ -22,7 +22,9 @@ def _started(
     overlays = [Path(__file__).with_name("overlay.yml"), *named]
     folder = tmp_path_factory.mktemp("faults")
     # Of an executor's tasks ten are to be at work at once; those of Celery wait in the queue, too.
-    more = {"PARALLELISM": "" if "celery" in named else "12"} if named else {}
+    more = {"PARALLELISM": "12"} if named else {}
+    if "celery" in named:
+        more = {"PARALLELISM": "", "WORKER_GRACE": "5s"}
     project = new_project("faults", folder, overlays, pytestconfig.getoption("windtunnel_engine"), **more)
     with cleaned_up(project) as evidence:
         project.up()

@@ -87,3 +87,19 @@ def test_tasks_of_a_killed_worker_are_tried_again_once_and_the_others_go_on(
     release(stack.aws("s3"), run.dag_run_id)
     ends_well(stack, run)
     assert sorted(started(run).values()) == [1] * 6 + [2] * 4
+
+
+@pytest.mark.rare
+def test_what_a_worker_has_not_ended_within_its_grace_is_tried_again_once(
+    stack: StackUnderTest, started: Any
+) -> None:
+    run = stack.airflow.trigger("test-executor-waits")
+    wait_until("all slots to be taken", lambda: started(run).total() == SLOTS, timeout=60)
+
+    stack.stack = stack.stack.scaled({"worker": 1})
+    stack.stack.up(only=["worker"])
+    assert sorted(started(run).values()) == [1] * SLOTS, "the worker has not been told to take no more"
+
+    release(stack.aws("s3"), run.dag_run_id)
+    ends_well(stack, run)
+    assert sorted(started(run).values()) == [1] * 6 + [2] * 4

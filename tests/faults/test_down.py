@@ -14,13 +14,13 @@ from windtunnel.waiting import wait_until
 FUNCTION = "airflow-test"
 CONF = {"payloads": [{"max_len": 3, "interval": 0, "fails_at": None}]}
 
-# Docker's own patience in seconds, after which it kills; the local engine's is the compose file's.
-PATIENCE = "10"
+# Seconds, after which Docker kills; the local engine's patience is that of the compose files.
+PATIENCE = "60"
 # By its own end, or by the signal it was asked with.
 IN_ORDER = {0, 128 + 15}
 # States of a task that has a process, or will have one though its DAG is paused.
 AT_WORK = {"queued", "running"}
-# Airflow insists on the end of its trigger process after 10 s, when Docker's patience is over as well.
+# Airflow insists on the end of its trigger process after 10 s, when the local engine's patience is over, too.
 # Nothing is lost by that: triggers are in the database.
 MAY_BE_KILLED = {"triggerer"}
 
