@@ -1,6 +1,7 @@
 """The limits of this house's own code."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,6 +63,18 @@ def test_nobody_but_the_engines_asks_which_engine_runs_a_stack() -> None:
 
     assert len(classes) == 2
     assert asked == []
+
+
+def test_only_the_plugins_own_modules_need_pytest() -> None:
+    """The command line runs without it: `./windtunnel test` alone installs it."""
+    package = ROOT / "src" / "windtunnel"
+    pattern = re.compile(r"^\s*(import|from) _?pytest\b", re.MULTILINE)
+    found = {
+        str(path.relative_to(package)) for path in package.rglob("*.py") if pattern.search(path.read_text())
+    }
+
+    plugin = {"hooks.py", "fixtures.py", "session.py", "static_checks/hooks.py"}
+    assert found == {f"pytest_plugin/{name}" for name in plugin}
 
 
 def test_the_package_has_few_modules_at_its_top() -> None:

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from windtunnel.cli.output import (
     say,
     working,
 )
-from windtunnel.diagnosis import preflight, status
+from windtunnel.diagnosis import held_up, preflight, status
 from windtunnel.diagnosis.doctor import examine
 from windtunnel.services import dag_files
 from windtunnel.stack import checkout, choose, overlays, scaling
@@ -265,6 +266,10 @@ def run(
         airflow = AirflowClient.of(stack)
     try:
         dags = {found.dag_id: found for found in airflow.dags()}
+        if dag not in dags:
+            for broken in airflow.import_errors():
+                problem = f"{broken.filename} cannot be imported, so its DAGs are not there"
+                complain(Finding(problem, f"Its traceback: {COMMAND} status"))
         known(dag, dags, "DAG")
         if dags[dag].is_paused:
             remedy = f"Unpause it on the web page: {airflow.address}/dags/{dag}"
@@ -273,7 +278,7 @@ def run(
         started = airflow.trigger(dag, configuration, logical_date=date)
         say(f"run {started.dag_run_id}: {airflow.address}/dags/{dag}/runs/{started.dag_run_id}")
         if follow:
-            show_run(airflow, started)
+            show_run(airflow, started, lambda: held_up.findings(stack))
     except (AirflowApiError, WaitTimeout) as error:
         complain(Finding(str(error), f"{COMMAND} status"))
         raise typer.Exit(FAILED) from error
@@ -303,8 +308,11 @@ def require_running(stack: Stack, service: str) -> None:
 LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}
 
 
-def show_run(airflow: Any, started: Any) -> None:
-    """Follow a run to its end; exit 1 if it fails."""
+def show_run(airflow: Any, started: Any, look: Callable[[], list[Finding]]) -> None:
+    """Follow a run to its end; exit 1 if it fails.
+
+    :param look: finds what tasks wait for; what it finds is shown once they have waited for a while.
+    """
     from windtunnel.cli.follow import Follower, Key
 
     if out.is_terminal:
@@ -326,7 +334,12 @@ def show_run(airflow: Any, started: Any) -> None:
             out.print(f"{before} {line}", markup=False, style=LEVEL_STYLES.get(record.level, ""))
             before = " " * 21
 
-    run = Follower(airflow, started, on_record).to_the_end(lambda state: say(f"── run {state}"))
+    def on_wait() -> None:
+        for finding in look():
+            say(f"── {finding.problem}")
+            say(f"   {finding.remedy}")
+
+    run = Follower(airflow, started, on_record, on_wait).to_the_end(lambda state: say(f"── run {state}"))
     if run.state.value != "success":
         for note in airflow.notes(run):
             complain(Finding(note, f"{airflow.address}/dags/{run.dag_id}/runs/{run.dag_run_id}"))

@@ -1,7 +1,8 @@
 """Shows the logs of a run's tasks as they grow, like ``tail -f`` over all of them."""
 
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from airflow_client.client.models.dag_run_response import DAGRunResponse
@@ -20,6 +21,9 @@ Key = tuple[str, int, int]
 # How long a run may take, in seconds: a day.
 TIMEOUT = 86400.0
 
+# How long tasks may be queued before it is looked for what they wait for, in seconds.
+QUEUED_FOR = 10.0
+
 # How long the API may be out of reach, in seconds: a restart of the web server takes 6 s and more.
 PATIENCE = 60.0
 
@@ -32,16 +36,23 @@ class Follower:
     run: DAGRunResponse
     # Gets each record once, in the order in which it is seen.
     on_record: Callable[[Key, LogRecord], None]
+    # Called once if tasks are queued for QUEUED_FOR, and none of the run is at work.
+    on_wait: Callable[[], None]
     # How often each log has each record.
     seen: dict[Key, Counter[LogRecord]] = field(default_factory=dict)
     # The logs that cannot grow any more.
     finished: set[Key] = field(default_factory=set)
+    # Since when tasks are queued and none is at work, by a monotonic clock; None if that is not so.
+    waits_since: float | None = None
+    has_waited: bool = False
 
     def look(self) -> DAGRunResponse:
         """Hand over what is new, and return the run as it was before that."""
         run = self.airflow.run(self.run.dag_id, self.run.dag_run_id)
+        states = set()
         for task in self.airflow.task_instances(run):
             state = str(task.state.value) if task.state else ""
+            states.add(state)
             # The API names only the latest try; earlier ones have ended.
             for number in range(1, task.try_number + 1):
                 key = (task.task_id, task.map_index, number)
@@ -51,7 +62,19 @@ class Follower:
                 self._show(key)
                 if run.state in FINISHED or not latest:
                     self.finished.add(key)
+        self._watch(states)
         return run
+
+    def _watch(self, states: Collection[str]) -> None:
+        """Note whether the run waits for a slot or a worker."""
+        if "queued" not in states or "running" in states:
+            self.waits_since = None
+            return
+        now = time.monotonic()
+        self.waits_since = now if self.waits_since is None else self.waits_since
+        if now - self.waits_since >= QUEUED_FOR and not self.has_waited:
+            self.has_waited = True
+            self.on_wait()
 
     def _show(self, key: Key) -> None:
         task_id, map_index, number = key

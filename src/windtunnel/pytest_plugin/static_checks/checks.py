@@ -1,6 +1,7 @@
 """Static checks of a repository: DAG files parse, functions import, requirements resolve.
 
-They need no stack. They use the local engine's Python environments, whichever engine runs the stack.
+They need no stack, and no pytest: ``./windtunnel release`` makes them, too. They use the local engine's
+Python environments, whichever engine runs the stack.
 """
 
 import io
@@ -18,8 +19,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from windtunnel.local.definitions import Definitions, installing
 from windtunnel.local.layout import Layout
@@ -64,14 +63,18 @@ class CheckFailed(Exception):
     """A check failed; the message says why."""
 
 
+class CheckSkipped(Exception):
+    """Only a stack can tell whether a check holds; the message says why."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One fact that must hold.
 
     :param subject: a file or folder, relative to the repository.
     :param fact: what must hold for it, in a word.
-    :param require: raises CheckFailed if it does not hold, StackError if that cannot be found out; skips the
-        check if only a stack can tell.
+    :param require: raises CheckFailed if it does not hold, StackError if that cannot be found out,
+        CheckSkipped if only a stack can tell.
     """
 
     subject: str
@@ -169,7 +172,7 @@ class Checks:
             rf"{re.escape(str(self._stack.state_folder))}/check-\w+/{CODE}", str(function.folder), said
         )
         if missing := [setting for setting, content in zip(named, contents, strict=True) if not content]:
-            pytest.skip(f"its layers {', '.join(missing)} are on the stack alone:\n{said}")
+            raise CheckSkipped(f"its layers {', '.join(missing)} are on the stack alone:\n{said}")
         raise CheckFailed(said)
 
     def _function_variables(

@@ -75,7 +75,12 @@ class CheckItem(pytest.Item):
 
     def runtest(self) -> None:
         """Run the check."""
-        self.require()
+        from windtunnel.pytest_plugin.static_checks.checks import CheckSkipped
+
+        try:
+            self.require()
+        except CheckSkipped as skipped:
+            pytest.skip(str(skipped))
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return what is wrong, without a traceback."""

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from windtunnel.cli import commands, output
+from windtunnel.cli import commands, follow, output
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import commands as dev_commands
 from windtunnel.dev import suite, tools
+from windtunnel.diagnosis import held_up
 from windtunnel.local.stack import ProcessStack
 from windtunnel.release import releasing
 from windtunnel.release.bucket import Bucket
 from windtunnel.stack import choose, following
+from windtunnel.stack.errors import Finding
 from windtunnel.stack.scaling import Bounds
 from windtunnel.stack.settings import ROOT
 
@@ -411,6 +413,33 @@ def test_run_follows_to_the_end(runnable: ComposeStack, server: Server, state: s
     assert [body["conf"] for request, body in server.requests if request.endswith("/dagRuns")] == [
         {"max_len": 3}
     ]
+
+
+def test_run_says_what_its_tasks_wait_for(
+    runnable: ComposeStack, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Finding("1 task waits in the queue heavy", "Start a worker of it")
+    monkeypatch.setattr(follow, "QUEUED_FOR", 0.0)
+    monkeypatch.setattr(held_up, "findings", lambda stack: [found])
+    server.answers(f"GET {TASKS_PATH}", tasks(task("queued")))
+    server.answers(f"GET {RUN_PATH}", run("running"), run("success"))
+
+    result = windtunnel("run", "demo-dag", "--follow")
+
+    assert "── 1 task waits in the queue heavy\n   Start a worker of it\n" in result.stdout
+
+
+def test_run_of_a_dag_that_is_not_there_names_files_that_cannot_be_imported(
+    runnable: ComposeStack, server: Server
+) -> None:
+    error = {**IMPORT_ERROR, "filename": "mine.py"}
+    server.answers("GET /api/v2/importErrors", {"import_errors": [error], "total_entries": 1})
+
+    result = windtunnel("run", "mine")
+
+    assert result.exit_code == output.REFUSED
+    assert "mine.py cannot be imported, so its DAGs are not there" in result.stderr
+    assert "there is no DAG mine" in result.stderr
 
 
 def test_run_without_follow_only_starts_it(runnable: ComposeStack, server: Server) -> None:

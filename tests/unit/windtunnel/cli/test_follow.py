@@ -1,3 +1,4 @@
+import time
 from typing import Any
 
 import pytest
@@ -32,7 +33,7 @@ def follower(server: Server, seen: list[tuple[Key, str]]) -> Follower:
     def on_record(key: Key, record: LogRecord) -> None:
         seen.append((key, record.message))
 
-    return Follower(airflow, airflow.trigger("demo-dag"), on_record)
+    return Follower(airflow, airflow.trigger("demo-dag"), on_record, lambda: None)
 
 
 def test_hands_over_each_record_once_until_the_run_has_ended(
@@ -94,3 +95,22 @@ def test_a_log_that_is_not_there_yet_is_no_failure(
     follower.look()
 
     assert seen == []
+
+
+def test_that_a_run_waits_is_told_once(
+    server: Server, follower: Follower, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, told = [0.0], list[float]()
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    follower.on_wait = lambda: told.append(now[0])
+    server.answers(f"GET {RUN_PATH}", run("running"))
+    server.answers(f"GET {TASKS_PATH}/demo-task/logs/1", log())
+    # One that is at work may be what the others wait for.
+    looks = [(0, "queued"), (9, "running"), (12, "queued"), (21, "queued"), (22, "queued"), (40, "queued")]
+    server.answers(f"GET {TASKS_PATH}", *(tasks(task(state)) for _, state in looks))
+
+    for moment, _ in looks:
+        now[0] = moment
+        follower.look()
+
+    assert told == [22]
