@@ -6,20 +6,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.run_logs import Try, in_s3, s3_object
+from tests.run_logs import Try, in_api, in_s3, s3_object
 from tests.support import StackUnderTest
+from windtunnel.airflow_api.client import AirflowApiError
 from windtunnel.local.stack import ProcessStack
 from windtunnel.waiting import wait_until
 
 FUNCTION = "airflow-test"
 CONF = {"payloads": [{"max_len": 3, "interval": 0, "fails_at": None}]}
+# Some seconds: time enough to stop the stack meanwhile.
+SLOW = {"payloads": [{"max_len": 8, "interval": 0.5, "fails_at": None}]}
 
 # Seconds, after which Docker kills; the local engine's patience is that of the compose files.
 PATIENCE = "60"
 # By its own end, or by the signal it was asked with.
 IN_ORDER = {0, 128 + 15}
-# States of a task that has a process, or will have one though its DAG is paused.
-AT_WORK = {"queued", "running"}
 # Airflow insists on the end of its trigger process after 10 s, when the local engine's patience is over, too.
 # Nothing is lost by that: triggers are in the database.
 MAY_BE_KILLED = {"triggerer"}
@@ -31,6 +32,20 @@ def finished(stack: StackUnderTest) -> Try:
     run = stack.airflow.wait(stack.airflow.trigger("test-once", CONF), timeout=60)
     assert run.state == "success"
     return Try(run.dag_id, run.dag_run_id, "invoke")
+
+
+@pytest.fixture
+def at_work(stack: StackUnderTest, finished: Try) -> Try:
+    """A run whose task is in the middle of its work."""
+    run = stack.airflow.trigger("test-once", SLOW)
+    this = Try(run.dag_id, run.dag_run_id, "invoke")
+    wait_until(
+        "the function's first line",
+        lambda: in_api(stack.airflow, this, FUNCTION),
+        timeout=30,
+        retry_on=(AirflowApiError,),
+    )
+    return this
 
 
 @pytest.fixture
@@ -65,25 +80,13 @@ def stopped_by_force(stack: StackUnderTest) -> set[str]:
     return {service.name for service in project.services() if service.exit_code not in IN_ORDER}
 
 
-def at_work(stack: StackUnderTest, dag_id: str) -> list[str]:
-    """The DAG's tasks at work; its runs say nothing, as a run of a paused DAG is `running` for good."""
-    return [
-        task.task_id
-        for run in stack.airflow.runs(dag_id)
-        for task in stack.airflow.task_instances(run)
-        if task.state in AT_WORK
-    ]
-
-
 @pytest.mark.usefixtures("started_again")
-def test_services_stop_in_order_and_after_down_and_up_runs_and_their_logs_in_s3_are_there(
-    stack: StackUnderTest, finished: Try, broken_dag: Path
+def test_services_stop_in_order_tasks_end_and_after_up_all_is_as_it_was(
+    stack: StackUnderTest, finished: Try, broken_dag: Path, at_work: Try
 ) -> None:
     """The error of a DAG file that is gone is not."""
     before = s3_object(stack.aws("s3"), finished)
     login = stack.stack.login()
-    # The scheduler waits for tasks at work: the demo's first one may have begun before its DAG was paused.
-    wait_until("the end of the demo's tasks", lambda: not at_work(stack, "demo-dag"), timeout=60)
 
     assert stopped_by_force(stack) - MAY_BE_KILLED == set()
     stack.stack.down()
@@ -102,3 +105,11 @@ def test_services_stop_in_order_and_after_down_and_up_runs_and_their_logs_in_s3_
     log = stack.airflow.task_log(run, finished.task_id)
     assert any(source.startswith("s3://") for source in log.sources), log.sources
     assert stack.stack.login() == login
+
+    # The scheduler has waited for its task, which had all it needs until it ended.
+    run = stack.airflow.wait(stack.airflow.run(at_work.dag_id, at_work.run_id), timeout=60)
+    assert run.state == "success"
+    (task,) = stack.airflow.task_instances(run)
+    assert task.try_number == 1
+    lines = in_s3(s3_object(stack.aws("s3"), at_work)["Body"], FUNCTION)
+    assert len(lines) == SLOW["payloads"][0]["max_len"]
