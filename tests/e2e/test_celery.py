@@ -65,11 +65,20 @@ def test_two_workers_share_the_tasks_and_leave_no_message(
     assert attributes == {"VisibilityTimeout": "60"}
 
 
+@pytest.mark.parametrize(
+    ("tasks", "seconds"), [(24, 4), pytest.param(50, 10, marks=pytest.mark.rare)], ids=["24", "50"]
+)
 def test_workers_that_go_finish_their_tasks_and_give_back_the_others(
-    airflow: AirflowClient, windtunnel: RunningStack, scaled: Any, sqs: Any, s3_client: Any
+    airflow: AirflowClient,
+    windtunnel: RunningStack,
+    scaled: Any,
+    sqs: Any,
+    s3_client: Any,
+    tasks: int,
+    seconds: int,
 ) -> None:
     scaled(worker=3)
-    run = airflow.trigger("test-celery-shares", {"tasks": 24, "seconds": 4})
+    run = airflow.trigger("test-celery-shares", {"tasks": tasks, "seconds": seconds})
     begun = partial(starts, s3_client, run.dag_run_id)
     wait_until("three workers to be at work", lambda: len(begun()) > 8, timeout=60)
 
@@ -79,9 +88,9 @@ def test_workers_that_go_finish_their_tasks_and_give_back_the_others(
     # they had lost would be after 60 s.
     queue = url(sqs, windtunnel.stack, "default")
     wait_until("the others' messages to be back", lambda: numbers(sqs, queue)[1] <= 4, timeout=15)
-    ended = airflow.wait(run, timeout=180)
+    ended = airflow.wait(run, timeout=240)
     assert ended.state == "success", "\n".join(airflow.failures(ended))
-    assert begun() == sorted(map(str, range(24)))
+    assert begun() == sorted(map(str, range(tasks)))
     assert {task.try_number for task in airflow.task_instances(run)} == {1}
 
 

@@ -93,8 +93,9 @@ def test_without_supervisord_the_stack_is_known_ended_and_started_anew(
     assert airflow.wait(run, timeout=60).state == "success"
     kill_supervisord(local)
 
+    # A service that writes a line has nobody left to read it, and may end of that.
     states = {found.name: found.state for found in local.services()}
-    assert {states[name] for name in SERVICES} == {"unsupervised"}
+    assert {"unsupervised"} <= {states[name] for name in SERVICES} <= {"unsupervised", "absent"}
     # Committed just before the end, which Postgres writes down at the end only (`synchronous_commit=off`).
     Lookups(airflow).add_variable("last_word", "kept")
 
@@ -106,9 +107,9 @@ def test_without_supervisord_the_stack_is_known_ended_and_started_anew(
 
     kill_supervisord(local)
     for name in SERVICES:
-        found = stack.processes(name)
         # The first one alone: what it has started is for `down` to find.
-        min(found, key=lambda process: process.create_time()).kill()
+        for first in sorted(stack.processes(name), key=lambda process: process.create_time())[:1]:
+            first.kill()
 
     local.down()
 
