@@ -39,8 +39,8 @@ class Metadata:
             "AWS_EXECUTION_ENV": f"AWS_ECS_{described['launch_type']}",
         }
 
-    def serve(self, find: Callable[[str], Task | None]) -> None:
-        """Answer from now on, in threads.
+    def serve(self, find: Callable[[str], Task | None]) -> ThreadingHTTPServer:
+        """Answer from now on, in threads, and return what can be shut down.
 
         :param find: returns a task by its id.
         """
@@ -63,6 +63,7 @@ class Metadata:
         server.socket = self._listening
         server.daemon_threads = True
         threading.Thread(target=server.serve_forever, name="metadata", daemon=True).start()
+        return server
 
 
 def answered(path: str, find: Callable[[str], Task | None]) -> dict[str, Any] | None:

@@ -38,8 +38,10 @@ def task(tmp_path: Path, emulator: StandInEmulator, cloudwatch: CloudWatch) -> T
 def metadata(task: Task) -> Iterator[Metadata]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         metadata = Metadata(listening)
-        metadata.serve({"one": task}.get)
+        server = metadata.serve({"one": task}.get)
         yield metadata
+        # Without its socket it would go round and round, until the end of all tests.
+        server.shutdown()
 
 
 def get(address: str) -> Any:

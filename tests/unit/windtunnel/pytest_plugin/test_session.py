@@ -59,7 +59,7 @@ def repository(tmp_path: Path) -> Example:
 
 
 def test_one_stack_serves_a_session_and_is_gone_afterwards(repository: Example) -> None:
-    result = repository.pytest()
+    result = repository.new_pytest()
 
     assert result.returncode == 0, result.stdout
     up, down = repository.asked

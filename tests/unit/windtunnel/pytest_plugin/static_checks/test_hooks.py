@@ -27,7 +27,7 @@ def repository(tmp_path: Path) -> Checked:
 
 
 def test_checks_are_run_in_place_of_tests(repository: Checked) -> None:
-    result = repository.pytest("--windtunnel-check", "-rA")
+    result = repository.new_pytest("--windtunnel-check", "-rA")
 
     assert result.returncode == 1
     for said in (
@@ -110,7 +110,7 @@ def test_what_keeps_checks_from_being_found_is_named(repository: Checked) -> Non
 
 
 def test_without_the_option_tests_are_run_and_nothing_heavy_is_imported(repository: Checked) -> None:
-    result = repository.pytest()
+    result = repository.new_pytest()
 
     assert "1 passed" in result.stdout
     assert (repository.path / "heavy.txt").read_text() == ""
