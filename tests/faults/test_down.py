@@ -35,7 +35,7 @@ def finished(stack: StackUnderTest) -> Try:
 
 
 @pytest.fixture
-def at_work(stack: StackUnderTest, finished: Try) -> Try:
+def at_work(stack: StackUnderTest) -> Try:
     """A run whose task is in the middle of its work."""
     run = stack.airflow.trigger("test-once", SLOW)
     this = Try(run.dag_id, run.dag_run_id, "invoke")

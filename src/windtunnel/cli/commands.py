@@ -4,6 +4,7 @@ import importlib.util
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,7 @@ from windtunnel.cli.output import (
     say,
     working,
 )
-from windtunnel.diagnosis import held_up, preflight, status
+from windtunnel.diagnosis import held_up, preflight, status, unstarted
 from windtunnel.diagnosis.doctor import examine
 from windtunnel.services import dag_files
 from windtunnel.stack import checkout, choose, overlays, scaling
@@ -278,7 +279,7 @@ def run(
         started = airflow.trigger(dag, configuration, logical_date=date)
         say(f"run {started.dag_run_id}: {airflow.address}/dags/{dag}/runs/{started.dag_run_id}")
         if follow:
-            show_run(airflow, started, lambda: held_up.findings(stack))
+            show_run(airflow, started, lambda: what_is_waited_for(stack))
     except (AirflowApiError, WaitTimeout) as error:
         complain(Finding(str(error), f"{COMMAND} status"))
         raise typer.Exit(FAILED) from error
@@ -303,6 +304,15 @@ def require_running(stack: Stack, service: str) -> None:
     """Refuse if a service does not run."""
     if not stack.is_running(service):
         refuse(f"{service} does not run", f"{COMMAND} up")
+
+
+def what_is_waited_for(stack: Stack) -> list[Finding]:
+    """Find what keeps queued tasks from beginning, as far as the stack answers; ``status`` does the rest."""
+    found: list[Finding] = []
+    for look in (held_up.findings, unstarted.findings):
+        with suppress(StackError):
+            found += look(stack)
+    return found
 
 
 LEVEL_STYLES = {"warning": "yellow", "error": "red", "critical": "red", "debug": "dim"}

@@ -13,12 +13,12 @@ from windtunnel.cli import commands, follow, output
 from windtunnel.compose.stack import ComposeStack
 from windtunnel.dev import commands as dev_commands
 from windtunnel.dev import suite, tools
-from windtunnel.diagnosis import held_up
+from windtunnel.diagnosis import held_up, unstarted
 from windtunnel.local.stack import ProcessStack
 from windtunnel.release import releasing
 from windtunnel.release.bucket import Bucket
 from windtunnel.stack import choose, following
-from windtunnel.stack.errors import Finding
+from windtunnel.stack.errors import Finding, StackError
 from windtunnel.stack.scaling import Bounds
 from windtunnel.stack.settings import ROOT
 
@@ -418,15 +418,22 @@ def test_run_follows_to_the_end(runnable: ComposeStack, server: Server, state: s
 def test_run_says_what_its_tasks_wait_for(
     runnable: ComposeStack, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = Finding("1 task waits in the queue heavy", "Start a worker of it")
+    """As far as that can be found out; the run goes on."""
+
+    def does_not_answer(stack: object) -> list[Finding]:
+        raise StackError("the webserver does not answer")
+
     monkeypatch.setattr(follow, "QUEUED_FOR", 0.0)
-    monkeypatch.setattr(held_up, "findings", lambda stack: [found])
+    monkeypatch.setattr(held_up, "findings", does_not_answer)
+    found = Finding("1 task of ECS waits", "Start an agent")
+    monkeypatch.setattr(unstarted, "findings", lambda stack: [found])
     server.answers(f"GET {TASKS_PATH}", tasks(task("queued")))
     server.answers(f"GET {RUN_PATH}", run("running"), run("success"))
 
     result = windtunnel("run", "demo-dag", "--follow")
 
-    assert "── 1 task waits in the queue heavy\n   Start a worker of it\n" in result.stdout
+    assert result.exit_code == 0
+    assert "── 1 task of ECS waits\n   Start an agent\n" in result.stdout
 
 
 def test_run_of_a_dag_that_is_not_there_names_files_that_cannot_be_imported(

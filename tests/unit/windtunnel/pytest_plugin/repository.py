@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from _pytest.config import default_plugins
 
 from windtunnel.stack.settings import ROOT
 
@@ -20,13 +19,7 @@ PATIENCE = 60
 # Each session is a fork of a process that has imported pytest and what a stack needs: that takes longer than
 # a session. The plugin is not among these modules: it would be too late for pytest to rewrite its assertions.
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(
-    [
-        *(f"_pytest.{name}" for name in default_plugins),
-        "windtunnel.testing.stack",
-        "windtunnel.diagnosis.evidence",
-    ]
-)
+_FORKS.set_forkserver_preload(["pytest", "windtunnel.testing.stack", "windtunnel.diagnosis.evidence"])
 
 
 class Repository:
